@@ -1,0 +1,28 @@
+//! The world as Alluvium sees it: clock, randomness, threads (design D17), and the error every crate speaks.
+//!
+//! Everything a deterministic simulation must control enters through here, so that no other crate names
+//! `Instant::now`, `thread::spawn` or a random number generator (`clippy.toml` bans them and names these instead).
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use alluvium_env::{Clock, ManualClock};
+//!
+//! let clock = Arc::new(ManualClock::at(Duration::from_secs(10)));
+//! clock.advance(Duration::from_millis(5));
+//! assert_eq!(clock.monotonic(), Duration::from_millis(10_005));
+//! ```
+mod background;
+mod clock;
+mod collections;
+mod entropy;
+mod error;
+mod io;
+mod threads;
+
+pub use background::{Background, Urgency};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use collections::{HashMap, HashSet, RandomState};
+pub use entropy::Entropy;
+pub use error::{Error, ErrorKind, Result};
+pub use io::IoRuntime;
+pub use threads::{cores, spawn_thread};

@@ -1,0 +1,145 @@
+//! What a keyed state backend is: one subtask's state, owned by its task thread.
+//!
+//! **Threads**: every call comes from the task thread and none blocks on I/O; background work reports through
+//! [`Notify`] and is taken over in [`KeyedStateBackend::poll`].
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use alluvium_env::Result;
+
+use crate::{
+    CheckpointId, FileOwnership, KeyGroupRange, ReadBatch, ReadId, RestoredPart, SnapshotTask, StateDescriptor, StateId,
+};
+
+/// What memory knows of a key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lookup<'a> {
+    /// The value; owned only where operands had to be folded.
+    Hit(Cow<'a, [u8]>),
+    /// The key certainly has no value.
+    Absent,
+    /// Only I/O can tell.
+    Miss,
+}
+
+/// One subtask's keyed state.
+pub trait KeyedStateBackend {
+    /// Registers a state; the same name gives the same id after a restore.
+    ///
+    /// # Errors
+    /// `Invalid` if the name is registered already, or was stored as another kind.
+    fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId>;
+
+    /// Asks memory. Never does I/O.
+    ///
+    /// # Errors
+    /// `Corruption` if what memory holds cannot be decoded.
+    fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>>;
+
+    /// Replaces a value.
+    ///
+    /// # Errors
+    /// `Invalid` if key or value is too large.
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()>;
+
+    /// Folds an operand into a value by the state's merge operator.
+    ///
+    /// # Errors
+    /// `Invalid` if the state has none, or key or operand is too large.
+    fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()>;
+
+    /// Removes a value.
+    ///
+    /// # Errors
+    /// `Invalid` if the key is too large.
+    fn delete(&mut self, key: &[u8]) -> Result<()>;
+
+    /// Starts the reads of a batch; each is answered once, by [`KeyedStateBackend::poll`].
+    fn submit(&mut self, batch: ReadBatch);
+
+    /// Takes over what background work has finished, and answers reads.
+    ///
+    /// # Errors
+    /// What the subtask cannot survive: a flush that failed for good, say.
+    fn poll(&mut self, answered: &mut dyn FnMut(ReadId, Result<Option<&[u8]>>)) -> Result<()>;
+
+    /// Whether new records may be admitted now; after a `false`, [`Notify`] says when to ask again.
+    fn admits(&self) -> bool;
+
+    /// Fixes what checkpoint `id` holds. O(1) here; the task uploads.
+    ///
+    /// # Errors
+    /// `Closed` or what `poll` would report.
+    fn snapshot(&mut self, id: CheckpointId) -> Result<SnapshotTask>;
+
+    /// A consistent scan of one state in key order, to be run on any thread but this one.
+    ///
+    /// # Errors
+    /// What `poll` would report.
+    fn scan(&mut self, state: StateId) -> Result<Box<dyn StateScan>>;
+
+    /// Figures for a person.
+    fn stats(&self) -> BackendStats;
+}
+
+/// A scan; it may block on I/O.
+pub trait StateScan: Send {
+    /// The next state key and value, `None` at the end.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corruption` from the store.
+    fn next_entry(&mut self) -> Result<Option<(&[u8], &[u8])>>;
+}
+
+/// Counters of one subtask since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackendStats {
+    /// Blocks found in the memory tier.
+    pub memory_hits: u64,
+    /// Blocks found in the disk tier.
+    pub disk_hits: u64,
+    /// Blocks fetched from the store.
+    pub misses: u64,
+    /// Flushes installed.
+    pub flushes: u64,
+    /// Compactions installed.
+    pub compactions: u64,
+}
+
+impl std::ops::AddAssign for BackendStats {
+    fn add_assign(&mut self, other: Self) {
+        self.memory_hits += other.memory_hits;
+        self.disk_hits += other.disk_hits;
+        self.misses += other.misses;
+        self.flushes += other.flushes;
+        self.compactions += other.compactions;
+    }
+}
+
+/// Wakes the task: something is there to [`KeyedStateBackend::poll`].
+pub type Notify = Arc<dyn Fn() + Send + Sync>;
+
+/// What a backend is opened with.
+pub struct OpenRequest {
+    /// The subtask's index.
+    pub subtask: u16,
+    /// The key groups it owns.
+    pub key_groups: KeyGroupRange,
+    /// The attempt (design D13); part of the name of everything that is written.
+    pub incarnation: u64,
+    /// What the checkpoint holds for these key groups; empty for a fresh start.
+    pub restored: Vec<RestoredPart>,
+    /// Whom to tell of files that are held and released (design D12).
+    pub files: Arc<dyn FileOwnership>,
+    /// Whom to wake.
+    pub notify: Notify,
+}
+
+/// Opens one backend a subtask, on the subtask's own thread.
+pub trait BackendFactory: Send + Sync {
+    /// Opens a subtask's state.
+    ///
+    /// # Errors
+    /// `Corruption` or `Invalid` if the restored parts are not this backend's.
+    fn open(&self, request: OpenRequest) -> Result<Box<dyn KeyedStateBackend>>;
+}

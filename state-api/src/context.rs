@@ -1,0 +1,199 @@
+//! What a running record sees ([`Context`]) and what all records of a task share ([`TaskContext`]).
+//!
+//! **Invariants**: effects (writes, outputs) happen only while their record is polled, so one flag for the task,
+//! reset before each poll, tells the controller whether *that* record has done something.
+//!
+//! **Threads**: the task thread's own; `Rc` and `RefCell` throughout, no lock and no atomic on the hot path.
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+
+use alluvium_env::Result;
+
+use crate::{
+    KeyCodec, KeyedStateBackend, Lookup, ReadBatch, ReadId, ReadTable, RecordBatch, RecordRef, RecordSlot,
+    StateFuture, StateId, States, state_key,
+};
+
+/// The reads of a task, shared with the futures that wait for them.
+#[derive(Default)]
+pub(crate) struct Reads {
+    table: RefCell<ReadTable>,
+    /// The waker the controller polls with now; any other waker in a poll belongs to a combinator.
+    own: RefCell<Option<Waker>>,
+}
+
+impl Reads {
+    pub(crate) fn poll<T>(
+        &self,
+        id: ReadId,
+        waker: &Waker,
+        decode: fn(Option<&[u8]>) -> Result<T>,
+    ) -> Option<Result<T>> {
+        let own = self.own.borrow();
+        let foreign = own.as_ref().is_none_or(|own| !own.will_wake(waker)).then_some(waker);
+        self.table.borrow_mut().poll(id, foreign, decode)
+    }
+
+    pub(crate) fn abandon(&self, id: ReadId) {
+        self.table.borrow_mut().abandon(id);
+    }
+}
+
+#[derive(Default)]
+struct Scratch {
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// What all records of one keyed subtask share: the backend, the reads, the outputs.
+pub struct TaskContext<Out> {
+    backend: RefCell<Box<dyn KeyedStateBackend>>,
+    reads: Rc<Reads>,
+    outputs: RefCell<Vec<Out>>,
+    scratch: RefCell<Scratch>,
+    effect: Cell<bool>,
+}
+
+impl<Out> TaskContext<Out> {
+    /// A task on a backend.
+    pub fn new(backend: Box<dyn KeyedStateBackend>) -> Self {
+        Self {
+            backend: RefCell::new(backend),
+            reads: Rc::default(),
+            outputs: RefCell::default(),
+            scratch: RefCell::default(),
+            effect: Cell::new(false),
+        }
+    }
+
+    /// Where an operator registers its states.
+    pub fn states(&self) -> States<'_> {
+        States::new(&self.backend)
+    }
+
+    /// Calls the backend; not from within a record.
+    pub fn with_backend<R>(&self, call: impl FnOnce(&mut dyn KeyedStateBackend) -> R) -> R {
+        call(self.backend.borrow_mut().as_mut())
+    }
+
+    /// Takes what records have emitted so far.
+    pub fn take_outputs(&self) -> Vec<Out> {
+        std::mem::take(&mut *self.outputs.borrow_mut())
+    }
+
+    /// Whether a record wrote or emitted since the last call.
+    #[inline]
+    pub fn take_effect(&self) -> bool {
+        self.effect.replace(false)
+    }
+
+    /// Says with which waker the controller polls, so that futures need not store it.
+    pub fn set_waker(&self, waker: &Waker) {
+        let mut own = self.reads.own.borrow_mut();
+        if own.as_ref().is_none_or(|own| !own.will_wake(waker)) {
+            *own = Some(waker.clone());
+        }
+    }
+
+    /// Reads in the batch being formed.
+    #[inline]
+    pub fn batch_len(&self) -> usize {
+        self.reads.table.borrow().batch_len()
+    }
+
+    /// Closes the batch being formed; the caller submits it.
+    pub fn take_batch(&self) -> ReadBatch {
+        self.reads.table.borrow_mut().take_batch()
+    }
+
+    /// Reads that are not answered.
+    pub fn outstanding_reads(&self) -> usize {
+        self.reads.table.borrow().outstanding()
+    }
+
+    /// Takes the answers that have arrived and names the records that can run on.
+    ///
+    /// # Errors
+    /// What the backend cannot survive: a failed flush, a lost store.
+    pub fn poll_backend(&self, runnable: &mut dyn FnMut(RecordSlot)) -> Result<()> {
+        let mut table = self.reads.table.borrow_mut();
+        self.backend.borrow_mut().poll(&mut |id, answer| {
+            if let Some(record) = table.complete(id, answer) {
+                runnable(record);
+            }
+        })
+    }
+}
+
+/// One running record: its key, its outputs, its way to state. Made by the controller, lent to user code.
+pub struct Context<Out> {
+    task: Rc<TaskContext<Out>>,
+    batch: Rc<RecordBatch>,
+    index: usize,
+    slot: RecordSlot,
+}
+
+impl<Out> Context<Out> {
+    /// The context of record `index` of a batch, running in `slot`.
+    #[inline]
+    pub fn new(task: Rc<TaskContext<Out>>, batch: Rc<RecordBatch>, index: usize, slot: RecordSlot) -> Self {
+        Self { task, batch, index, slot }
+    }
+
+    #[inline]
+    fn record(&self) -> RecordRef<'_> {
+        const NONE: RecordRef<'static> =
+            RecordRef { hash: 0, group: crate::KeyGroup(0), key: &[], value: &[] };
+        self.batch.get(self.index).unwrap_or(NONE)
+    }
+
+    /// The record's key.
+    ///
+    /// # Errors
+    /// `Corruption` if the key was encoded by another codec.
+    pub fn key<K: KeyCodec + ?Sized>(&self) -> Result<K::Owned> {
+        K::decode_key(self.record().key)
+    }
+
+    /// Sends a result downstream.
+    pub fn emit(&self, out: Out) {
+        self.task.effect.set(true);
+        self.task.outputs.borrow_mut().push(out);
+    }
+
+    /// Reads a state of the record's key.
+    #[inline]
+    pub(crate) fn read<T>(&self, state: StateId, decode: fn(Option<&[u8]>) -> Result<T>) -> StateFuture<T> {
+        let record = self.record();
+        let mut scratch = self.task.scratch.borrow_mut();
+        state_key::build(&mut scratch.key, record.group, state, record.key);
+        match self.task.backend.borrow().try_get(&scratch.key) {
+            Ok(Lookup::Hit(value)) => StateFuture::ready(decode(Some(value.as_ref()))),
+            Ok(Lookup::Absent) => StateFuture::ready(decode(None)),
+            Ok(Lookup::Miss) => {
+                let id = self.task.reads.table.borrow_mut().request(self.slot, &scratch.key);
+                StateFuture::waiting(Rc::clone(&self.task.reads), id, decode)
+            }
+            Err(error) => StateFuture::ready(Err(error)),
+        }
+    }
+
+    /// Writes a state of the record's key: encodes with `encode`, then hands key and value to `write`.
+    #[inline]
+    pub(crate) fn write(
+        &self,
+        state: StateId,
+        encode: impl FnOnce(&mut Vec<u8>),
+        write: impl FnOnce(&mut dyn KeyedStateBackend, &[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let record = self.record();
+        let mut scratch = self.task.scratch.borrow_mut();
+        let Scratch { key, value } = &mut *scratch;
+        state_key::build(key, record.group, state, record.key);
+        value.clear();
+        encode(value);
+        self.task.effect.set(true);
+        write(self.task.backend.borrow_mut().as_mut(), key, value)
+    }
+}

@@ -1,0 +1,199 @@
+//! The heap backend: state in an ordered map, no misses, no I/O. The oracle of every other backend.
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use alluvium_env::{Error, HashMap, Result};
+use bytes::Bytes;
+
+use crate::{
+    BackendFactory, BackendStats, CheckpointId, KeyGroupRange, KeyedStateBackend, Lookup, MergeOperator, Notify,
+    OpenRequest, ReadBatch, ReadId, SnapshotTask, StateDescriptor, StateId, StateKind, StateScan, StateTable, SubtaskSnapshot,
+    state_key,
+};
+
+const NAME: &str = "heap";
+
+/// State in memory.
+#[derive(Default)]
+pub struct HeapBackend {
+    key_groups: Option<KeyGroupRange>,
+    states: StateTable,
+    operators: HashMap<StateId, Arc<dyn MergeOperator>>,
+    entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    answers: Vec<(ReadId, Option<Vec<u8>>)>,
+    notify: Option<Notify>,
+}
+
+impl HeapBackend {
+    fn operator(&self, key: &[u8]) -> Result<&Arc<dyn MergeOperator>> {
+        let (_, state, _) = state_key::split(key)?;
+        let missing = || Error::invalid(format!("state {} has no merge operator", state.0));
+        self.operators.get(&state).ok_or_else(missing)
+    }
+
+    /// Names, then entries, each part with its length before it.
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let part = |bytes: &[u8], out: &mut Vec<u8>| {
+            out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+            out.extend_from_slice(bytes);
+        };
+        out.extend_from_slice(&(self.states.len() as u32).to_le_bytes());
+        for (name, kind) in self.states.iter() {
+            part(name.as_bytes(), &mut out);
+            part(kind.as_bytes(), &mut out);
+        }
+        for (key, value) in &self.entries {
+            part(key, &mut out);
+            part(value, &mut out);
+        }
+        out
+    }
+
+    fn restore(&mut self, mut bytes: &[u8], clip: KeyGroupRange) -> Result<()> {
+        for _ in 0..take_u32(&mut bytes)? {
+            let name = String::from_utf8_lossy(take_part(&mut bytes)?).into_owned();
+            self.states.insert(&name, &String::from_utf8_lossy(take_part(&mut bytes)?))?;
+        }
+        while !bytes.is_empty() {
+            let (key, value) = (take_part(&mut bytes)?, take_part(&mut bytes)?);
+            if clip.contains(state_key::split(key)?.0) {
+                self.entries.insert(key.to_vec(), value.to_vec());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn take_u32(bytes: &mut &[u8]) -> Result<u32> {
+    let (head, tail) =
+        bytes.split_first_chunk::<4>().ok_or_else(|| Error::corruption("a heap snapshot ends too early"))?;
+    *bytes = tail;
+    Ok(u32::from_le_bytes(*head))
+}
+
+fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8]> {
+    let length = take_u32(bytes)? as usize;
+    let (head, tail) =
+        bytes.split_at_checked(length).ok_or_else(|| Error::corruption("a heap snapshot ends too early"))?;
+    *bytes = tail;
+    Ok(head)
+}
+
+impl KeyedStateBackend for HeapBackend {
+    fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
+        let id = self.states.register(descriptor)?;
+        if let StateKind::Reducing(operator) = &descriptor.kind {
+            self.operators.insert(id, Arc::clone(operator));
+        }
+        Ok(id)
+    }
+
+    fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
+        Ok(self.entries.get(key).map_or(Lookup::Absent, |value| Lookup::Hit(Cow::Borrowed(value))))
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.entries.insert(key.to_vec(), value.to_vec());
+        Ok(())
+    }
+
+    fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
+        let operator = Arc::clone(self.operator(key)?);
+        match self.entries.get_mut(key) {
+            Some(acc) => operator.merge(acc, operand),
+            None => self.put(key, operand),
+        }
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<()> {
+        self.entries.remove(key);
+        Ok(())
+    }
+
+    fn submit(&mut self, batch: ReadBatch) {
+        let answers = batch.iter().map(|(id, key)| (id, self.entries.get(key).cloned()));
+        self.answers.extend(answers);
+        if let Some(notify) = &self.notify {
+            notify();
+        }
+    }
+
+    fn poll(&mut self, answered: &mut dyn FnMut(ReadId, Result<Option<&[u8]>>)) -> Result<()> {
+        for (id, value) in self.answers.drain(..) {
+            answered(id, Ok(value.as_deref()));
+        }
+        Ok(())
+    }
+
+    fn admits(&self) -> bool {
+        true
+    }
+
+    fn snapshot(&mut self, _: CheckpointId) -> Result<SnapshotTask> {
+        let payload = Bytes::from(self.encode());
+        let key_groups = self.key_groups.unwrap_or(KeyGroupRange::ALL);
+        Ok(Box::pin(async move {
+            Ok(SubtaskSnapshot {
+                key_groups,
+                backend: NAME,
+                uploaded_bytes: payload.len() as u64,
+                payload,
+                files: Vec::new(),
+                pins: Box::new(()),
+            })
+        }))
+    }
+
+    fn scan(&mut self, state: StateId) -> Result<Box<dyn StateScan>> {
+        let mut entries = Vec::new();
+        for (key, value) in &self.entries {
+            if state_key::split(key)?.1 == state {
+                entries.push((key.clone(), value.clone()));
+            }
+        }
+        Ok(Box::new(HeapScan { entries, next: 0 }))
+    }
+
+    fn stats(&self) -> BackendStats {
+        BackendStats::default()
+    }
+}
+
+struct HeapScan {
+    entries: Vec<(Vec<u8>, Vec<u8>)>,
+    next: usize,
+}
+
+impl StateScan for HeapScan {
+    fn next_entry(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        let entry = self.entries.get(self.next);
+        self.next += 1;
+        Ok(entry.map(|(key, value)| (key.as_slice(), value.as_slice())))
+    }
+}
+
+/// Opens [`HeapBackend`]s.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeapBackendFactory;
+
+impl BackendFactory for HeapBackendFactory {
+    fn open(&self, request: OpenRequest) -> Result<Box<dyn KeyedStateBackend>> {
+        let mut backend = HeapBackend {
+            key_groups: Some(request.key_groups),
+            notify: Some(request.notify),
+            ..HeapBackend::default()
+        };
+        for part in request.restored {
+            if part.backend != NAME {
+                let other = part.backend;
+                return Err(Error::invalid(format!("the checkpoint was written by the {other} backend, not by {NAME}")));
+            }
+            if let Some(clip) = part.key_groups.intersect(request.key_groups) {
+                backend.restore(&part.payload, clip)?;
+            }
+        }
+        Ok(Box::new(backend))
+    }
+}

@@ -1,0 +1,87 @@
+//! Merge operators: how a blind add is folded into what is already there (design D7).
+//!
+//! An operator is registered with its state and runs wherever two entries of one key meet: in the memtable, at a
+//! read across levels, at a compaction. It must be associative; it sees encoded values.
+use std::fmt;
+use std::marker::PhantomData;
+
+use alluvium_env::Result;
+
+use crate::Codec;
+
+/// Folds an operand into an accumulator; both are encoded values.
+pub trait MergeOperator: Send + Sync {
+    /// `acc = acc ⊕ operand`.
+    ///
+    /// # Errors
+    /// `Corruption` if either is not an encoded value.
+    fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()>;
+
+    /// The same in place, if the result is exactly as long as the accumulator; `false` leaves it untouched.
+    fn merge_in_place(&self, _acc: &mut [u8], _operand: &[u8]) -> bool {
+        false
+    }
+}
+
+/// A typed, associative function of two values.
+pub trait Reduce: Send + Sync + 'static {
+    /// The values it reduces.
+    type Value: Codec;
+    /// `a ⊕ b`.
+    fn reduce(a: Self::Value, b: Self::Value) -> Self::Value;
+}
+
+/// Addition, wrapping at the type's bounds.
+pub struct Sum<T>(PhantomData<fn() -> T>);
+
+impl Reduce for Sum<u64> {
+    type Value = u64;
+    #[inline]
+    fn reduce(a: u64, b: u64) -> u64 {
+        a.wrapping_add(b)
+    }
+}
+
+impl Reduce for Sum<i64> {
+    type Value = i64;
+    #[inline]
+    fn reduce(a: i64, b: i64) -> i64 {
+        a.wrapping_add(b)
+    }
+}
+
+/// A [`Reduce`] as a [`MergeOperator`].
+pub(crate) struct Reducing<R>(PhantomData<fn() -> R>);
+
+impl<R> Default for Reducing<R> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<R> fmt::Debug for Reducing<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::any::type_name::<R>())
+    }
+}
+
+impl<R: Reduce> MergeOperator for Reducing<R> {
+    fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
+        let sum = R::reduce(R::Value::decode(acc)?, R::Value::decode(operand)?);
+        acc.clear();
+        sum.encode(acc);
+        Ok(())
+    }
+
+    #[inline]
+    fn merge_in_place(&self, acc: &mut [u8], operand: &[u8]) -> bool {
+        let (Ok(a), Ok(b)) = (R::Value::decode(acc), R::Value::decode(operand)) else { return false };
+        let mut sum = Vec::with_capacity(acc.len());
+        R::reduce(a, b).encode(&mut sum);
+        let fits = sum.len() == acc.len();
+        if fits {
+            acc.copy_from_slice(&sum);
+        }
+        fits
+    }
+}

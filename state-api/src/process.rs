@@ -1,0 +1,23 @@
+//! Keyed functions: the user's code.
+use std::future::Future;
+
+use alluvium_env::Result;
+
+use crate::{Codec, Context};
+
+/// A function over a keyed stream. Records of one key run one after the other, in arrival order; records of different
+/// keys overlap wherever one of them waits for state.
+///
+/// It is `!Send` if you like: it never leaves its task thread.
+pub trait KeyedProcess: 'static {
+    /// A record without its key.
+    type In: Codec;
+    /// What it emits.
+    type Out: 'static;
+
+    /// Handles one record; write it as `async fn`.
+    ///
+    /// # Errors
+    /// An error ends the job; it continues from its last checkpoint.
+    fn process(&self, record: Self::In, ctx: &Context<Self::Out>) -> impl Future<Output = Result<()>>;
+}
