@@ -149,7 +149,10 @@ mod tests {
     #[test]
     fn display_reads_from_the_outermost_place_to_the_cause() {
         let cause = std::io::Error::other("disk on fire");
-        let error = Error::unavailable("cannot read block 7").with_source(cause).context("sst 12").context("subtask 0");
+        let error = Error::unavailable("cannot read block 7")
+            .with_source(cause)
+            .context("sst 12")
+            .context("subtask 0");
         assert_eq!(error.to_string(), "subtask 0: sst 12: cannot read block 7: disk on fire");
         assert_eq!(error.duplicate().to_string(), error.to_string());
         assert_eq!(error.kind(), ErrorKind::Unavailable);

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use alluvium_env::Result;
 
 use crate::{
-    CheckpointId, FileOwnership, KeyGroupRange, ReadBatch, ReadId, RestoredPart, SnapshotTask, StateDescriptor, StateId,
+    CheckpointId, FileOwnership, KeyGroupRange, ReadBatch, ReadId, RestoredPart, SnapshotTask,
+    StateDescriptor, StateId,
 };
 
 /// What memory knows of a key.
@@ -21,6 +22,9 @@ pub enum Lookup<'a> {
     /// Only I/O can tell.
     Miss,
 }
+
+/// Whom [`KeyedStateBackend::poll`] hands each answer: the value, or `None` for an absent key.
+pub type Answered<'a> = dyn FnMut(ReadId, Result<Option<&[u8]>>) + 'a;
 
 /// One subtask's keyed state.
 pub trait KeyedStateBackend {
@@ -61,7 +65,7 @@ pub trait KeyedStateBackend {
     ///
     /// # Errors
     /// What the subtask cannot survive: a flush that failed for good, say.
-    fn poll(&mut self, answered: &mut dyn FnMut(ReadId, Result<Option<&[u8]>>)) -> Result<()>;
+    fn poll(&mut self, answered: &mut Answered<'_>) -> Result<()>;
 
     /// Whether new records may be admitted now; after a `false`, [`Notify`] says when to ask again.
     fn admits(&self) -> bool;

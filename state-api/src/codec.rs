@@ -13,6 +13,13 @@ pub trait Codec: Sized {
     /// # Errors
     /// `Corruption` if the bytes are not such an encoding.
     fn decode(bytes: &[u8]) -> Result<Self>;
+
+    /// Writes the encoding over an older one if it is exactly as long; `false` leaves that untouched. Codecs of a
+    /// fixed size implement it, so that a reducing add allocates nothing.
+    #[inline]
+    fn overwrite(&self, _encoded: &mut [u8]) -> bool {
+        false
+    }
 }
 
 /// A record key as bytes: order-preserving and prefix-free.
@@ -33,7 +40,7 @@ fn wrong(what: &str, bytes: &[u8]) -> Error {
 }
 
 macro_rules! integers {
-    ($($int:ty, $unsigned:ty, $flip:expr;)*) => {$(
+    ($($int:ty, $to_key:expr, $from_key:expr;)*) => {$(
         impl Codec for $int {
             #[inline]
             fn encode(&self, out: &mut Vec<u8>) {
@@ -43,40 +50,36 @@ macro_rules! integers {
             fn decode(bytes: &[u8]) -> Result<Self> {
                 bytes.try_into().map(Self::from_le_bytes).map_err(|_| wrong(stringify!($int), bytes))
             }
+            #[inline]
+            fn overwrite(&self, encoded: &mut [u8]) -> bool {
+                let fits = encoded.len() == size_of::<Self>();
+                if fits {
+                    encoded.copy_from_slice(&self.to_le_bytes());
+                }
+                fits
+            }
         }
         impl KeyCodec for $int {
             type Owned = Self;
             #[inline]
             fn encode_key(&self, out: &mut Vec<u8>) {
-                // Flipping the sign bit makes the unsigned byte order the numeric order.
-                out.extend_from_slice(&(self.cast_unsigned_key() ^ $flip).to_be_bytes());
+                out.extend_from_slice(&$to_key(*self).to_be_bytes());
             }
             #[inline]
             fn decode_key(bytes: &[u8]) -> Result<Self> {
-                let raw = bytes.try_into().map(<$unsigned>::from_be_bytes);
-                raw.map(|r| (r ^ $flip) as $int).map_err(|_| wrong(stringify!($int), bytes))
-            }
-        }
-        impl CastKey for $int {
-            type Unsigned = $unsigned;
-            fn cast_unsigned_key(self) -> $unsigned {
-                self as $unsigned
+                bytes.try_into().map(|b| $from_key(b)).map_err(|_| wrong(stringify!($int), bytes))
             }
         }
     )*};
 }
 
-trait CastKey {
-    type Unsigned;
-    fn cast_unsigned_key(self) -> Self::Unsigned;
-}
-
+// Flipping the sign bit makes the unsigned byte order the numeric order.
 integers! {
-    u16, u16, 0;
-    u32, u32, 0;
-    u64, u64, 0;
-    i32, u32, 1 << 31;
-    i64, u64, 1 << 63;
+    u16, |n: u16| n, u16::from_be_bytes;
+    u32, |n: u32| n, u32::from_be_bytes;
+    u64, |n: u64| n, u64::from_be_bytes;
+    i32, |n: i32| n.cast_unsigned() ^ (1 << 31), |b| (u32::from_be_bytes(b) ^ (1 << 31)).cast_signed();
+    i64, |n: i64| n.cast_unsigned() ^ (1 << 63), |b| (u64::from_be_bytes(b) ^ (1 << 63)).cast_signed();
 }
 
 impl Codec for () {

@@ -2,7 +2,11 @@
 //!
 //! A backend's test opens its factory, says how to run a [`SnapshotTask`] and calls [`Suite::run`]. Each property
 //! names itself in the panic it ends with.
-#![expect(clippy::panic, clippy::missing_panics_doc, reason = "a conformance suite fails by panicking, as tests do")]
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a conformance suite fails by panicking, as tests do"
+)]
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,9 +15,9 @@ use alluvium_env::{Entropy, Result};
 
 use crate::merge::Reducing;
 use crate::{
-    BackendFactory, CheckpointId, FileOwnership, KeyGroup, KeyGroupRange, KeyedStateBackend, Lookup, MaxParallelism,
-    Notify, OpenRequest, ReadBatch, ReadId, RestoredPart, SnapshotTask, StateDescriptor, StateId, StateKind,
-    SubtaskSnapshot, Sum, key_hash, state_key,
+    BackendFactory, CheckpointId, FileOwnership, KeyGroup, KeyGroupRange, KeyedStateBackend, Lookup,
+    MaxParallelism, Notify, OpenRequest, ReadBatch, ReadId, RestoredPart, SnapshotTask, StateDescriptor,
+    StateId, StateKind, SubtaskSnapshot, Sum, key_hash, state_key,
 };
 
 /// A backend under test.
@@ -136,7 +140,6 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.try_into().map_or_else(|_| panic!("a sum of {} bytes", bytes.len()), u64::from_le_bytes)
 }
 
-#[expect(clippy::indexing_slicing, reason = "the indices are the suite's own")]
 impl Suite<'_> {
     fn open(&self, key_groups: KeyGroupRange, restored: Vec<RestoredPart>, incarnation: u64) -> Opened {
         let bell = Arc::new(Bell::default());
@@ -227,8 +230,16 @@ impl Suite<'_> {
         let later = self.snapshot(&mut opened, 2);
         for (snapshot, value, total) in [(snapshot, b"before", 1), (later, b"after!", 2)] {
             let mut restored = self.open(KeyGroupRange::ALL, vec![part(&snapshot)], 2);
-            assert_eq!(restored.get(&kept).as_deref(), Some(value.as_slice()), "a value of the snapshot's moment");
-            assert_eq!(restored.get(&sum).as_deref().map(number), Some(total), "a sum of the snapshot's moment");
+            assert_eq!(
+                restored.get(&kept).as_deref(),
+                Some(value.as_slice()),
+                "a value of the snapshot's moment"
+            );
+            assert_eq!(
+                restored.get(&sum).as_deref().map(number),
+                Some(total),
+                "a sum of the snapshot's moment"
+            );
         }
     }
 
@@ -275,7 +286,7 @@ impl Suite<'_> {
                 }
             }
         }
-        self.compare(&mut subtasks, &model, seed);
+        compare(&mut subtasks, &model, seed);
     }
 
     fn rescale(&self, snapshots: &[SubtaskSnapshot], parallelism: u16, generation: u64) -> Vec<Opened> {
@@ -289,25 +300,25 @@ impl Suite<'_> {
         };
         (0..parallelism).map(open).collect()
     }
+}
 
-    fn compare(&self, subtasks: &mut [Opened], model: &BTreeMap<Vec<u8>, Vec<u8>>, seed: u64) {
-        let states = [subtasks[0].value, subtasks[0].sum];
-        let parallelism = subtasks.len();
-        let mut scanned = BTreeMap::new();
-        for (index, subtask) in subtasks.iter_mut().enumerate() {
-            let keys: Vec<_> = model.keys().filter(|k| owner_of(k, parallelism) == index).cloned().collect();
-            let values = subtask.get_all(&keys);
-            for (key, found) in keys.iter().zip(values) {
-                assert_eq!(found.as_ref(), model.get(key), "seed {seed}, batched read of {key:?}");
-            }
-            for state in states {
-                let entries = subtask.scan(state);
-                assert!(entries.is_sorted(), "seed {seed}: a scan is in key order");
-                scanned.extend(entries);
-            }
+fn compare(subtasks: &mut [Opened], model: &BTreeMap<Vec<u8>, Vec<u8>>, seed: u64) {
+    let states = [subtasks[0].value, subtasks[0].sum];
+    let parallelism = subtasks.len();
+    let mut scanned = BTreeMap::new();
+    for (index, subtask) in subtasks.iter_mut().enumerate() {
+        let keys: Vec<_> = model.keys().filter(|k| owner_of(k, parallelism) == index).cloned().collect();
+        let values = subtask.get_all(&keys);
+        for (key, found) in keys.iter().zip(values) {
+            assert_eq!(found.as_ref(), model.get(key), "seed {seed}, batched read of {key:?}");
         }
-        assert_eq!(&scanned, model, "seed {seed}: the scans of all subtasks");
+        for state in states {
+            let entries = subtask.scan(state);
+            assert!(entries.is_sorted(), "seed {seed}: a scan is in key order");
+            scanned.extend(entries);
+        }
     }
+    assert_eq!(&scanned, model, "seed {seed}: the scans of all subtasks");
 }
 
 fn owner_of(key: &[u8], parallelism: usize) -> usize {
@@ -330,4 +341,3 @@ fn part(snapshot: &SubtaskSnapshot) -> RestoredPart {
         payload: snapshot.payload.clone(),
     }
 }
-

@@ -62,7 +62,9 @@ impl StateTable {
         let (name, kind) = (&descriptor.name, descriptor.kind.name());
         let id = self.insert(name, kind)?;
         if !self.registered.insert(id) {
-            return Err(Error::invalid(format!("state {name} is registered twice; give each state its own name")));
+            return Err(Error::invalid(format!(
+                "state {name} is registered twice; give each state its own name"
+            )));
         }
         Ok(id)
     }
@@ -72,17 +74,15 @@ impl StateTable {
     /// # Errors
     /// `Invalid` if the name is there as another kind, or there are more than 65,536 states.
     pub fn insert(&mut self, name: &str, kind: &str) -> Result<StateId> {
-        let index = match self.states.iter().position(|(n, _)| n == name) {
-            Some(index) => index,
-            None => {
-                self.states.push((name.to_owned(), kind.to_owned()));
-                self.states.len() - 1
-            }
-        };
+        let known = self.states.iter().position(|(n, _)| n == name);
+        let index = known.unwrap_or(self.states.len());
+        if known.is_none() {
+            self.states.push((name.to_owned(), kind.to_owned()));
+        }
         match self.states.get(index) {
-            Some((_, stored)) if stored != kind => {
-                Err(Error::invalid(format!("state {name} was stored as {stored} and cannot be opened as {kind}")))
-            }
+            Some((_, stored)) if stored != kind => Err(Error::invalid(format!(
+                "state {name} was stored as {stored} and cannot be opened as {kind}"
+            ))),
             _ => u16::try_from(index).map(StateId).map_err(|_| Error::invalid("more than 65,536 states")),
         }
     }

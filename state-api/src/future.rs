@@ -45,14 +45,16 @@ impl<T> Future for StateFuture<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskWaker<'_>) -> Poll<Result<T>> {
         match std::mem::replace(&mut self.0, State::Taken) {
             State::Ready(answer) => Poll::Ready(answer),
-            State::Waiting { reads, id, decode } => match reads.poll(id, cx.waker(), decode) {
-                Some(answer) => Poll::Ready(answer),
-                None => {
-                    self.0 = State::Waiting { reads, id, decode };
-                    Poll::Pending
+            State::Waiting { reads, id, decode } => {
+                if let Some(answer) = reads.poll(id, cx.waker(), decode) {
+                    return Poll::Ready(answer);
                 }
-            },
-            State::Taken => Poll::Ready(Err(Error::internal("a state future was polled after it had completed"))),
+                self.0 = State::Waiting { reads, id, decode };
+                Poll::Pending
+            }
+            State::Taken => {
+                Poll::Ready(Err(Error::internal("a state future was polled after it had completed")))
+            }
         }
     }
 }

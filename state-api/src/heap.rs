@@ -7,9 +7,9 @@ use alluvium_env::{Error, HashMap, Result};
 use bytes::Bytes;
 
 use crate::{
-    BackendFactory, BackendStats, CheckpointId, KeyGroupRange, KeyedStateBackend, Lookup, MergeOperator, Notify,
-    OpenRequest, ReadBatch, ReadId, SnapshotTask, StateDescriptor, StateId, StateKind, StateScan, StateTable, SubtaskSnapshot,
-    state_key,
+    Answered, BackendFactory, BackendStats, CheckpointId, KeyGroupRange, KeyedStateBackend, Lookup,
+    MergeOperator, Notify, OpenRequest, ReadBatch, ReadId, SnapshotTask, StateDescriptor, StateId, StateKind,
+    StateScan, StateTable, SubtaskSnapshot, state_key,
 };
 
 const NAME: &str = "heap";
@@ -120,7 +120,7 @@ impl KeyedStateBackend for HeapBackend {
         }
     }
 
-    fn poll(&mut self, answered: &mut dyn FnMut(ReadId, Result<Option<&[u8]>>)) -> Result<()> {
+    fn poll(&mut self, answered: &mut Answered<'_>) -> Result<()> {
         for (id, value) in self.answers.drain(..) {
             answered(id, Ok(value.as_deref()));
         }
@@ -188,7 +188,9 @@ impl BackendFactory for HeapBackendFactory {
         for part in request.restored {
             if part.backend != NAME {
                 let other = part.backend;
-                return Err(Error::invalid(format!("the checkpoint was written by the {other} backend, not by {NAME}")));
+                return Err(Error::invalid(format!(
+                    "the checkpoint was written by the {other} backend, not by {NAME}"
+                )));
             }
             if let Some(clip) = part.key_groups.intersect(request.key_groups) {
                 backend.restore(&part.payload, clip)?;

@@ -67,10 +67,14 @@ impl MaxParallelism {
     pub fn range_of(self, index: u16, parallelism: u16) -> Result<KeyGroupRange> {
         if parallelism == 0 || parallelism > self.0 {
             let max = self.0;
-            return Err(Error::invalid(format!("parallelism must be between 1 and {max}, not {parallelism}")));
+            return Err(Error::invalid(format!(
+                "parallelism must be between 1 and {max}, not {parallelism}"
+            )));
         }
         if index >= parallelism {
-            return Err(Error::invalid(format!("subtask {index} does not exist at parallelism {parallelism}")));
+            return Err(Error::invalid(format!(
+                "subtask {index} does not exist at parallelism {parallelism}"
+            )));
         }
         let (max, p, i) = (u32::from(self.0), u32::from(parallelism), u32::from(index));
         let start = (i * max).div_ceil(p) as u16;

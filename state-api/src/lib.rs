@@ -68,7 +68,9 @@ mod state;
 pub mod state_key;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
-pub use backend::{BackendFactory, BackendStats, KeyedStateBackend, Lookup, Notify, OpenRequest, StateScan};
+pub use backend::{
+    Answered, BackendFactory, BackendStats, KeyedStateBackend, Lookup, Notify, OpenRequest, StateScan,
+};
 pub use codec::{Codec, KeyCodec};
 pub use context::{Context, TaskContext};
 pub use descriptor::{StateDescriptor, StateId, StateKind, StateTable};

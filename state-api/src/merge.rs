@@ -76,12 +76,6 @@ impl<R: Reduce> MergeOperator for Reducing<R> {
     #[inline]
     fn merge_in_place(&self, acc: &mut [u8], operand: &[u8]) -> bool {
         let (Ok(a), Ok(b)) = (R::Value::decode(acc), R::Value::decode(operand)) else { return false };
-        let mut sum = Vec::with_capacity(acc.len());
-        R::reduce(a, b).encode(&mut sum);
-        let fits = sum.len() == acc.len();
-        if fits {
-            acc.copy_from_slice(&sum);
-        }
-        fits
+        R::reduce(a, b).overwrite(acc)
     }
 }

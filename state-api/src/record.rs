@@ -161,9 +161,10 @@ impl RecordRef<'_> {
             return Ok(None);
         }
         let cut = || Error::corruption("a checkpoint's kept inputs end within a record");
-        let ([a, b, c, d, e, f, g, h], tail) = rest.split_first_chunk::<8>().ok_or_else(cut)?;
-        let key_len = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
-        let value_len = u32::from_le_bytes([*e, *f, *g, *h]) as usize;
+        let (key_len, tail) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
+        let (value_len, tail) = tail.split_first_chunk::<4>().ok_or_else(cut)?;
+        let (key_len, value_len) =
+            (u32::from_le_bytes(*key_len) as usize, u32::from_le_bytes(*value_len) as usize);
         let (key, tail) = tail.split_at_checked(key_len).ok_or_else(cut)?;
         let (value, tail) = tail.split_at_checked(value_len).ok_or_else(cut)?;
         *rest = tail;

@@ -27,7 +27,9 @@ pub fn split(key: &[u8]) -> Result<(KeyGroup, StateId, &[u8])> {
         Some(([a, b, c, d], rest)) => {
             Ok((KeyGroup(u16::from_be_bytes([*a, *b])), StateId(u16::from_be_bytes([*c, *d])), rest))
         }
-        None => Err(Error::corruption(format!("a state key of {} bytes is shorter than its prefix", key.len()))),
+        None => {
+            Err(Error::corruption(format!("a state key of {} bytes is shorter than its prefix", key.len())))
+        }
     }
 }
 
