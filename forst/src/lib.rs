@@ -1,1 +1,57 @@
-//! Placeholder header, replaced as the crate is written.
+//! ForSt: a batched LSM store whose primary storage is an object store, with memory and disk as caches.
+//!
+//! The engine is a plain LSM over bytes ([`Store`]); `backend` puts it behind `state-api`. The nouns:
+//!
+//! - a *memtable* is a hash index over an arena that is also the log; a *delta* is a part of that log on the store;
+//! - a *table* (SST) is an immutable object of sorted blocks; a *version* says which tables are live;
+//! - a *walk* is a point read in memory; what it misses is *fetched* by ranged reads, in batches;
+//! - a *scan* is an ordered pass over many sources: every flush, compaction and full read is one.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use alluvium_env::{Background, IoRuntime};
+//! use alluvium_forst::{ForstSettings, KeepAll, NoMerges, Resident, Store, StoreOptions};
+//! use object_store::memory::InMemory;
+//!
+//! let mut store = Store::open(StoreOptions {
+//!     settings: ForstSettings::default(),
+//!     store: Arc::new(InMemory::new()),
+//!     io: IoRuntime::new(1)?,
+//!     background: Arc::new(Background::new(1)?),
+//!     disk: None,
+//!     operators: Arc::new(NoMerges),
+//!     ownership: Arc::new(KeepAll),
+//!     notify: Arc::new(|| ()),
+//!     prefix: "state/1".to_owned(),
+//!     restored: Vec::new(),
+//! })?;
+//! store.put(b"key", b"value")?;
+//! assert_eq!(store.get_resident(b"key")?, Resident::Value(b"value".into()));
+//! assert_eq!(store.get_resident(b"other")?, Resident::Absent);
+//! # Ok::<(), alluvium_env::Error>(())
+//! ```
+mod backend;
+mod block;
+mod cache;
+mod coding;
+mod compaction;
+mod entry;
+mod fetch;
+mod memtable;
+mod merge;
+mod naming;
+mod scan;
+mod settings;
+mod store;
+mod table;
+mod version;
+
+pub use alluvium_env::{Error, ErrorKind, Result};
+pub use backend::ForstBackendFactory;
+pub use fetch::DiskCache;
+pub use merge::{MergeOperator, MergeOperators, NoMerges};
+pub use settings::ForstSettings;
+pub use store::{
+    Answered, Resident, Restored, Snapshot, SnapshotFile, Store, StoreCounters, StoreOptions, StoreScan,
+};
+pub use table::{KeepAll, Ownership};

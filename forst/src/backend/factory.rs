@@ -1,0 +1,98 @@
+//! Opens one store a subtask, all on one I/O runtime, one background pool and one disk tier.
+use std::sync::Arc;
+
+use alluvium_env::{Background, IoRuntime, cores};
+use alluvium_state_api::{
+    BackendFactory, Error, FileOwnership, KeyedStateBackend, OpenRequest, RestoredPart, Result, StateTable,
+};
+use object_store::ObjectStore;
+
+use super::keyed::{ForstBackend, Payload};
+use crate::fetch::DiskCache;
+use crate::merge::NoMerges;
+use crate::settings::ForstSettings;
+use crate::store::{Restored, Store, StoreOptions};
+use crate::table::Ownership;
+
+/// The backend's name in checkpoints.
+pub(super) const NAME: &str = "forst";
+
+/// Opens ForSt backends.
+pub struct ForstBackendFactory {
+    settings: ForstSettings,
+    store: Arc<dyn ObjectStore>,
+    io: IoRuntime,
+    background: Arc<Background>,
+    disk: Option<Arc<DiskCache>>,
+}
+
+impl ForstBackendFactory {
+    /// A factory on a store; `settings` are of each backend it opens, but the disk tier is shared by all.
+    ///
+    /// # Errors
+    /// `Invalid` for contradicting settings or a cache folder that cannot be used.
+    pub fn new(settings: ForstSettings, store: Arc<dyn ObjectStore>, io: IoRuntime) -> Result<Self> {
+        settings.validate()?;
+        let open = |folder| DiskCache::open(folder, settings.cache_size_bytes);
+        let disk = settings.cache_dir.as_deref().map(open).transpose()?;
+        let background = Arc::new(Background::new(cores())?);
+        Ok(Self { settings, store, io, background, disk })
+    }
+
+    /// The disk tier, if there is one: to tell a person what troubles it.
+    pub fn disk_cache(&self) -> Option<&Arc<DiskCache>> {
+        self.disk.as_ref()
+    }
+}
+
+/// The protocol's ownership, as the engine calls it.
+struct Adapted(Arc<dyn FileOwnership>);
+
+impl Ownership for Adapted {
+    fn hold(&self, name: &str) {
+        self.0.hold(name);
+    }
+
+    fn release(&self, name: &str) {
+        self.0.release(name);
+    }
+}
+
+/// A part as the engine takes it: its manifest, and its key groups as a range of keys.
+fn restored(part: &RestoredPart, states: &mut StateTable) -> Result<Restored> {
+    if part.backend != NAME {
+        let other = &part.backend;
+        return Err(Error::invalid(format!(
+            "the checkpoint was written by the {other} backend, not by {NAME}"
+        )));
+    }
+    let payload: Payload = prost::Message::decode(part.payload.clone()).map_err(|e| {
+        Error::corruption("a subtask's payload is not the message it should be").with_source(e)
+    })?;
+    for state in &payload.states {
+        states.insert(&state.name, &state.kind)?;
+    }
+    let end =
+        if part.key_groups.end == u16::MAX { Vec::new() } else { part.key_groups.end.to_be_bytes().to_vec() };
+    Ok(Restored { manifest: payload.manifest, start: part.key_groups.start.to_be_bytes().to_vec(), end })
+}
+
+impl BackendFactory for ForstBackendFactory {
+    fn open(&self, request: OpenRequest) -> Result<Box<dyn KeyedStateBackend>> {
+        let mut states = StateTable::default();
+        let parts = request.restored.iter().map(|part| restored(part, &mut states)).collect::<Result<_>>()?;
+        let store = Store::open(StoreOptions {
+            settings: self.settings.clone(),
+            store: Arc::clone(&self.store),
+            io: self.io.clone(),
+            background: Arc::clone(&self.background),
+            disk: self.disk.clone(),
+            operators: Arc::new(NoMerges),
+            ownership: Arc::new(Adapted(request.files)),
+            notify: request.notify,
+            prefix: format!("state/{:08}/{:04}", request.incarnation, request.subtask),
+            restored: parts,
+        })?;
+        Ok(Box::new(ForstBackend::new(store, request.key_groups, states)))
+    }
+}

@@ -1,0 +1,182 @@
+//! One subtask's state on a [`Store`]: typed states become key prefixes, merge operators are found by state id.
+use std::sync::Arc;
+
+use alluvium_state_api::{
+    Answered, BackendStats, CheckpointId, FileRef, KeyGroupRange, KeyedStateBackend, Lookup, ReadBatch,
+    ReadId, Result, SnapshotTask, StateDescriptor, StateId, StateKind, StateScan, StateTable,
+    SubtaskSnapshot, state_key,
+};
+use bytes::Bytes;
+
+use super::factory::NAME;
+use crate::merge::{MergeOperator, MergeOperators};
+use crate::store::{Resident, Store, StoreScan};
+
+/// What is stored of a subtask besides the store's own manifest.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Payload {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) states: Vec<StateRecord>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) manifest: Bytes,
+}
+
+/// A registered state; its index is its id.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct StateRecord {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, tag = "2")]
+    pub(super) kind: String,
+}
+
+/// A state's operator, as the engine calls it.
+struct Adapted(Arc<dyn alluvium_state_api::MergeOperator>);
+
+impl MergeOperator for Adapted {
+    #[inline]
+    fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
+        self.0.merge(acc, operand)
+    }
+
+    #[inline]
+    fn merge_in_place(&self, acc: &mut [u8], operand: &[u8]) -> bool {
+        self.0.merge_in_place(acc, operand)
+    }
+}
+
+/// The operators of all states, by state id.
+#[derive(Clone, Default)]
+struct ByState(Vec<Option<Arc<Adapted>>>);
+
+impl MergeOperators for ByState {
+    #[inline]
+    fn operator(&self, key: &[u8]) -> Option<&dyn MergeOperator> {
+        let (_, state, _) = state_key::split(key).ok()?;
+        let operator = self.0.get(usize::from(state.0))?.as_ref()?;
+        Some(operator.as_ref())
+    }
+}
+
+/// The backend of one subtask.
+pub(super) struct ForstBackend {
+    store: Store,
+    key_groups: KeyGroupRange,
+    states: StateTable,
+    operators: ByState,
+}
+
+impl ForstBackend {
+    pub(super) fn new(store: Store, key_groups: KeyGroupRange, states: StateTable) -> Self {
+        Self { store, key_groups, states, operators: ByState::default() }
+    }
+}
+
+impl KeyedStateBackend for ForstBackend {
+    fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
+        let id = self.states.register(descriptor)?;
+        if let StateKind::Reducing(operator) = &descriptor.kind {
+            let index = usize::from(id.0);
+            self.operators.0.resize(self.operators.0.len().max(index + 1), None);
+            if let Some(slot) = self.operators.0.get_mut(index) {
+                *slot = Some(Arc::new(Adapted(Arc::clone(operator))));
+            }
+            self.store.set_operators(Arc::new(self.operators.clone()));
+        }
+        Ok(id)
+    }
+
+    #[inline]
+    fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
+        Ok(match self.store.get_resident(key)? {
+            Resident::Value(value) => Lookup::Hit(value),
+            Resident::Absent => Lookup::Absent,
+            Resident::Miss => Lookup::Miss,
+        })
+    }
+
+    #[inline]
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.store.put(key, value)
+    }
+
+    #[inline]
+    fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
+        self.store.merge(key, operand)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<()> {
+        self.store.delete(key)
+    }
+
+    fn submit(&mut self, batch: ReadBatch) {
+        self.store.read(batch.iter().map(|(id, key)| (u64::from(id.0), key)));
+    }
+
+    fn poll(&mut self, answered: &mut Answered<'_>) -> Result<()> {
+        self.store.poll(&mut |token, answer| answered(ReadId(token as u32), answer))
+    }
+
+    fn admits(&self) -> bool {
+        self.store.admits()
+    }
+
+    fn snapshot(&mut self, _: CheckpointId) -> Result<SnapshotTask> {
+        let mut snapshot = self.store.snapshot();
+        let key_groups = self.key_groups;
+        let record =
+            |(name, kind): (&str, &str)| StateRecord { name: name.to_owned(), kind: kind.to_owned() };
+        let states = self.states.iter().map(record).collect();
+        Ok(Box::pin(async move {
+            let uploaded_bytes = snapshot.upload().await?;
+            let payload = Payload { states, manifest: snapshot.manifest() };
+            let file = |f: crate::store::SnapshotFile| FileRef { name: f.name, size_bytes: f.size_bytes };
+            Ok(SubtaskSnapshot {
+                key_groups,
+                backend: NAME,
+                payload: prost::Message::encode_to_vec(&payload).into(),
+                files: snapshot.files().into_iter().map(file).collect(),
+                uploaded_bytes,
+                pins: Box::new(snapshot),
+            })
+        }))
+    }
+
+    fn scan(&mut self, state: StateId) -> Result<Box<dyn StateScan>> {
+        Ok(Box::new(ForstScan { scan: self.store.scan(), state, key: Vec::new(), value: Vec::new() }))
+    }
+
+    fn stats(&self) -> BackendStats {
+        let counters = self.store.counters();
+        BackendStats {
+            memory_hits: counters.memory_hits,
+            disk_hits: counters.disk_hits,
+            misses: counters.misses,
+            flushes: counters.flushes,
+            compactions: counters.compactions,
+        }
+    }
+}
+
+/// The entries of one state.
+struct ForstScan {
+    scan: StoreScan,
+    state: StateId,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl StateScan for ForstScan {
+    fn next_entry(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        while let Some((key, value)) = self.scan.next_entry()? {
+            if state_key::split(key)?.1 == self.state {
+                self.key.clear();
+                self.key.extend_from_slice(key);
+                self.value.clear();
+                self.value.extend_from_slice(value);
+                return Ok(Some((&self.key, &self.value)));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,5 @@
+//! ForSt as a keyed state backend: the only place of this crate that knows `state-api`.
+mod factory;
+mod keyed;
+
+pub use factory::ForstBackendFactory;

@@ -1,0 +1,61 @@
+//! Builds a block's content.
+use super::RESTART_INTERVAL;
+use crate::coding::put_varint;
+use crate::entry::EntryKind;
+
+/// Collects the entries of one block; reusable.
+#[derive(Debug, Default)]
+pub(crate) struct BlockBuilder {
+    content: Vec<u8>,
+    restarts: Vec<u32>,
+    last_key: Vec<u8>,
+    entries: usize,
+}
+
+impl BlockBuilder {
+    /// Appends an entry; keys come in strictly ascending order.
+    pub(crate) fn add(&mut self, kind: EntryKind, key: &[u8], value: &[u8]) {
+        debug_assert!(self.entries == 0 || self.last_key.as_slice() < key, "block keys must ascend");
+        let shared = if self.entries.is_multiple_of(RESTART_INTERVAL) {
+            self.restarts.push(self.content.len() as u32);
+            0
+        } else {
+            self.last_key.iter().zip(key).take_while(|(a, b)| a == b).count()
+        };
+        let suffix = key.get(shared..).unwrap_or_default();
+        put_varint(&mut self.content, shared as u64);
+        put_varint(&mut self.content, suffix.len() as u64);
+        put_varint(&mut self.content, (value.len() as u64) << 2 | kind as u64);
+        self.content.extend_from_slice(suffix);
+        self.content.extend_from_slice(value);
+        self.last_key.truncate(shared);
+        self.last_key.extend_from_slice(suffix);
+        self.entries += 1;
+    }
+
+    /// Bytes the content has now.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.content.len() + self.restarts.len() * 4 + 4
+    }
+
+    pub(crate) fn last_key(&self) -> &[u8] {
+        &self.last_key
+    }
+
+    /// The finished content; call [`BlockBuilder::reset`] before the next block.
+    pub(crate) fn finish(&mut self) -> &[u8] {
+        for restart in &self.restarts {
+            self.content.extend_from_slice(&restart.to_le_bytes());
+        }
+        self.content.extend_from_slice(&(self.restarts.len() as u32).to_le_bytes());
+        &self.content
+    }
+
+    /// Forgets the block but keeps its buffers.
+    pub(crate) fn reset(&mut self) {
+        self.content.clear();
+        self.restarts.clear();
+        self.last_key.clear();
+        self.entries = 0;
+    }
+}

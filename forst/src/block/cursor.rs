@@ -1,0 +1,96 @@
+//! Walks a block's entries in order.
+use alluvium_env::{Error, Result};
+
+use super::Block;
+use crate::coding::Input;
+use crate::entry::EntryKind;
+
+/// One entry as it lies in the block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockEntry<'a> {
+    /// Bytes its key shares with the key before.
+    pub(super) shared: usize,
+    /// The rest of its key.
+    pub(super) suffix: &'a [u8],
+    pub(super) kind: EntryKind,
+    pub(super) value: &'a [u8],
+    /// Where the next entry begins.
+    pub(super) end: usize,
+}
+
+impl<'a> BlockEntry<'a> {
+    #[inline]
+    pub(super) fn parse(entries: &'a [u8], offset: usize) -> Result<Self> {
+        let mut input = Input::new("a block entry", entries.get(offset..).unwrap_or_default());
+        let shared = input.length()?;
+        let suffix = input.length()?;
+        let tagged = input.varint()?;
+        let kind = EntryKind::from_code(tagged & 3)?;
+        let value =
+            usize::try_from(tagged >> 2).map_err(|_| Error::corruption("a value length over 64 bits"))?;
+        let suffix = input.take(suffix)?;
+        let value = input.take(value)?;
+        Ok(Self { shared, suffix, kind, value, end: offset + input.offset() })
+    }
+}
+
+/// A position in a block. It owns the current key, not the block.
+#[derive(Debug, Default)]
+pub(crate) struct BlockCursor {
+    key: Vec<u8>,
+    kind: Option<EntryKind>,
+    value: std::ops::Range<usize>,
+    next: usize,
+}
+
+impl BlockCursor {
+    /// Goes to the first entry whose key is not below `key`.
+    pub(crate) fn seek(&mut self, block: &Block, key: &[u8]) -> Result<()> {
+        self.key.clear();
+        self.next =
+            if block.restarts == 0 { block.entries().len() } else { block.restart(block.interval_of(key)?) };
+        loop {
+            self.advance(block)?;
+            if self.kind.is_none() || self.key.as_slice() >= key {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Goes to the first entry.
+    pub(crate) fn rewind(&mut self, block: &Block) -> Result<()> {
+        self.key.clear();
+        self.next = 0;
+        self.advance(block)
+    }
+
+    /// Goes to the next entry; past the last one there is none.
+    #[inline]
+    pub(crate) fn advance(&mut self, block: &Block) -> Result<()> {
+        let entries = block.entries();
+        if self.next >= entries.len() {
+            self.kind = None;
+            return Ok(());
+        }
+        let entry = BlockEntry::parse(entries, self.next)?;
+        if entry.shared > self.key.len() {
+            let (shared, length) = (entry.shared, self.key.len());
+            return Err(Error::corruption(format!(
+                "a block entry shares {shared} bytes with a key of {length}"
+            )));
+        }
+        self.key.truncate(entry.shared);
+        self.key.extend_from_slice(entry.suffix);
+        self.kind = Some(entry.kind);
+        self.value = entry.end - entry.value.len()..entry.end;
+        self.next = entry.end;
+        Ok(())
+    }
+
+    /// The entry here, `None` past the end.
+    #[inline]
+    pub(crate) fn entry<'a>(&'a self, block: &'a Block) -> Option<(EntryKind, &'a [u8], &'a [u8])> {
+        let value = block.entries().get(self.value.clone()).unwrap_or_default();
+        self.kind.map(|kind| (kind, self.key.as_slice(), value))
+    }
+}

@@ -1,0 +1,164 @@
+//! Data blocks: sorted entries, prefix-compressed, with restart points (`docs/formats/sst.md`).
+//!
+//! A [`Block`] in memory is decoded once: checked and unpacked, but still prefix-compressed, since a point read
+//! touches one restart interval of it.
+mod builder;
+mod cursor;
+
+pub(crate) use builder::BlockBuilder;
+pub(crate) use cursor::{BlockCursor, BlockEntry};
+
+use std::cmp::Ordering;
+
+use alluvium_env::{Error, Result};
+
+use crate::coding::read_section;
+use crate::entry::EntryKind;
+
+/// Entries between two restart points.
+pub(crate) const RESTART_INTERVAL: usize = 16;
+
+/// A decoded block.
+#[derive(Debug)]
+pub(crate) struct Block {
+    bytes: Vec<u8>,
+    /// Where the entries end and the restart array begins.
+    entries_end: usize,
+    restarts: usize,
+}
+
+impl Block {
+    /// Checks and unpacks a block as it is stored.
+    pub(crate) fn decode(stored: &[u8]) -> Result<Self> {
+        Self::from_content(read_section("a data block", stored)?)
+    }
+
+    /// Takes over a block's content: entries, restart offsets, their count.
+    pub(crate) fn from_content(bytes: Vec<u8>) -> Result<Self> {
+        let wrong =
+            || Error::corruption(format!("a data block of {} bytes has no restart array", bytes.len()));
+        let (_, count) = bytes.split_last_chunk::<4>().ok_or_else(wrong)?;
+        let restarts = u32::from_le_bytes(*count) as usize;
+        let array = restarts.checked_mul(4).and_then(|n| n.checked_add(4)).ok_or_else(wrong)?;
+        let entries_end = bytes.len().checked_sub(array).ok_or_else(wrong)?;
+        Ok(Self { entries_end, restarts, bytes })
+    }
+
+    /// Memory it takes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.bytes.capacity() + size_of::<Self>()
+    }
+
+    pub(crate) fn entries(&self) -> &[u8] {
+        self.bytes.get(..self.entries_end).unwrap_or_default()
+    }
+
+    #[inline]
+    fn restart(&self, index: usize) -> usize {
+        let at = self.entries_end + index * 4;
+        let offset = self.bytes.get(at..).and_then(|b| b.first_chunk::<4>());
+        offset.map_or(0, |b| u32::from_le_bytes(*b) as usize)
+    }
+
+    /// The key at a restart point, which is stored whole.
+    #[inline]
+    fn restart_key(&self, index: usize) -> Result<&[u8]> {
+        let entry = BlockEntry::parse(self.entries(), self.restart(index))?;
+        Ok(entry.suffix)
+    }
+
+    /// The first restart interval that can hold `key`: the last whose first key is not above it.
+    fn interval_of(&self, key: &[u8]) -> Result<usize> {
+        let (mut low, mut high) = (0, self.restarts);
+        while high - low > 1 {
+            let middle = usize::midpoint(low, high);
+            if self.restart_key(middle)? <= key {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// The entry of exactly this key. Compares without rebuilding keys: `same` is how far the search key agrees with
+    /// the entry before, so an entry that shares more than that with it is skipped unseen.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<(EntryKind, &[u8])>> {
+        if self.restarts == 0 {
+            return Ok(None);
+        }
+        let entries = self.entries();
+        let mut offset = self.restart(self.interval_of(key)?);
+        let mut same = 0_usize;
+        while offset < entries.len() {
+            let entry = BlockEntry::parse(entries, offset)?;
+            offset = entry.end;
+            if entry.shared > same {
+                continue;
+            }
+            let rest = key.get(entry.shared..).unwrap_or_default();
+            let common = entry.suffix.iter().zip(rest).take_while(|(a, b)| a == b).count();
+            match entry.suffix.get(common..).unwrap_or_default().cmp(rest.get(common..).unwrap_or_default()) {
+                Ordering::Equal => return Ok(Some((entry.kind, entry.value))),
+                Ordering::Greater => return Ok(None),
+                Ordering::Less => same = entry.shared + common,
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::coding::{Compression, put_section};
+
+    fn build(entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Block {
+        let mut builder = BlockBuilder::default();
+        for (key, value) in entries {
+            builder.add(EntryKind::Put, key, value);
+        }
+        let mut stored = Vec::new();
+        put_section(&mut stored, builder.finish(), Compression::Lz4);
+        Block::decode(&stored).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_answers_as_a_map_does(
+            entries in proptest::collection::btree_map(
+                proptest::collection::vec(0_u8..3, 0..7), proptest::collection::vec(any::<u8>(), 0..5), 1..120),
+            probes in proptest::collection::vec(proptest::collection::vec(0_u8..3, 0..7), 50),
+        ) {
+            let block = build(&entries);
+            for key in entries.keys().chain(&probes) {
+                let found = block.get(key).unwrap();
+                prop_assert_eq!(found.map(|(_, v)| v), entries.get(key).map(Vec::as_slice), "key {:?}", key);
+                let mut cursor = BlockCursor::default();
+                cursor.seek(&block, key).unwrap();
+                let from: Vec<_> = std::iter::from_fn(|| {
+                    let entry = cursor.entry(&block).map(|(_, k, v)| (k.to_vec(), v.to_vec()))?;
+                    cursor.advance(&block).unwrap();
+                    Some(entry)
+                }).collect();
+                let expected: Vec<_> = entries.range(key.clone()..).map(|(k, v)| (k.clone(), v.clone())).collect();
+                prop_assert_eq!(from, expected);
+            }
+        }
+
+        #[test]
+        fn any_content_is_refused_or_read(bytes in proptest::collection::vec(any::<u8>(), 0..80), key: Vec<u8>) {
+            if let Ok(block) = Block::from_content(bytes) {
+                let _ = block.get(&key);
+                let mut cursor = BlockCursor::default();
+                if cursor.seek(&block, &key).is_ok() {
+                    while cursor.entry(&block).is_some() && cursor.advance(&block).is_ok() {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Compaction: a pure picker and a job that executes (design D11).
+mod job;
+mod picker;
+
+pub(crate) use job::{CompactionJob, TableWriter, WrittenTable};
+pub(crate) use picker::{Compaction, LEVEL0_STOP, LevelTargets, pick};

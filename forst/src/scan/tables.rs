@@ -1,0 +1,188 @@
+//! A pass over tables in key order: large sequential reads, the next one under way while this one is used.
+//!
+//! **Threads**: background threads only; it waits for the store. It passes by the block caches, which a scan must not
+//! flush.
+use std::ops::Range;
+use std::sync::Arc;
+
+use alluvium_env::{Error, Result};
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use crate::block::{Block, BlockCursor};
+use crate::entry::EntryKind;
+use crate::fetch::Fetcher;
+use crate::table::{TableFile, TableTail};
+
+/// Tables of one level in key order, or one of level 0.
+pub(crate) struct TableScan {
+    fetcher: Arc<Fetcher>,
+    files: std::vec::IntoIter<Arc<TableFile>>,
+    read_ahead_bytes: u64,
+    open: Option<OpenTable>,
+}
+
+struct OpenTable {
+    file: Arc<TableFile>,
+    tail: Arc<TableTail>,
+    /// The next block to decode, and the block behind the last.
+    next_block: usize,
+    end_block: usize,
+    /// Stored blocks `from..to` and their bytes.
+    window: Window,
+    ahead: Option<(Range<usize>, JoinHandle<Result<Bytes>>)>,
+    block: Block,
+    cursor: BlockCursor,
+}
+
+#[derive(Default)]
+struct Window {
+    blocks: Range<usize>,
+    start: u64,
+    bytes: Bytes,
+}
+
+impl TableScan {
+    pub(crate) fn new(
+        fetcher: Arc<Fetcher>,
+        files: Vec<Arc<TableFile>>,
+        read_ahead_bytes: u64,
+    ) -> Result<Self> {
+        let mut scan = Self { fetcher, files: files.into_iter(), read_ahead_bytes, open: None };
+        scan.open_next()?;
+        Ok(scan)
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self) -> Option<(EntryKind, &[u8], &[u8])> {
+        self.open.as_ref().and_then(|open| open.cursor.entry(&open.block))
+    }
+
+    pub(crate) fn advance(&mut self) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        open.cursor.advance(&open.block)?;
+        self.settle()
+    }
+
+    /// Moves on to a block and a table that have an entry within the clip.
+    fn settle(&mut self) -> Result<()> {
+        while let Some(open) = &mut self.open {
+            match open.cursor.entry(&open.block) {
+                Some((_, key, _)) if open.file.clip.contains(key) => return Ok(()),
+                // A clip ends; nothing behind its end is wanted.
+                Some(_) => self.open_next()?,
+                None if open.next_block < open.end_block => {
+                    open.next_block(&self.fetcher, self.read_ahead_bytes)?;
+                    open.cursor.rewind(&open.block)?;
+                }
+                None => self.open_next()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the next table at the first entry of its clip.
+    fn open_next(&mut self) -> Result<()> {
+        self.open = None;
+        let Some(file) = self.files.next() else { return Ok(()) };
+        let tail = self.fetcher.io().block_on(self.fetcher.tail(&file))?;
+        let blocks = tail.index.blocks();
+        let first = tail.index.block_of(file.lower());
+        let last = if file.clip.end.is_empty() {
+            blocks
+        } else {
+            (tail.index.block_of(&file.clip.end) + 1).min(blocks)
+        };
+        let lower = file.lower().to_vec();
+        let mut open = OpenTable {
+            file,
+            tail,
+            next_block: first,
+            end_block: last,
+            window: Window::default(),
+            ahead: None,
+            block: Block::from_content(vec![0; 4])?,
+            cursor: BlockCursor::default(),
+        };
+        if first < last {
+            open.next_block(&self.fetcher, self.read_ahead_bytes)?;
+            open.cursor.seek(&open.block, &lower)?;
+        }
+        self.open = Some(open);
+        self.settle()
+    }
+}
+
+impl OpenTable {
+    /// Decodes the next block, fetching a window of them where needed.
+    fn next_block(&mut self, fetcher: &Arc<Fetcher>, read_ahead_bytes: u64) -> Result<()> {
+        let number = self.next_block;
+        if !self.window.blocks.contains(&number) {
+            self.fetch_window(fetcher, number, read_ahead_bytes)?;
+        }
+        let range = self.range(number..number + 1)?;
+        let (from, to) =
+            ((range.start - self.window.start) as usize, (range.end - self.window.start) as usize);
+        let stored = self.window.bytes.get(from..to).unwrap_or_default();
+        let decoded = match Block::decode(stored) {
+            // Bytes can break on the way; what is broken at rest breaks again.
+            Err(_) => Block::decode(&fetcher.io().block_on(fetcher.read(self.file.name(), range.clone()))?),
+            block => block,
+        };
+        self.block =
+            decoded.map_err(|e| e.context(format!("{} at offset {}", self.file.name(), range.start)))?;
+        self.next_block = number + 1;
+        Ok(())
+    }
+
+    fn fetch_window(&mut self, fetcher: &Arc<Fetcher>, number: usize, read_ahead_bytes: u64) -> Result<()> {
+        let (blocks, bytes) = match self.ahead.take() {
+            Some((blocks, read)) if blocks.contains(&number) => {
+                let read = fetcher.io().block_on(read);
+                (blocks, read.map_err(|_| Error::closed("the I/O runtime is gone"))??)
+            }
+            _ => {
+                let blocks = self.window_from(number, read_ahead_bytes);
+                let range = self.range(blocks.clone())?;
+                (blocks, fetcher.io().block_on(fetcher.read(self.file.name(), range))?)
+            }
+        };
+        let next = self.window_from(blocks.end, read_ahead_bytes);
+        if !next.is_empty() {
+            let (range, file, reader) =
+                (self.range(next.clone())?, Arc::clone(&self.file), Arc::clone(fetcher));
+            let read = fetcher.io().spawn(async move { reader.read(file.name(), range).await });
+            self.ahead = Some((next, read));
+        }
+        self.window = Window { start: self.range(blocks.clone())?.start, blocks, bytes };
+        Ok(())
+    }
+
+    /// As many blocks from `first` on as fit one read, at least one.
+    fn window_from(&self, first: usize, read_ahead_bytes: u64) -> Range<usize> {
+        let mut end = first;
+        let mut bytes = 0;
+        while end < self.end_block && bytes < read_ahead_bytes {
+            bytes += self.tail.index.range(end).map_or(0, |r| r.end - r.start);
+            end += 1;
+        }
+        first..end
+    }
+
+    fn range(&self, blocks: Range<usize>) -> Result<Range<u64>> {
+        let first = self.tail.index.range(blocks.start);
+        let last = self.tail.index.range(blocks.end.saturating_sub(1));
+        match (first, last) {
+            (Some(first), Some(last)) => Ok(first.start..last.end),
+            _ => Err(Error::internal(format!("{} has no blocks {blocks:?}", self.file.name()))),
+        }
+    }
+}
+
+impl Drop for OpenTable {
+    fn drop(&mut self) {
+        if let Some((_, read)) = &self.ahead {
+            read.abort();
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Flushes and compactions: when they start, what is done with their results.
+//!
+//! One flush and one compaction at a time a store. Level 0 is ordered by flush, so flushes must not overtake each
+//! other; a compaction's inputs must still be there when it ends, so a second one could only take what is left.
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use alluvium_env::{Error, ErrorKind, Result, Urgency};
+
+use super::Store;
+use super::inbox::{CompactionDone, Event};
+use crate::coding::Compression;
+use crate::compaction::{CompactionJob, LevelTargets, TableWriter, WrittenTable, pick};
+use crate::memtable::SortedMemtable;
+use crate::scan::{Depth, MergeScan, Source};
+use crate::table::TableOptions;
+use crate::version::VersionEdit;
+
+/// Failures in a row after which a job is not tried again. Each has had its own retries.
+const MAX_FAILURES: u32 = 3;
+
+/// What is under way.
+#[derive(Default)]
+pub(super) struct Jobs {
+    flushing: bool,
+    compacting: bool,
+    failures: u32,
+    failure: Option<Error>,
+}
+
+impl Jobs {
+    /// Why the store cannot go on, if so.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.failure.as_ref().map(Error::duplicate)
+    }
+
+    fn failed(&mut self, error: Error) {
+        self.failures += 1;
+        if error.kind() != ErrorKind::Unavailable || self.failures >= MAX_FAILURES {
+            self.failure = Some(error);
+        }
+    }
+}
+
+/// A panic in a job is the job's error.
+fn guarded<T>(what: &str, job: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(Error::internal(format!("a {what} panicked"))))
+}
+
+impl Store {
+    /// Starts what is due.
+    pub(super) fn schedule(&mut self) {
+        if self.jobs.failure.is_some() {
+            return;
+        }
+        if !self.jobs.flushing && !self.frozen.is_empty() {
+            self.start_flush();
+        }
+        if !self.jobs.compacting {
+            self.start_compaction();
+        }
+    }
+
+    fn table_options(&self, input_bytes: u64) -> TableOptions {
+        TableOptions {
+            block_size_bytes: self.settings.block_size_bytes,
+            table_size_bytes: self.budget.table_size_bytes,
+            compression: Compression::Lz4,
+            // Write-through while it does not push out what is hotter.
+            keep_blocks: input_bytes < self.cache.capacity_bytes() / 4,
+        }
+    }
+
+    fn start_flush(&mut self) {
+        let Some(oldest) = self.frozen.first() else { return };
+        self.jobs.flushing = true;
+        let table = Arc::clone(&oldest.table);
+        let mut options = self.table_options(table.size_bytes() as u64);
+        // A memtable becomes one table of level 0: several would count as several.
+        options.table_size_bytes = usize::MAX;
+        let writer = TableWriter::new(Arc::clone(&self.fetcher), Arc::clone(&self.naming), options);
+        let (operators, inbox) = (Arc::clone(&self.operators), Arc::clone(&self.inbox));
+        self.background.run(Urgency::High, move || {
+            let flushed = guarded("flush", move || {
+                let sources = vec![Source::memtable(SortedMemtable::new(table))];
+                writer.write_all(MergeScan::new(sources, operators, Depth::Middle))
+            });
+            inbox.push(Event::Flushed(flushed));
+        });
+    }
+
+    /// The tables of the oldest frozen memtable replace it; with it go its deltas.
+    pub(super) fn take_flushed(&mut self, result: Result<Vec<WrittenTable>>) {
+        self.jobs.flushing = false;
+        match result {
+            Ok(tables) => {
+                self.jobs.failures = 0;
+                self.counters.flushes += 1;
+                self.install(0, tables, Vec::new());
+                if !self.frozen.is_empty() {
+                    self.frozen.remove(0);
+                }
+            }
+            Err(error) => self.jobs.failed(error.context("flush")),
+        }
+    }
+
+    fn start_compaction(&mut self) {
+        let targets = LevelTargets { level1_bytes: self.budget.level_base_bytes };
+        while let Some(compaction) = pick(&self.version, targets) {
+            if compaction.is_trivial_move() {
+                let removed = compaction.upper.iter().map(|file| file.id).collect();
+                let added =
+                    compaction.upper.iter().map(|file| (compaction.target, Arc::clone(file))).collect();
+                self.version = Arc::new(VersionEdit { added, removed }.apply(&self.version));
+                self.counters.compactions += 1;
+                continue;
+            }
+            self.jobs.compacting = true;
+            let inputs = compaction.upper.iter().chain(&compaction.lower);
+            let input_bytes = inputs.map(|file| file.data_bytes()).sum::<u64>();
+            let job = CompactionJob {
+                // Blocks are kept unpacked, at two to three times what they take on the store.
+                options: self.table_options(input_bytes * 3),
+                compaction,
+                fetcher: Arc::clone(&self.fetcher),
+                naming: Arc::clone(&self.naming),
+                operators: Arc::clone(&self.operators),
+                buffer_bytes: self.budget.background_bytes / 2,
+            };
+            let inbox = Arc::clone(&self.inbox);
+            self.background.run(Urgency::Low, move || {
+                let tables = guarded("compaction", || job.run());
+                let done = tables.map(|tables| CompactionDone { compaction: job.compaction, tables });
+                inbox.push(Event::Compacted(done));
+            });
+            return;
+        }
+    }
+
+    pub(super) fn take_compacted(&mut self, result: Result<CompactionDone>) {
+        self.jobs.compacting = false;
+        match result {
+            Ok(done) => {
+                self.jobs.failures = 0;
+                self.counters.compactions += 1;
+                let inputs = done.compaction.upper.iter().chain(&done.compaction.lower);
+                let removed: Vec<_> = inputs.clone().map(|file| file.id).collect();
+                inputs.for_each(|file| self.fetcher.forget(file.name()));
+                self.cache.forget(&removed);
+                self.install(done.compaction.target, done.tables, removed);
+            }
+            Err(error) => self.jobs.failed(error.context("compaction")),
+        }
+    }
+
+    fn install(&mut self, level: usize, tables: Vec<WrittenTable>, removed: Vec<crate::table::FileId>) {
+        let added = tables.iter().map(|table| (level, Arc::clone(&table.file))).collect();
+        self.version = Arc::new(VersionEdit { added, removed }.apply(&self.version));
+        for table in tables {
+            for (number, block) in table.blocks.into_iter().enumerate() {
+                self.cache.insert(table.file.id, number as u32, block);
+            }
+        }
+        self.account_tails();
+    }
+}

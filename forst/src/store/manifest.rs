@@ -1,0 +1,113 @@
+//! The manifest: how a checkpoint describes one store; and the frame of a delta (`docs/formats/delta.md`).
+use alluvium_env::{Error, Result};
+use bytes::Bytes;
+
+use crate::coding::crc32c;
+
+/// The version that this build writes and reads.
+const VERSION: u32 = 1;
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Manifest {
+    #[prost(uint32, tag = "1")]
+    pub(super) version: u32,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) tables: Vec<TableRecord>,
+    /// Memtables that were not flushed, oldest first.
+    #[prost(message, repeated, tag = "3")]
+    pub(super) memtables: Vec<MemtableRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct TableRecord {
+    #[prost(uint32, tag = "1")]
+    pub(super) level: u32,
+    #[prost(string, tag = "2")]
+    pub(super) name: String,
+    #[prost(uint64, tag = "3")]
+    pub(super) size_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    pub(super) tail_bytes: u64,
+    #[prost(bytes = "vec", tag = "5")]
+    pub(super) smallest: Vec<u8>,
+    #[prost(bytes = "vec", tag = "6")]
+    pub(super) largest: Vec<u8>,
+    #[prost(uint64, tag = "7")]
+    pub(super) entries: u64,
+    #[prost(uint64, tag = "8")]
+    pub(super) deletes: u64,
+    #[prost(bytes = "vec", tag = "9")]
+    pub(super) clip_start: Vec<u8>,
+    #[prost(bytes = "vec", tag = "10")]
+    pub(super) clip_end: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct MemtableRecord {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) deltas: Vec<DeltaRecord>,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct DeltaRecord {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(uint64, tag = "2")]
+    pub(super) size_bytes: u64,
+}
+
+impl Manifest {
+    pub(super) fn encode(tables: Vec<TableRecord>, memtables: Vec<MemtableRecord>) -> Bytes {
+        prost::Message::encode_to_vec(&Self { version: VERSION, tables, memtables }).into()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+        let manifest: Self = prost::Message::decode(bytes).map_err(|e| {
+            Error::corruption("a store's manifest is not the message it should be").with_source(e)
+        })?;
+        if manifest.version != VERSION {
+            let version = manifest.version;
+            return Err(Error::invalid(format!(
+                "a store's manifest of version {version}; this build reads version {VERSION}: use the build that wrote it"
+            )));
+        }
+        Ok(manifest)
+    }
+}
+
+/// Begins every delta; the last byte is its version.
+const DELTA_MAGIC: [u8; 8] = *b"ALVMDLT\x01";
+/// Bytes of a delta that are not log: magic and checksum.
+pub(super) const DELTA_FRAME_BYTES: u64 = 12;
+
+/// A log as an object: `magic · log · crc32c:u32le` over both.
+pub(super) fn frame_delta(log: Vec<Bytes>) -> Vec<Bytes> {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    digest.update(&DELTA_MAGIC);
+    for chunk in &log {
+        digest.update(chunk);
+    }
+    let crc = digest.finalize() as u32;
+    let head = Bytes::from_static(&DELTA_MAGIC);
+    std::iter::once(head).chain(log).chain([Bytes::copy_from_slice(&crc.to_le_bytes())]).collect()
+}
+
+/// The log of a delta object.
+pub(super) fn unframe_delta<'a>(record: &DeltaRecord, object: &'a [u8]) -> Result<&'a [u8]> {
+    let name = &record.name;
+    if object.len() as u64 != record.size_bytes {
+        let (expected, got) = (record.size_bytes, object.len());
+        return Err(Error::corruption(format!("delta {name}: expected {expected} bytes, got {got}")));
+    }
+    let short = || Error::corruption(format!("delta {name} is shorter than its frame"));
+    let (covered, crc) = object.split_last_chunk::<4>().ok_or_else(short)?;
+    let (expected, found) = (u32::from_le_bytes(*crc), crc32c(covered));
+    if expected != found {
+        return Err(Error::corruption(format!(
+            "delta {name}: expected checksum {expected:08x}, got {found:08x}"
+        )));
+    }
+    covered
+        .strip_prefix(&DELTA_MAGIC)
+        .ok_or_else(|| Error::corruption(format!("delta {name} has another magic")))
+}

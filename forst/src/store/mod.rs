@@ -1,0 +1,176 @@
+//! The store of one subtask: memtables, a version, a block cache, and the jobs that move data between them.
+//!
+//! ```text
+//!  put/merge ─► active memtable ─full─► frozen ─flush─► L0 ─compaction─► L1 … L6      (object store)
+//!                  │ sealed suffix                              │
+//!                  └──────────► delta ◄── snapshot ──► manifest ┘
+//!  get ─► active ─► frozen ─► L0 … L6: filter ─► index ─► block cache │ miss: batch ─► ranged reads
+//! ```
+//!
+//! **Invariants**: only the task thread changes the store, so the memtable, the version and the cache have no lock;
+//! a read under way holds what it needs by `Arc`. A memtable leaves only after its tables are in the version.
+//!
+//! **Threads**: every method is called by the owning thread and none waits. Background work reports to the inbox,
+//! rings the bell, and is taken over by [`Store::poll`].
+//!
+//! **Failure**: what background work cannot get done after its retries is returned by [`Store::poll`], and by every
+//! later one; nothing in memory was dropped for it.
+mod counters;
+mod deltas;
+mod inbox;
+mod jobs;
+mod manifest;
+mod open;
+mod reads;
+mod scan;
+mod snapshot;
+mod walk;
+
+pub use counters::StoreCounters;
+pub use open::{Restored, StoreOptions};
+pub use scan::StoreScan;
+pub use snapshot::{Snapshot, SnapshotFile};
+pub use walk::Resident;
+
+use std::sync::Arc;
+
+use alluvium_env::{Background, Result};
+
+use crate::cache::BlockCache;
+use crate::entry::{EntryKind, check_size};
+use crate::fetch::Fetcher;
+use crate::memtable::Memtable;
+use crate::merge::MergeOperators;
+use crate::naming::Naming;
+use crate::scan::unfoldable;
+use crate::settings::{Budget, ForstSettings};
+use crate::version::Version;
+use counters::Counters;
+use deltas::DeltaChain;
+use inbox::Inbox;
+use jobs::Jobs;
+use reads::Reads;
+
+/// Memtables that may wait for their flush before admission closes.
+const MAX_FROZEN: usize = 2;
+
+/// A memtable that is being flushed, with the deltas that checkpoints know it by.
+struct Frozen {
+    table: Arc<Memtable>,
+    deltas: DeltaChain,
+}
+
+/// One subtask's store.
+pub struct Store {
+    settings: ForstSettings,
+    budget: Budget,
+    fetcher: Arc<Fetcher>,
+    naming: Arc<Naming>,
+    background: Arc<Background>,
+    inbox: Arc<Inbox>,
+    operators: Arc<dyn MergeOperators>,
+    active: Memtable,
+    active_deltas: DeltaChain,
+    /// Oldest first.
+    frozen: Vec<Frozen>,
+    version: Arc<Version>,
+    cache: BlockCache,
+    reads: Reads,
+    jobs: Jobs,
+    counters: Counters,
+}
+
+impl Store {
+    /// Replaces a value. Done when it returns.
+    ///
+    /// # Errors
+    /// `Invalid` for a key or value over 64 MiB.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        check_size(key, value)?;
+        self.active.write(EntryKind::Put, key, value)?;
+        self.rotate_if_full();
+        Ok(())
+    }
+
+    /// Removes a value. Done when it returns.
+    ///
+    /// # Errors
+    /// `Invalid` for a key over 64 MiB.
+    pub fn delete(&mut self, key: &[u8]) -> Result<()> {
+        check_size(key, &[])?;
+        self.active.write(EntryKind::Delete, key, &[])?;
+        self.rotate_if_full();
+        Ok(())
+    }
+
+    /// Folds an operand into a value, without reading it. Done when it returns.
+    ///
+    /// # Errors
+    /// `Invalid` if no operator is registered for the key, or for a key or operand over 64 MiB.
+    pub fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
+        check_size(key, operand)?;
+        let operator = self.operators.operator(key).ok_or_else(|| unfoldable(key))?;
+        self.active.merge(key, operand, operator)?;
+        self.rotate_if_full();
+        Ok(())
+    }
+
+    /// Says which operators fold merges from now on.
+    pub fn set_operators(&mut self, operators: Arc<dyn MergeOperators>) {
+        self.operators = operators;
+    }
+
+    /// Whether writes find room. A `false` is advice to stop admitting records; writes still succeed.
+    pub fn admits(&self) -> bool {
+        let room = self.active.size_bytes() < self.budget.memtable_bytes || self.frozen.len() < MAX_FROZEN;
+        room && self.version.level0.len() < crate::compaction::LEVEL0_STOP
+    }
+
+    /// Figures since the store was opened.
+    pub fn counters(&self) -> StoreCounters {
+        self.counters.read()
+    }
+
+    #[inline]
+    fn rotate_if_full(&mut self) {
+        if self.active.size_bytes() >= self.budget.memtable_bytes && self.frozen.len() < MAX_FROZEN {
+            self.rotate();
+        }
+    }
+
+    /// Freezes the active memtable and has it flushed.
+    fn rotate(&mut self) {
+        if self.active.is_empty() {
+            return;
+        }
+        self.active.seal();
+        let table = Arc::new(std::mem::take(&mut self.active));
+        let deltas = std::mem::take(&mut self.active_deltas);
+        self.frozen.push(Frozen { table, deltas });
+        self.schedule();
+    }
+
+    /// Takes over finished background work, starts what is due, and answers reads: each read that was started is
+    /// answered once, with the token it was started with.
+    ///
+    /// # Errors
+    /// A flush or compaction that failed for good: the store's owner should stop and continue from a checkpoint.
+    pub fn poll(&mut self, answered: &mut Answered<'_>) -> Result<()> {
+        for event in self.inbox.take() {
+            match event {
+                inbox::Event::Fetched(fetched) => self.take_fetched(fetched, answered),
+                inbox::Event::Flushed(result) => self.take_flushed(result),
+                inbox::Event::Compacted(result) => self.take_compacted(result),
+            }
+        }
+        self.answer_ready(answered);
+        self.schedule();
+        match self.jobs.failure() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whom [`Store::poll`] hands each answer: the read's token, and its value or `None`.
+pub type Answered<'a> = dyn FnMut(u64, Result<Option<&[u8]>>) + 'a;

@@ -1,0 +1,115 @@
+//! Snapshots: O(1) on the task thread, then an upload of what changed (design, "A checkpoint").
+use std::sync::Arc;
+
+use alluvium_env::Result;
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+
+use super::Store;
+use super::deltas::{Delta, Upload};
+use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord, frame_delta};
+use crate::fetch::Fetcher;
+use crate::version::Version;
+
+/// Deltas of one memtable beyond which it is flushed: a restore reads them all.
+const MAX_CHAIN: usize = 64;
+
+/// An object that a snapshot depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotFile {
+    /// Its name below the root.
+    pub name: String,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// A fixed state of the store, to be uploaded on the I/O runtime. While it lives, nothing it names is released.
+pub struct Snapshot {
+    fetcher: Arc<Fetcher>,
+    version: Arc<Version>,
+    /// The deltas of each memtable that is not flushed, oldest first.
+    memtables: Vec<Vec<Arc<Delta>>>,
+    uploads: Vec<Upload>,
+}
+
+impl Store {
+    /// Fixes the store's state of this moment: seals the memtable's log and names what has to be uploaded.
+    pub fn snapshot(&mut self) -> Snapshot {
+        if self.active_deltas.len() >= MAX_CHAIN {
+            self.rotate();
+        }
+        self.active.seal();
+        let mut uploads = Vec::new();
+        let naming = &self.naming;
+        let mut extend = |(deltas, upload)| {
+            uploads.extend(upload);
+            deltas
+        };
+        let mut memtables: Vec<_> = self
+            .frozen
+            .iter_mut()
+            .map(|frozen| extend(frozen.deltas.extend(&frozen.table, naming)))
+            .collect();
+        memtables.push(extend(self.active_deltas.extend(&self.active, naming)));
+        memtables.retain(|deltas| !deltas.is_empty());
+        Snapshot {
+            fetcher: Arc::clone(&self.fetcher),
+            version: Arc::clone(&self.version),
+            memtables,
+            uploads,
+        }
+    }
+}
+
+impl Snapshot {
+    /// Uploads what changed; returns the bytes that were uploaded.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store did not take it. The next snapshot uploads it again.
+    pub async fn upload(&mut self) -> Result<u64> {
+        let fetcher = &self.fetcher;
+        let uploads = std::mem::take(&mut self.uploads).into_iter().map(|upload| async move {
+            fetcher.write(upload.delta.held.name(), frame_delta(upload.log)).await?;
+            upload.delta.set_uploaded();
+            Ok(upload.delta.size_bytes)
+        });
+        Ok(try_join_all(uploads).await?.into_iter().sum())
+    }
+
+    /// How to open a store in this state.
+    pub fn manifest(&self) -> Bytes {
+        let tables = self.version.files().map(|(level, file)| TableRecord {
+            level: level as u32,
+            name: file.name().to_owned(),
+            size_bytes: file.meta.size_bytes,
+            tail_bytes: file.meta.tail_bytes,
+            smallest: file.meta.smallest.clone(),
+            largest: file.meta.largest.clone(),
+            entries: file.meta.entries,
+            deletes: file.meta.deletes,
+            clip_start: file.clip.start.clone(),
+            clip_end: file.clip.end.clone(),
+        });
+        let record = |delta: &Arc<Delta>| DeltaRecord {
+            name: delta.held.name().to_owned(),
+            size_bytes: delta.size_bytes,
+        };
+        let memtables =
+            self.memtables.iter().map(|m| MemtableRecord { deltas: m.iter().map(record).collect() });
+        Manifest::encode(tables.collect(), memtables.collect())
+    }
+
+    /// Every object the manifest names.
+    pub fn files(&self) -> Vec<SnapshotFile> {
+        let tables = self.version.files().map(|(_, file)| (file.name(), file.meta.size_bytes));
+        let deltas = self.memtables.iter().flatten().map(|delta| (delta.held.name(), delta.size_bytes));
+        let mut files: Vec<_> = tables
+            .chain(deltas)
+            .map(|(name, size_bytes)| SnapshotFile { name: name.to_owned(), size_bytes })
+            .collect();
+        // A table of which a scale-in brought two clips together is one object.
+        files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        files.dedup();
+        files
+    }
+}

@@ -1,0 +1,149 @@
+//! The walk of a point read: newest to oldest, until an entry ends it or a block is missing.
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use alluvium_env::Result;
+
+use super::Store;
+use crate::block::Block;
+use crate::entry::EntryKind;
+use crate::scan::unfoldable;
+use crate::table::{FileId, TableFile, filter_hash};
+
+/// What memory knows of a key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Resident<'a> {
+    /// The value; owned only where operands of several levels had to be folded.
+    Value(Cow<'a, [u8]>),
+    /// The key certainly has no value.
+    Absent,
+    /// Only I/O can tell: start a read.
+    Miss,
+}
+
+/// A part of a table that a read waits for.
+pub(super) struct Need {
+    pub(super) file: Arc<TableFile>,
+    pub(super) part: u32,
+}
+
+/// The tail, as a part; no table has this many blocks.
+pub(super) const TAIL: u32 = u32::MAX;
+
+/// A block that was fetched for one read: kept with it, since the cache promises nothing.
+pub(super) type GotBlock = (FileId, u32, Arc<Block>);
+
+/// The entries of one key, newest first, until one ends the walk.
+struct Fold<'a> {
+    operands: Vec<&'a [u8]>,
+    /// The first operand; most keys have no second.
+    first: Option<&'a [u8]>,
+}
+
+enum Step<'a> {
+    GoOn,
+    Base(Option<&'a [u8]>),
+}
+
+impl<'a> Fold<'a> {
+    #[inline]
+    fn add(&mut self, kind: EntryKind, value: &'a [u8]) -> Step<'a> {
+        match kind {
+            EntryKind::Put => return Step::Base(Some(value)),
+            EntryKind::Delete => return Step::Base(None),
+            EntryKind::Merge if self.first.is_none() => self.first = Some(value),
+            EntryKind::Merge => self.operands.push(value),
+        }
+        Step::GoOn
+    }
+}
+
+impl Store {
+    /// Asks memory: memtables and cached blocks. Never does I/O.
+    ///
+    /// # Errors
+    /// `Corruption` if a cached block or an operand cannot be read.
+    #[inline]
+    pub fn get_resident(&self, key: &[u8]) -> Result<Resident<'_>> {
+        self.walk(key, &[], None)
+    }
+
+    /// Walks down; blocks come from `got`, then from the cache. With `needs`, says which parts are missing: the first
+    /// one that may hold the answer, and, for a key that folds operands, all behind it as well, since it will want
+    /// them all.
+    pub(super) fn walk<'a>(
+        &'a self,
+        key: &[u8],
+        got: &'a [GotBlock],
+        mut needs: Option<&mut Vec<Need>>,
+    ) -> Result<Resident<'a>> {
+        let mut fold = Fold { operands: Vec::new(), first: None };
+        let memtables =
+            std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|f| f.table.as_ref()));
+        for table in memtables {
+            if let Some((kind, value)) = table.get(key)
+                && let Step::Base(base) = fold.add(kind, value)
+            {
+                return self.finish(key, &fold, base);
+            }
+        }
+        let mut hash = None;
+        let mut missing = false;
+        for file in self.version.candidates(key) {
+            let part = match file.tail() {
+                None => TAIL,
+                Some(tail) if tail.filter.may_contain(*hash.get_or_insert_with(|| filter_hash(key))) => {
+                    tail.index.block_of(key) as u32
+                }
+                Some(_) => continue,
+            };
+            match self.block(file.id, part, got) {
+                Some(block) => {
+                    if let Some((kind, value)) = block.get(key)?
+                        && let Step::Base(base) = fold.add(kind, value)
+                    {
+                        return if missing { Ok(Resident::Miss) } else { self.finish(key, &fold, base) };
+                    }
+                }
+                None => {
+                    let Some(needs) = &mut needs else { return Ok(Resident::Miss) };
+                    needs.push(Need { file: Arc::clone(file), part });
+                    missing = true;
+                    if self.operators.operator(key).is_none() {
+                        return Ok(Resident::Miss);
+                    }
+                }
+            }
+        }
+        if missing { Ok(Resident::Miss) } else { self.finish(key, &fold, None) }
+    }
+
+    #[inline]
+    fn block<'a>(&'a self, file: FileId, part: u32, got: &'a [GotBlock]) -> Option<&'a Block> {
+        if part == TAIL {
+            return None;
+        }
+        if let Some((_, _, block)) = got.iter().find(|(f, p, _)| *f == file && *p == part) {
+            return Some(block);
+        }
+        let block = self.cache.get(file, part)?;
+        self.counters.memory_hit();
+        Some(block)
+    }
+
+    /// Folds the operands, oldest first, onto the base.
+    #[inline]
+    fn finish<'a>(&self, key: &[u8], fold: &Fold<'a>, base: Option<&'a [u8]>) -> Result<Resident<'a>> {
+        let Some(first) = fold.first else {
+            return Ok(base.map_or(Resident::Absent, |value| Resident::Value(Cow::Borrowed(value))));
+        };
+        let mut older = base.into_iter().chain(fold.operands.iter().rev().copied());
+        let Some(oldest) = older.next() else { return Ok(Resident::Value(Cow::Borrowed(first))) };
+        let operator = self.operators.operator(key).ok_or_else(|| unfoldable(key))?;
+        let mut value = oldest.to_vec();
+        for operand in older.chain([first]) {
+            operator.merge(&mut value, operand)?;
+        }
+        Ok(Resident::Value(Cow::Owned(value)))
+    }
+}

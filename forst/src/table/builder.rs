@@ -1,0 +1,162 @@
+//! Builds a table from entries in key order.
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::filter::{Filter, filter_hash};
+use super::index::Index;
+use super::tail::{KeyGroupEntry, Properties, TableTail};
+use crate::block::{Block, BlockBuilder};
+use crate::coding::{Compression, put_section};
+use crate::entry::EntryKind;
+
+/// How tables are built.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TableOptions {
+    /// A block ends once its content passes this.
+    pub(crate) block_size_bytes: usize,
+    /// A table ends once its data passes this; past half of it, at the next key group (design D8).
+    pub(crate) table_size_bytes: usize,
+    pub(crate) compression: Compression,
+    /// Keep the decoded blocks for the cache.
+    pub(crate) keep_blocks: bool,
+}
+
+/// A finished table, not yet written.
+pub(crate) struct BuiltTable {
+    /// The file's bytes in order: runs of data blocks, then the tail.
+    pub(crate) payload: Vec<Bytes>,
+    pub(crate) tail: Arc<TableTail>,
+    pub(crate) smallest: Vec<u8>,
+    pub(crate) largest: Vec<u8>,
+    pub(crate) tail_bytes: u64,
+    /// The decoded blocks, if they were to be kept.
+    pub(crate) blocks: Vec<Arc<Block>>,
+}
+
+/// Bytes of data blocks that are handed to the store as one piece.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Collects the entries of one table.
+pub(crate) struct TableBuilder {
+    options: TableOptions,
+    block: BlockBuilder,
+    separator: Vec<u8>,
+    index: Index,
+    hashes: Vec<u64>,
+    properties: Properties,
+    piece: Vec<u8>,
+    payload: Vec<Bytes>,
+    blocks: Vec<Arc<Block>>,
+    smallest: Vec<u8>,
+    group: Option<[u8; 2]>,
+}
+
+impl TableBuilder {
+    pub(crate) fn new(options: TableOptions) -> Self {
+        Self {
+            options,
+            block: BlockBuilder::default(),
+            separator: Vec::new(),
+            index: Index::default(),
+            hashes: Vec::new(),
+            properties: Properties::default(),
+            piece: Vec::with_capacity(PIECE_BYTES + 2 * options.block_size_bytes),
+            payload: Vec::new(),
+            blocks: Vec::new(),
+            smallest: Vec::new(),
+            group: None,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.properties.entries == 0
+    }
+
+    /// Whether the table should end before `key`.
+    pub(crate) fn ends_before(&self, key: &[u8]) -> bool {
+        let size = self.index.data_bytes() as usize + self.block.size_bytes();
+        let new_group = self.group.is_some_and(|group| !key.starts_with(&group));
+        size >= self.options.table_size_bytes || (new_group && size >= self.options.table_size_bytes / 2)
+    }
+
+    /// Appends an entry; keys come in strictly ascending order.
+    pub(crate) fn add(&mut self, kind: EntryKind, key: &[u8], value: &[u8]) {
+        if self.is_empty() {
+            self.smallest = key.to_vec();
+        }
+        if self.block.size_bytes() >= self.options.block_size_bytes {
+            self.end_block(Some(key));
+        }
+        self.block.add(kind, key, value);
+        self.hashes.push(filter_hash(key));
+        self.properties.entries += 1;
+        self.properties.raw_bytes += (key.len() + value.len()) as u64;
+        match kind {
+            EntryKind::Delete => self.properties.deletes += 1,
+            EntryKind::Merge => self.properties.merges += 1,
+            EntryKind::Put => {}
+        }
+        self.count_group(key);
+    }
+
+    fn count_group(&mut self, key: &[u8]) {
+        let group = key.first_chunk::<2>().copied().unwrap_or_default();
+        match self.properties.key_groups.last_mut() {
+            Some(last) if self.group == Some(group) => last.entries += 1,
+            _ => {
+                self.group = Some(group);
+                self.properties.key_groups.push(KeyGroupEntry {
+                    group: u32::from(u16::from_be_bytes(group)),
+                    first_block: self.index.blocks() as u32,
+                    entries: 1,
+                });
+            }
+        }
+    }
+
+    fn end_block(&mut self, next_key: Option<&[u8]>) {
+        let start = self.piece.len();
+        let content = self.block.finish();
+        put_section(&mut self.piece, content, self.options.compression);
+        if self.options.keep_blocks
+            && let Ok(block) = Block::from_content(content.to_vec())
+        {
+            self.blocks.push(Arc::new(block));
+        }
+        self.index.push(&self.separator, self.piece.len() - start);
+        if let Some(next) = next_key {
+            // The shortest key above the last one here and not above the next.
+            let shared = self.block.last_key().iter().zip(next).take_while(|(a, b)| a == b).count();
+            self.separator.clear();
+            self.separator.extend_from_slice(next.get(..=shared).unwrap_or(next));
+        }
+        if self.piece.len() >= PIECE_BYTES {
+            let capacity = self.piece.capacity();
+            let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(capacity));
+            self.payload.push(piece.into());
+        }
+        if next_key.is_some() {
+            self.block.reset();
+        }
+    }
+
+    /// Ends the table; `None` if it has no entry.
+    pub(crate) fn finish(mut self) -> Option<BuiltTable> {
+        if self.is_empty() {
+            return None;
+        }
+        self.end_block(None);
+        let largest = self.block.last_key().to_vec();
+        let filter = Filter::build(std::mem::take(&mut self.hashes));
+        let tail = TableTail { filter, index: self.index, properties: self.properties };
+        let encoded = tail.encode();
+        let tail_bytes = encoded.len() as u64;
+        if !self.piece.is_empty() {
+            self.payload.push(self.piece.into());
+        }
+        self.payload.push(encoded.into());
+        let (smallest, blocks, payload) = (self.smallest, self.blocks, self.payload);
+        Some(BuiltTable { payload, tail: Arc::new(tail), smallest, largest, tail_bytes, blocks })
+    }
+}

@@ -1,0 +1,17 @@
+//! Sorted tables (SSTs), the only form state has on the store besides deltas (`docs/formats/sst.md`, design D8).
+//!
+//! ```text
+//!  data block … data block │ filter │ index │ properties │ footer
+//!                          └────────── tail, read in one request ──┘
+//! ```
+mod builder;
+mod file;
+mod filter;
+mod index;
+mod tail;
+
+pub(crate) use builder::{BuiltTable, TableBuilder, TableOptions};
+pub(crate) use file::{Clip, FileId, FileMeta, Held, TableFile};
+pub use file::{KeepAll, Ownership};
+pub(crate) use filter::filter_hash;
+pub(crate) use tail::TableTail;

@@ -1,0 +1,158 @@
+//! The tail of a table: filter, index, properties and footer, read in one request and kept while the table lives.
+use std::sync::Arc;
+
+use alluvium_env::{Error, Result};
+
+use super::filter::Filter;
+use super::index::Index;
+use crate::coding::{Compression, crc32c, put_section, read_section};
+
+/// Ends every table.
+const MAGIC: [u8; 8] = *b"ALVMSST\0";
+/// The first version of the format; `docs/formats/sst.md` holds the ladder.
+const VERSION: u16 = 1;
+/// CRC-32C.
+const CHECKSUM_ID: u8 = 1;
+/// `filter_len:u32 · index_len:u32 · properties_len:u32 · reserved:u32 · version:u16 · checksum:u8 · reserved:u8 ·
+/// crc32c:u32 · magic`.
+const FOOTER_BYTES: usize = 32;
+const _: () = assert!(FOOTER_BYTES == 4 * 4 + 2 + 1 + 1 + 4 + MAGIC.len());
+
+/// What a table says of itself.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Properties {
+    #[prost(uint64, tag = "1")]
+    pub(crate) entries: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) deletes: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) merges: u64,
+    /// Bytes of keys and values before compression.
+    #[prost(uint64, tag = "4")]
+    pub(crate) raw_bytes: u64,
+    /// The key groups inside, ascending: design D8's directory.
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) key_groups: Vec<KeyGroupEntry>,
+}
+
+/// One key group of a table.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct KeyGroupEntry {
+    #[prost(uint32, tag = "1")]
+    pub(crate) group: u32,
+    /// The block its first key is in.
+    #[prost(uint32, tag = "2")]
+    pub(crate) first_block: u32,
+    #[prost(uint64, tag = "3")]
+    pub(crate) entries: u64,
+}
+
+/// Filter, index and properties of one table.
+#[derive(Debug)]
+pub(crate) struct TableTail {
+    pub(crate) filter: Filter,
+    pub(crate) index: Index,
+    pub(crate) properties: Properties,
+}
+
+impl TableTail {
+    /// Memory it takes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.filter.size_bytes()
+            + self.index.size_bytes()
+            + self.properties.key_groups.len() * size_of::<KeyGroupEntry>()
+    }
+
+    /// The tail as it is stored behind the data blocks.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut lengths = [0_u32; 3];
+        let mut content = Vec::new();
+        let mut start = 0;
+        for (part, length) in lengths.iter_mut().enumerate() {
+            content.clear();
+            match part {
+                0 => self.filter.encode(&mut content),
+                1 => self.index.encode(&mut content),
+                _ => content = prost::Message::encode_to_vec(&self.properties),
+            }
+            // Fingerprints are noise to a compressor.
+            let compression = if part == 0 { Compression::None } else { Compression::Lz4 };
+            put_section(&mut out, &content, compression);
+            *length = (out.len() - start) as u32;
+            start = out.len();
+        }
+        let footer = out.len();
+        for length in lengths.into_iter().chain([0]) {
+            out.extend_from_slice(&length.to_le_bytes());
+        }
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&[CHECKSUM_ID, 0]);
+        let crc = crc32c(out.get(footer..).unwrap_or_default());
+        out.extend_from_slice(&crc.to_le_bytes());
+        out.extend_from_slice(&MAGIC);
+        out
+    }
+
+    /// Reads a tail whose first byte is at `data_bytes` of its file.
+    pub(crate) fn decode(tail: &[u8], data_bytes: u64) -> Result<Arc<Self>> {
+        let (sections, lengths) = footer(tail)?;
+        let mut rest = sections;
+        let mut section = |what: &'static str, length: u32| {
+            let (head, behind) = rest.split_at_checked(length as usize).ok_or_else(|| {
+                Error::corruption(format!(
+                    "the footer claims {length} bytes for {what}, more than the tail has"
+                ))
+            })?;
+            rest = behind;
+            read_section(what, head)
+        };
+        let [filter, index, properties] = lengths;
+        let filter = Filter::decode(&section("the filter", filter)?)?;
+        let index = Index::decode(&section("the index", index)?)?;
+        let properties = section("the properties", properties)?;
+        let properties: Properties = prost::Message::decode(properties.as_slice()).map_err(|e| {
+            Error::corruption("the properties are not the message they should be").with_source(e)
+        })?;
+        if !rest.is_empty() || index.data_bytes() != data_bytes {
+            let found = index.data_bytes();
+            return Err(Error::corruption(format!(
+                "the index ends at offset {found}, the data blocks at {data_bytes}, {} bytes are left over",
+                rest.len()
+            )));
+        }
+        Ok(Arc::new(Self { filter, index, properties }))
+    }
+}
+
+/// Checks the footer; returns what is before it and the lengths of its sections.
+fn footer(tail: &[u8]) -> Result<(&[u8], [u32; 3])> {
+    let short =
+        || Error::corruption(format!("a table's tail of {} bytes is shorter than its footer", tail.len()));
+    let (sections, footer) = tail.split_last_chunk::<FOOTER_BYTES>().ok_or_else(short)?;
+    let (rest, magic) = footer.split_last_chunk::<8>().ok_or_else(short)?;
+    if *magic != MAGIC {
+        return Err(Error::corruption(format!(
+            "expected the magic {MAGIC:02x?} at the end of a table, got {magic:02x?}"
+        )));
+    }
+    let (covered, crc) = rest.split_last_chunk::<4>().ok_or_else(short)?;
+    let (expected, found) = (u32::from_le_bytes(*crc), crc32c(covered));
+    if expected != found {
+        return Err(Error::corruption(format!(
+            "a table's footer: expected checksum {expected:08x}, got {found:08x}"
+        )));
+    }
+    let word = |at: usize| {
+        covered.get(at..at + 4).and_then(|b| b.first_chunk().copied()).map_or(0, u32::from_le_bytes)
+    };
+    let [low, high, checksum, _] = word(16).to_le_bytes();
+    let version = u16::from_le_bytes([low, high]);
+    if version != VERSION || checksum != CHECKSUM_ID {
+        return Err(Error::invalid(format!(
+            "a table of format version {version} with checksum {checksum}; this build reads version {VERSION} with \
+             checksum {CHECKSUM_ID}: use the build that wrote it"
+        )));
+    }
+    Ok((sections, [word(0), word(4), word(8)]))
+}
