@@ -8,6 +8,7 @@
     reason = "a conformance suite fails by panicking, as tests do"
 )]
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -68,6 +69,11 @@ struct Opened {
     bell: Arc<Bell>,
     value: StateId,
     sum: StateId,
+}
+
+fn next_incarnation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn check<T>(what: &str, result: Result<T>) -> T {
@@ -141,12 +147,13 @@ fn number(bytes: &[u8]) -> u64 {
 }
 
 impl Suite<'_> {
-    fn open(&self, key_groups: KeyGroupRange, restored: Vec<RestoredPart>, incarnation: u64) -> Opened {
+    fn open(&self, index: u16, key_groups: KeyGroupRange, restored: Vec<RestoredPart>) -> Opened {
         let bell = Arc::new(Bell::default());
         let opened = self.factory.open(OpenRequest {
-            subtask: 0,
+            subtask: index,
             key_groups,
-            incarnation,
+            // No two attempts share an incarnation, or one would write over the other's files.
+            incarnation: next_incarnation(),
             restored,
             files: Arc::new(Nobody),
             notify: bell.notify(),
@@ -169,7 +176,7 @@ impl Suite<'_> {
     }
 
     fn writes_are_seen_by_the_next_read(&self) {
-        let mut opened = self.open(KeyGroupRange::ALL, Vec::new(), 1);
+        let mut opened = self.open(0, KeyGroupRange::ALL, Vec::new());
         let key = key_of(opened.value, 1);
         assert_eq!(opened.get(&key), None, "a key that was never written");
         check("put", opened.backend.put(&key, b"one"));
@@ -183,7 +190,7 @@ impl Suite<'_> {
     }
 
     fn adds_fold_into_whatever_is_there(&self) {
-        let mut opened = self.open(KeyGroupRange::ALL, Vec::new(), 1);
+        let mut opened = self.open(0, KeyGroupRange::ALL, Vec::new());
         let key = key_of(opened.sum, 1);
         for expected in [3, 6] {
             check("merge", opened.backend.merge(&key, &3_u64.to_le_bytes()));
@@ -197,14 +204,14 @@ impl Suite<'_> {
     }
 
     fn registration_conflicts_are_invalid(&self) {
-        let mut opened = self.open(KeyGroupRange::ALL, Vec::new(), 1);
+        let mut opened = self.open(0, KeyGroupRange::ALL, Vec::new());
         assert!(opened.backend.register(&descriptor("value", StateKind::Value)).is_err(), "registered twice");
         let snapshot = self.snapshot(&mut opened, 1);
         let bell = Arc::new(Bell::default());
         let reopened = self.factory.open(OpenRequest {
             subtask: 0,
             key_groups: KeyGroupRange::ALL,
-            incarnation: 2,
+            incarnation: next_incarnation(),
             restored: vec![part(&snapshot)],
             files: Arc::new(Nobody),
             notify: bell.notify(),
@@ -219,7 +226,7 @@ impl Suite<'_> {
     }
 
     fn a_snapshot_is_of_its_own_moment(&self) {
-        let mut opened = self.open(KeyGroupRange::ALL, Vec::new(), 1);
+        let mut opened = self.open(0, KeyGroupRange::ALL, Vec::new());
         let (kept, sum) = (key_of(opened.value, 1), key_of(opened.sum, 1));
         check("put", opened.backend.put(&kept, b"before"));
         check("merge", opened.backend.merge(&sum, &1_u64.to_le_bytes()));
@@ -229,7 +236,7 @@ impl Suite<'_> {
         let snapshot = check("snapshot", (self.run_snapshot)(task));
         let later = self.snapshot(&mut opened, 2);
         for (snapshot, value, total) in [(snapshot, b"before", 1), (later, b"after!", 2)] {
-            let mut restored = self.open(KeyGroupRange::ALL, vec![part(&snapshot)], 2);
+            let mut restored = self.open(0, KeyGroupRange::ALL, vec![part(&snapshot)]);
             assert_eq!(
                 restored.get(&kept).as_deref(),
                 Some(value.as_slice()),
@@ -246,10 +253,9 @@ impl Suite<'_> {
     /// Random writes, reads, snapshots and rescales against a map.
     fn random_operations_match_a_map(&self, seed: u64) {
         let random = Entropy::from_seed(seed);
-        let mut subtasks = vec![self.open(KeyGroupRange::ALL, Vec::new(), 1)];
+        let mut subtasks = vec![self.open(0, KeyGroupRange::ALL, Vec::new())];
         let (value, sum) = (subtasks[0].value, subtasks[0].sum);
         let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-        let mut generation = 1;
         for step in 0..self.operations {
             let record = random.next_u64() % 400;
             let state = if random.next_u64().is_multiple_of(2) { value } else { sum };
@@ -277,8 +283,7 @@ impl Suite<'_> {
                     let snapshots: Vec<_> =
                         subtasks.iter_mut().map(|s| self.snapshot(s, step as u64 + 1)).collect();
                     let parallelism = (random.next_u64() % 4 + 1) as u16;
-                    generation += 1;
-                    subtasks = self.rescale(&snapshots, parallelism, generation);
+                    subtasks = self.rescale(&snapshots, parallelism);
                 }
                 _ => {
                     let expected = model.get(&key).cloned();
@@ -289,14 +294,14 @@ impl Suite<'_> {
         compare(&mut subtasks, &model, seed);
     }
 
-    fn rescale(&self, snapshots: &[SubtaskSnapshot], parallelism: u16, generation: u64) -> Vec<Opened> {
+    fn rescale(&self, snapshots: &[SubtaskSnapshot], parallelism: u16) -> Vec<Opened> {
         let open = |index| {
             let range = check("range", MaxParallelism::DEFAULT.range_of(index, parallelism));
             let overlapping = |s: &SubtaskSnapshot| {
                 let clip = s.key_groups.intersect(range)?;
                 Some(RestoredPart { key_groups: clip, ..part(s) })
             };
-            self.open(range, snapshots.iter().filter_map(overlapping).collect(), generation)
+            self.open(index, range, snapshots.iter().filter_map(overlapping).collect())
         };
         (0..parallelism).map(open).collect()
     }
