@@ -46,19 +46,12 @@ impl HeldBatches {
             }
             return number;
         }
+        let number = self.free.pop().unwrap_or(self.held.len() as u32);
         let held = Held { batch: Some(Rc::clone(batch)), records: 1 };
-        let number = match self.free.pop() {
-            Some(number) => {
-                if let Some(place) = self.held.get_mut(number as usize) {
-                    *place = held;
-                }
-                number
-            }
-            None => {
-                self.held.push(held);
-                (self.held.len() - 1) as u32
-            }
-        };
+        match self.held.get_mut(number as usize) {
+            Some(place) => *place = held,
+            None => self.held.push(held),
+        }
         self.last = Some(number);
         number
     }

@@ -9,7 +9,7 @@
 //!   task has nothing better to do (design D16);
 //! - an *epoch* is the span between two events that are not records (design D15). [`EpochEnd`] says what has to
 //!   happen before such an event: at a barrier, records that have done nothing yet become *inputs* of the checkpoint;
-//! - a [`mailbox`] is how other threads reach the task thread: a bounded lane a channel, and a bell.
+//! - a [`mailbox()`] is how other threads reach the task thread: a bounded lane a channel, and a bell.
 //!
 //! ```text
 //!            ┌─────────── mailbox ────────────┐

@@ -57,20 +57,20 @@ pub(crate) struct Slot<F> {
 
 /// All slots of a controller.
 pub(crate) struct Slots<F> {
-    slots: Vec<Slot<F>>,
+    all: Vec<Slot<F>>,
     free: Vec<u32>,
     wakes: Arc<WakeQueue>,
 }
 
 impl<F> Slots<F> {
     pub(crate) fn new(wakes: Arc<WakeQueue>) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), wakes }
+        Self { all: Vec::new(), free: Vec::new(), wakes }
     }
 
     /// How many slots are in flight.
     #[inline]
     pub(crate) fn in_flight(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.all.len() - self.free.len()
     }
 
     /// The slot the next record is tried in. It stays free until [`Slots::take_spare`].
@@ -84,10 +84,10 @@ impl<F> Slots<F> {
 
     #[cold]
     fn grow(&mut self) -> u32 {
-        let slot = self.slots.len() as u32;
+        let slot = self.all.len() as u32;
         let woken = SlotWaker::new(slot, &self.wakes);
         let waker = Waker::from(Arc::clone(&woken));
-        self.slots.push(Slot { future: Box::pin(None), waker, woken, record: NOBODY });
+        self.all.push(Slot { future: Box::pin(None), waker, woken, record: NOBODY });
         self.free.push(slot);
         slot
     }
@@ -109,12 +109,12 @@ impl<F> Slots<F> {
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "slot numbers come from this table, which never shrinks")]
     pub(crate) fn get(&mut self, slot: u32) -> &mut Slot<F> {
-        &mut self.slots[slot as usize]
+        &mut self.all[slot as usize]
     }
 
     /// Every record in flight with its slot.
     pub(crate) fn records(&self) -> impl Iterator<Item = (u32, &InFlight)> {
-        let records = self.slots.iter().map(|slot| &slot.record);
+        let records = self.all.iter().map(|slot| &slot.record);
         (0..).zip(records).filter(|(_, record)| record.stage != Stage::Free)
     }
 }

@@ -8,7 +8,7 @@ use alluvium_state_api::{Context, KeyedProcess};
 /// Makes the future of a record.
 ///
 /// The type of an `async fn`'s future cannot be written down, but it can be inferred from a function that returns it.
-/// [`controller`](crate::controller) passes such a function; elsewhere this trait is only a bound:
+/// [`controller`](crate::controller()) passes such a function; elsewhere this trait is only a bound:
 ///
 /// ```
 /// # use alluvium_async_exec::{AsyncExecutionController, StartRecord};

@@ -1,5 +1,6 @@
 //! The controller against its specification, on random records, delays and schedules: effects of a key in arrival
 //! order, nothing lost, limits kept, and a checkpoint at any moment from which a second job ends in the same state.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod fake;
 
 use std::cell::RefCell;
@@ -10,8 +11,8 @@ use std::task::Poll;
 
 use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, EpochEnd, StartRecord, controller};
 use alluvium_state_api::{
-    Context, KeyedProcess, MaxParallelism, RecordBatch, RecordBatchBuilder, RecordRef, ReducingState, Result, Sum,
-    TaskContext, ValueState,
+    Context, KeyedProcess, MaxParallelism, RecordBatch, RecordBatchBuilder, RecordRef, ReducingState, Result,
+    Sum, TaskContext, ValueState,
 };
 use fake::{Store, Values, silent};
 use futures_util::future::LocalBoxFuture;
@@ -105,9 +106,10 @@ struct Case {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let settings = (1..20_usize, 1..8_usize, 1..4_usize).prop_map(|(max_in_flight, batch_reads, max_held_batches)| {
-        ControllerSettings { max_in_flight, batch_reads, max_held_batches }
-    });
+    let settings =
+        (1..20_usize, 1..8_usize, 1..4_usize).prop_map(|(max_in_flight, batch_reads, max_held_batches)| {
+            ControllerSettings { max_in_flight, batch_reads, max_held_batches }
+        });
     let records = proptest::collection::vec((0..6_u8, 0..KINDS), 0..120);
     let rest = (1..10_usize, settings, prop_oneof![Just(0_u64), Just(30), Just(100)], any::<u64>());
     (records, rest).prop_map(|(records, (batch_len, settings, miss_percent, seed))| Case {
@@ -134,7 +136,9 @@ fn id_of(value: &[u8]) -> u64 {
 fn batches(records: &[(Vec<u8>, Vec<u8>)], batch_len: usize) -> Vec<Rc<RecordBatch>> {
     let mut builder = RecordBatchBuilder::new(MaxParallelism::DEFAULT);
     let chunks = records.chunks(batch_len).map(|chunk| {
-        chunk.iter().for_each(|(key, value)| builder.push_encoded(key, value));
+        for (key, value) in chunk {
+            builder.push_encoded(key, value);
+        }
         Rc::new(builder.finish())
     });
     chunks.collect()
@@ -162,7 +166,9 @@ impl<S: StartRecord<Model>> Job<'_, S> {
     fn run_batch(&mut self) {
         let len = self.case.batch_len;
         let from = self.admitted % len;
-        let Some(batch) = self.batches.get(self.admitted / len).filter(|batch| from < batch.len()) else { return };
+        let Some(batch) = self.batches.get(self.admitted / len).filter(|batch| from < batch.len()) else {
+            return;
+        };
         let (admits, before) = (self.controller.admits(), self.store.batches.borrow().len());
         let next = self.controller.run_batch(batch, from).unwrap();
         assert!(next > from || !admits, "a controller that admits takes a record");

@@ -26,7 +26,7 @@ use crate::waker::WakeQueue;
 use crate::{ControllerSettings, ControllerStats, EpochEnd, StartRecord, start};
 
 /// Runs the records of one keyed subtask through a user function, thousands of them at a time, in order per key
-/// (FLIP-425). Made by [`controller`].
+/// (FLIP-425). Made by [`controller()`].
 pub struct AsyncExecutionController<P: KeyedProcess, S: StartRecord<P>> {
     process: Rc<P>,
     start: S,
@@ -85,7 +85,8 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
 
     #[inline]
     fn has_room(&self) -> bool {
-        self.slots.in_flight() < self.settings.max_in_flight && self.task.with_backend(|backend| backend.admits())
+        self.slots.in_flight() < self.settings.max_in_flight
+            && self.task.with_backend(|backend| backend.admits())
     }
 
     /// Admits the records of `batch` from index `from` on, until its end or until admission closes, and returns the

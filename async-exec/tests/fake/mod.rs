@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use alluvium_env::{Entropy, Error, Result};
 use alluvium_state_api::{
-    Answered, BackendStats, CheckpointId, KeyedStateBackend, Lookup, MaxParallelism, MergeOperator, Notify, ReadBatch, ReadId,
-    RecordBatch, RecordBatchBuilder, SnapshotTask, StateDescriptor, StateId, StateKind, StateScan, state_key,
+    Answered, BackendStats, CheckpointId, KeyedStateBackend, Lookup, MaxParallelism, MergeOperator, Notify,
+    ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, SnapshotTask, StateDescriptor, StateId, StateKind,
+    StateScan, state_key,
 };
 
 /// State keys and values.
@@ -97,12 +98,12 @@ impl KeyedStateBackend for FakeBackend {
 
     fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
         let state = state_key::split(key)?.1;
-        let operator = self.operators[state.0 as usize].as_ref().unwrap();
-        match self.store.values.borrow_mut().get_mut(key) {
-            Some(acc) => return operator.merge(acc, operand),
-            None => {}
-        }
-        self.put(key, operand)
+        let operator = self.operators.get(state.0 as usize).and_then(Option::as_ref);
+        let operator = operator.ok_or_else(|| Error::invalid("the state has no merge operator"))?;
+        let acc = self.store.values.borrow_mut().remove(key);
+        let Some(mut acc) = acc else { return self.put(key, operand) };
+        operator.merge(&mut acc, operand)?;
+        self.put(key, &acc)
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<()> {

@@ -1,0 +1,183 @@
+//! A record costs no allocation: none at all when its state is resident, and none of its own when it is suspended.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, StartRecord, controller};
+use alluvium_env::{Error, Result};
+use alluvium_state_api::{
+    Answered, BackendStats, CheckpointId, Context, KeyedProcess, KeyedStateBackend, Lookup, MaxParallelism,
+    ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, SnapshotTask, StateDescriptor, StateId, StateScan,
+    TaskContext, ValueState,
+};
+
+thread_local! {
+    /// Of this thread only: the test harness has threads of its own.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count() {
+    // A thread that ends may allocate after its thread-locals are gone.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+#[expect(
+    unsafe_code,
+    reason = "an allocator that counts can only be written by implementing the unsafe trait"
+)]
+// SAFETY: every call is passed on unchanged to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are the system allocator's requirements.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the pointer came from `alloc` or `realloc`, which are the system allocator's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as for `dealloc`.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Overwrites in place and copies no key, so that what is counted is the controller's.
+#[derive(Default)]
+struct InPlace {
+    values: BTreeMap<Vec<u8>, Vec<u8>>,
+    misses: Rc<Cell<bool>>,
+    pending: Vec<ReadId>,
+}
+
+impl KeyedStateBackend for InPlace {
+    fn register(&mut self, _: &StateDescriptor) -> Result<StateId> {
+        Ok(StateId(0))
+    }
+
+    fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
+        if self.misses.get() {
+            return Ok(Lookup::Miss);
+        }
+        Ok(self.values.get(key).map_or(Lookup::Absent, |value| Lookup::Hit(Cow::Borrowed(value))))
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        match self.values.get_mut(key) {
+            Some(place) => value.clone_into(place),
+            None => drop(self.values.insert(key.to_vec(), value.to_vec())),
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
+        self.put(key, operand)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<()> {
+        self.values.remove(key);
+        Ok(())
+    }
+
+    fn submit(&mut self, batch: ReadBatch) {
+        self.pending.extend(batch.iter().map(|(id, _)| id));
+    }
+
+    fn poll(&mut self, answered: &mut Answered<'_>) -> Result<()> {
+        self.pending.drain(..).for_each(|id| answered(id, Ok(Some(&7_u64.to_le_bytes()))));
+        Ok(())
+    }
+
+    fn admits(&self) -> bool {
+        true
+    }
+
+    fn snapshot(&mut self, _: CheckpointId) -> Result<SnapshotTask> {
+        Err(Error::internal("not called"))
+    }
+
+    fn scan(&mut self, _: StateId) -> Result<Box<dyn StateScan>> {
+        Err(Error::internal("not called"))
+    }
+
+    fn stats(&self) -> BackendStats {
+        BackendStats::default()
+    }
+}
+
+struct Count {
+    seen: ValueState<u64>,
+}
+
+impl KeyedProcess for Count {
+    type In = u64;
+    type Out = ();
+    async fn process(&self, times: u64, ctx: &Context<()>) -> Result<()> {
+        let seen = self.seen.get(ctx).await?.unwrap_or(0);
+        self.seen.put(ctx, &(seen + times))
+    }
+}
+
+const RECORDS: usize = 10_000;
+
+fn batches() -> Vec<Rc<RecordBatch>> {
+    let mut builder = RecordBatchBuilder::new(MaxParallelism::DEFAULT);
+    let batch = |start: usize| {
+        (start..start + 500)
+            .for_each(|record| builder.push(format!("key-{}", record % 2000).as_str(), &1_u64));
+        Rc::new(builder.finish())
+    };
+    (0..RECORDS).step_by(500).map(batch).collect()
+}
+
+/// The allocations of running all batches.
+fn allocations<P: KeyedProcess, S: StartRecord<P>>(
+    controller: &mut AsyncExecutionController<P, S>,
+    batches: &[Rc<RecordBatch>],
+) -> usize {
+    let before = ALLOCATIONS.get();
+    for batch in batches {
+        assert_eq!(controller.run_batch(batch, 0).unwrap(), batch.len());
+        controller.poll().unwrap();
+    }
+    while controller.in_flight() > 0 {
+        controller.flush();
+        controller.poll().unwrap();
+    }
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn resident_records_allocate_nothing_and_suspended_ones_only_by_the_batch() {
+    let misses = Rc::new(Cell::new(false));
+    let backend = InPlace { misses: Rc::clone(&misses), ..InPlace::default() };
+    let task = Rc::new(TaskContext::new(Box::new(backend)));
+    let count = Rc::new(Count { seen: task.states().value("seen").unwrap() });
+    let mut controller = controller(count, task, ControllerSettings::default(), Arc::new(|| ()));
+    let batches = batches();
+
+    assert!(allocations(&mut controller, &batches) > 0, "the allocator counts");
+    assert_eq!(allocations(&mut controller, &batches), 0, "resident");
+    assert_eq!(controller.stats().suspended, 0);
+
+    misses.set(true);
+    allocations(&mut controller, &batches);
+    let (before, count) = (controller.stats(), allocations(&mut controller, &batches));
+    assert_eq!(controller.stats().suspended - before.suspended, RECORDS as u64, "every record is suspended");
+    let read_batches = (controller.stats().batches - before.batches) as usize;
+    // A read batch is handed over with its two buffers, which have grown by doubling.
+    assert!(count <= read_batches * 32, "{count} allocations for {read_batches} batches");
+    assert!(count * 20 < RECORDS, "{count} allocations for {RECORDS} records");
+}
