@@ -1,4 +1,4 @@
-//! ForSt: a batched LSM store whose primary storage is an object store, with memory and disk as caches.
+//! `ForSt`: a batched LSM store whose primary storage is an object store, with memory and disk as caches.
 //!
 //! The engine is a plain LSM over bytes ([`Store`]); `backend` puts it behind `state-api`. The nouns:
 //!

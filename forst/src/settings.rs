@@ -72,6 +72,7 @@ impl ForstSettings {
 
 /// How a store's memory is split. A memtable fills while up to two are being flushed.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_field_names, reason = "units last")]
 pub(crate) struct Budget {
     /// One memtable: an eighth, so that three are three eighths.
     pub(crate) memtable_bytes: usize,

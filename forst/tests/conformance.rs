@@ -1,4 +1,5 @@
-//! ForSt passes the suite every backend passes, with memory so small that state lives in tables.
+//! `ForSt` passes the suite every backend passes, with memory so small that state lives in tables.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 use std::sync::Arc;
 
 use alluvium_env::IoRuntime;

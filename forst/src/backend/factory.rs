@@ -17,7 +17,7 @@ use crate::table::Ownership;
 /// The backend's name in checkpoints.
 pub(super) const NAME: &str = "forst";
 
-/// Opens ForSt backends.
+/// Opens `ForSt` backends.
 pub struct ForstBackendFactory {
     settings: ForstSettings,
     store: Arc<dyn ObjectStore>,

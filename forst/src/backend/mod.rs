@@ -1,4 +1,4 @@
-//! ForSt as a keyed state backend: the only place of this crate that knows `state-api`.
+//! `ForSt` as a keyed state backend: the only place of this crate that knows `state-api`.
 mod factory;
 mod keyed;
 

@@ -41,7 +41,7 @@ impl Block {
         let restarts = u32::from_le_bytes(*count) as usize;
         let array = restarts.checked_mul(4).and_then(|n| n.checked_add(4)).ok_or_else(wrong)?;
         let entries_end = bytes.len().checked_sub(array).ok_or_else(wrong)?;
-        Ok(Self { entries_end, restarts, bytes })
+        Ok(Self { bytes, entries_end, restarts })
     }
 
     /// Memory it takes.

@@ -127,7 +127,7 @@ impl Fetcher {
                 return done(Fetched { file: Arc::clone(file), parts, from_disk: 0, from_store: 0 });
             }
         };
-        let remote = self.from_disk(file, wanted, done).await;
+        let remote = self.take_from_disk(file, wanted, done).await;
         if remote.is_empty() {
             return;
         }
@@ -165,7 +165,7 @@ impl Fetcher {
     }
 
     /// Answers what the disk tier has; returns the rest.
-    async fn from_disk(
+    async fn take_from_disk(
         &self,
         file: &Arc<TableFile>,
         wanted: Vec<ranges::Wanted>,

@@ -16,6 +16,9 @@ pub(crate) enum Depth {
     Bottom,
 }
 
+/// Kind, key and value.
+type Entry<'a> = (EntryKind, &'a [u8], &'a [u8]);
+
 /// A position in the merge. It owns the current entry.
 pub(crate) struct MergeScan {
     sources: Vec<Source>,
@@ -51,7 +54,7 @@ impl MergeScan {
     }
 
     /// The next key, `None` at the end.
-    pub(crate) fn next_entry(&mut self) -> Result<Option<(EntryKind, &[u8], &[u8])>> {
+    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry<'_>>> {
         while self.take_newest()? {
             self.fold_older()?;
             match (self.depth, self.kind) {
@@ -139,7 +142,7 @@ impl MergeScan {
     }
 }
 
-fn top<'a>(sources: &'a [Source], heap: &[usize]) -> Option<(EntryKind, &'a [u8], &'a [u8])> {
+fn top<'a>(sources: &'a [Source], heap: &[usize]) -> Option<Entry<'a>> {
     sources.get(*heap.first()?)?.entry()
 }
 

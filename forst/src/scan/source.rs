@@ -6,6 +6,10 @@ use crate::entry::EntryKind;
 use crate::memtable::SortedMemtable;
 
 /// A memtable or a run of tables, at an entry.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a merge has a handful of sources; a box would cost each entry"
+)]
 pub(crate) enum Source {
     Memtable { table: SortedMemtable, next: usize },
     Tables(TableScan),

@@ -69,13 +69,12 @@ impl TableScan {
         while let Some(open) = &mut self.open {
             match open.cursor.entry(&open.block) {
                 Some((_, key, _)) if open.file.clip.contains(key) => return Ok(()),
-                // A clip ends; nothing behind its end is wanted.
-                Some(_) => self.open_next()?,
                 None if open.next_block < open.end_block => {
                     open.next_block(&self.fetcher, self.read_ahead_bytes)?;
                     open.cursor.rewind(&open.block)?;
                 }
-                None => self.open_next()?,
+                // The table or its clip ends; nothing behind is wanted.
+                _ => self.open_next()?,
             }
         }
         Ok(())

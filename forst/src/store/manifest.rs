@@ -81,7 +81,7 @@ const DELTA_MAGIC: [u8; 8] = *b"ALVMDLT\x01";
 pub(super) const DELTA_FRAME_BYTES: u64 = 12;
 
 /// A log as an object: `magic · log · crc32c:u32le` over both.
-pub(super) fn frame_delta(log: Vec<Bytes>) -> Vec<Bytes> {
+pub(crate) fn frame_delta(log: Vec<Bytes>) -> Vec<Bytes> {
     let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
     digest.update(&DELTA_MAGIC);
     for chunk in &log {

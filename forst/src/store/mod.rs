@@ -27,6 +27,8 @@ mod snapshot;
 mod walk;
 
 pub use counters::StoreCounters;
+#[cfg(test)]
+pub(crate) use manifest::frame_delta;
 pub use open::{Restored, StoreOptions};
 pub use scan::StoreScan;
 pub use snapshot::{Snapshot, SnapshotFile};

@@ -150,9 +150,12 @@ impl Store {
             let objects = self.fetcher.io().block_on(try_join_all(reads))?;
             for (delta, object) in record.deltas.iter().zip(objects) {
                 let log = unframe_delta(delta, &object)?;
-                let replayed = read_log(log, &mut |entry| match clip.contains(entry.key) {
-                    true => table.write(entry.kind, entry.key, entry.value),
-                    false => Ok(()),
+                let replayed = read_log(log, &mut |entry| {
+                    if clip.contains(entry.key) {
+                        table.write(entry.kind, entry.key, entry.value)
+                    } else {
+                        Ok(())
+                    }
                 });
                 replayed.map_err(|e| e.context(delta.name.clone()))?;
             }

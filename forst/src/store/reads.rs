@@ -55,19 +55,19 @@ impl Store {
     pub fn read<'k>(&mut self, batch: impl IntoIterator<Item = (u64, &'k [u8])>) {
         let mut batch: Vec<_> = batch.into_iter().collect();
         batch.sort_unstable_by_key(|(_, key)| *key);
-        let mut fetches = Vec::new();
+        let mut needs = Vec::new();
         for (token, key) in batch {
             let waiting = Waiting { token, key: key.into(), got: Vec::new(), missing: 0, failed: None };
-            self.plan(waiting, &mut fetches);
+            self.plan(waiting, &mut needs);
         }
-        self.fetch(fetches);
+        self.fetch(needs);
         if !self.reads.ready.is_empty() {
             self.inbox.ring();
         }
     }
 
     /// Answers a read from memory or parks it with the parts it needs.
-    fn plan(&mut self, mut waiting: Waiting, fetches: &mut Vec<Need>) {
+    fn plan(&mut self, mut waiting: Waiting, to_fetch: &mut Vec<Need>) {
         let mut needs = Vec::new();
         let answer = match self.walk(&waiting.key, &waiting.got, Some(&mut needs)) {
             Ok(Resident::Miss) => {
@@ -77,7 +77,7 @@ impl Store {
                     let waiters = self.reads.parts.entry((need.file.id, need.part)).or_default();
                     waiters.push(index);
                     if waiters.len() == 1 {
-                        fetches.push(need);
+                        to_fetch.push(need);
                     }
                 }
                 return;
@@ -118,12 +118,12 @@ impl Store {
         self.counters.disk_hits += fetched.from_disk;
         self.counters.misses += fetched.from_store;
         let id = fetched.file.id;
-        let mut fetches = Vec::new();
-        let mut tails = false;
+        let mut needs = Vec::new();
+        let mut tail_arrived = false;
         for part in fetched.parts {
             let (number, outcome) = match part {
                 FetchedPart::Tail(tail) => {
-                    tails = true;
+                    tail_arrived = true;
                     (TAIL, tail.map(|_| None))
                 }
                 FetchedPart::Block(number, block) => (number, block.map(Some)),
@@ -140,18 +140,18 @@ impl Store {
                     Err(error) => waiting.failed = Some(error.duplicate()),
                 }
                 if waiting.missing == 0 {
-                    self.go_on(index, &mut fetches, answered);
+                    self.go_on(index, &mut needs, answered);
                 }
             }
         }
-        if tails {
+        if tail_arrived {
             self.account_tails();
         }
-        self.fetch(fetches);
+        self.fetch(needs);
     }
 
     /// A read has all it asked for: it is answered, or finds that it needs more.
-    fn go_on(&mut self, index: u32, fetches: &mut Vec<Need>, answered: &mut Answered<'_>) {
+    fn go_on(&mut self, index: u32, needs: &mut Vec<Need>, answered: &mut Answered<'_>) {
         let Some(mut waiting) = self.reads.unpark(index) else { return };
         if let Some(error) = waiting.failed.take() {
             return answered(waiting.token, Err(error));
@@ -159,7 +159,7 @@ impl Store {
         match self.walk(&waiting.key, &waiting.got, None) {
             Ok(Resident::Value(value)) => answered(waiting.token, Ok(Some(&value))),
             Ok(Resident::Absent) => answered(waiting.token, Ok(None)),
-            Ok(Resident::Miss) => self.plan(waiting, fetches),
+            Ok(Resident::Miss) => self.plan(waiting, needs),
             Err(error) => answered(waiting.token, Err(error)),
         }
     }

@@ -97,22 +97,19 @@ impl Store {
                 }
                 Some(_) => continue,
             };
-            match self.block(file.id, part, got) {
-                Some(block) => {
-                    if let Some((kind, value)) = block.get(key)?
-                        && let Step::Base(base) = fold.add(kind, value)
-                    {
-                        return if missing { Ok(Resident::Miss) } else { self.finish(key, &fold, base) };
-                    }
+            let Some(block) = self.block(file.id, part, got) else {
+                let Some(needs) = &mut needs else { return Ok(Resident::Miss) };
+                needs.push(Need { file: Arc::clone(file), part });
+                missing = true;
+                if self.operators.operator(key).is_none() {
+                    return Ok(Resident::Miss);
                 }
-                None => {
-                    let Some(needs) = &mut needs else { return Ok(Resident::Miss) };
-                    needs.push(Need { file: Arc::clone(file), part });
-                    missing = true;
-                    if self.operators.operator(key).is_none() {
-                        return Ok(Resident::Miss);
-                    }
-                }
+                continue;
+            };
+            if let Some((kind, value)) = block.get(key)?
+                && let Step::Base(base) = fold.add(kind, value)
+            {
+                return if missing { Ok(Resident::Miss) } else { self.finish(key, &fold, base) };
             }
         }
         if missing { Ok(Resident::Miss) } else { self.finish(key, &fold, None) }

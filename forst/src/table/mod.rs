@@ -7,6 +7,8 @@
 mod builder;
 mod file;
 mod filter;
+#[cfg(test)]
+mod format_tests;
 mod index;
 mod tail;
 

@@ -1,0 +1,92 @@
+//! Holds `docs/formats/sst.md` and `docs/formats/delta.md` to the code: their worked bytes are built, compared, read.
+use super::{TableBuilder, TableOptions, TableTail};
+use crate::block::Block;
+use crate::coding::Compression;
+use crate::entry::EntryKind;
+use crate::memtable::{Memtable, read_log};
+
+const SST: &str = include_str!("../../../docs/formats/sst.md");
+const DELTA: &str = include_str!("../../../docs/formats/delta.md");
+
+/// The bytes of the fenced block that is marked `worked`; everything behind `│` is for people.
+fn worked_bytes(page: &str) -> Vec<u8> {
+    let block = page.split("```worked\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let hex: String = block.lines().filter_map(|line| line.split('│').next()).collect();
+    let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+const ENTRIES: [(EntryKind, &[u8], &[u8]); 3] = [
+    (EntryKind::Put, b"\x00\x01\x00\x00apple\x00\x00", b"\x07"),
+    (EntryKind::Merge, b"\x00\x01\x00\x00apricot\x00\x00", b"\x02"),
+    (EntryKind::Delete, b"\x00\x02\x00\x00fig\x00\x00", b""),
+];
+
+#[test]
+fn the_worked_table_is_what_the_builder_writes_and_the_reader_reads() {
+    let mut builder = TableBuilder::new(TableOptions {
+        block_size_bytes: 4096,
+        table_size_bytes: 1 << 20,
+        compression: Compression::Lz4,
+        keep_blocks: false,
+    });
+    for (kind, key, value) in ENTRIES {
+        builder.add(kind, key, value);
+    }
+    let built = builder.finish().unwrap();
+    let bytes = built.payload.concat();
+    assert_eq!(hex(&bytes), hex(&worked_bytes(SST)), "docs/formats/sst.md has other worked bytes");
+
+    let data_bytes = bytes.len() - built.tail_bytes as usize;
+    let tail = TableTail::decode(&bytes[data_bytes..], data_bytes as u64).unwrap();
+    assert_eq!(tail.properties.entries, 3);
+    let groups: Vec<_> =
+        tail.properties.key_groups.iter().map(|g| (g.group, g.first_block, g.entries)).collect();
+    assert_eq!(groups, [(1, 0, 2), (2, 0, 1)]);
+    let block = Block::decode(&bytes[..data_bytes]).unwrap();
+    for (kind, key, value) in ENTRIES {
+        assert_eq!(block.get(key).unwrap(), Some((kind, value)));
+    }
+}
+
+#[test]
+fn any_flipped_bit_of_a_table_is_noticed() {
+    let bytes = worked_bytes(SST);
+    let data_bytes = bytes.len() - worked_tail_bytes(&bytes);
+    for bit in 0..bytes.len() * 8 {
+        let mut broken = bytes.clone();
+        broken[bit / 8] ^= 1 << (bit % 8);
+        let block = Block::decode(&broken[..data_bytes]);
+        let tail = TableTail::decode(&broken[data_bytes..], data_bytes as u64);
+        assert!(block.is_err() || tail.is_err(), "bit {bit} can flip unseen");
+    }
+}
+
+/// What a manifest says of the worked table.
+fn worked_tail_bytes(bytes: &[u8]) -> usize {
+    let footer = &bytes[bytes.len() - 32..];
+    let length = |at: usize| u32::from_le_bytes(footer[at..at + 4].try_into().unwrap()) as usize;
+    length(0) + length(4) + length(8) + 32
+}
+
+#[test]
+fn the_worked_delta_is_what_a_memtable_logs() {
+    let mut table = Memtable::default();
+    for (kind, key, value) in ENTRIES {
+        table.write(kind, key, value).unwrap();
+    }
+    table.seal();
+    let framed = crate::store::frame_delta(table.sealed_from(0)).concat();
+    assert_eq!(hex(&framed), hex(&worked_bytes(DELTA)), "docs/formats/delta.md has other worked bytes");
+    let mut read = Vec::new();
+    read_log(&framed[8..framed.len() - 4], &mut |e| {
+        read.push((e.kind, e.key.to_vec(), e.value.to_vec()));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(read, ENTRIES.map(|(kind, key, value)| (kind, key.to_vec(), value.to_vec())));
+}
