@@ -1,0 +1,278 @@
+//! The coordinator's loop on the calling thread: it triggers checkpoints, collects what belongs to them, and decides
+//! when the job has ended.
+//!
+//! **Invariants**: a job that ends well ends with a checkpoint of its own, the *last* one: after a stop, the barrier
+//! behind which sources read nothing; at the end of the input, one taken when every task is drained. A last checkpoint
+//! that fails is taken again, as long as the settings tolerate it. Without an interval a finished job takes none.
+//!
+//! **Threads**: the calling thread's; it sleeps until an event comes or a checkpoint is due.
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use alluvium_checkpoint::{Coordinator, SubtaskAck};
+use alluvium_env::{Error, ErrorKind, IoRuntime, Result};
+use alluvium_state_api::{CheckpointId, StateScan};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::task::JoinHandle;
+
+use super::control::Metrics;
+use super::crew::{Crew, panicked};
+use super::event::{Event, TakenSnapshot};
+use super::report::{CheckpointReport, Outcome};
+use crate::source::SourceCut;
+use crate::task::{Stage, TaskStats};
+
+/// The running job as its coordinator sees it.
+pub(super) struct Coordination {
+    pub(super) coordinator: Coordinator,
+    pub(super) crew: Crew,
+    pub(super) cut: SourceCut,
+    pub(super) events: Receiver<Event>,
+    pub(super) uploads: Uploads,
+    pub(super) metrics: Arc<Metrics>,
+    /// Whether a finished job takes a last checkpoint.
+    pub(super) checkpoint_at_end: bool,
+    /// The tasks that are not drained yet.
+    pub(super) undrained: usize,
+    pub(super) ending: Option<Outcome>,
+    /// The checkpoint after which the job ends.
+    pub(super) last: Option<CheckpointId>,
+}
+
+impl Coordination {
+    /// Runs until the input has ended, or a stop is done; tasks still hold their state then.
+    ///
+    /// # Errors
+    /// What ended the job instead.
+    fn run(&mut self) -> Result<Outcome> {
+        loop {
+            if let Some(event) = self.next_event() {
+                self.handle(event)?;
+            }
+            while let Ok(event) = self.events.try_recv() {
+                self.handle(event)?;
+            }
+            if let Some(outcome) = self.advance()? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Runs the job, and hands the result to `finish` if the input was read to its end.
+    ///
+    /// # Errors
+    /// What ended the job instead, or what `finish` failed with.
+    pub(super) fn run_to_end(
+        &mut self,
+        finish: impl FnOnce(Vec<Box<dyn StateScan>>) -> Result<()>,
+    ) -> Result<Outcome> {
+        let outcome = self.run()?;
+        if outcome == Outcome::Finished {
+            finish(self.scans()?)?;
+        }
+        Ok(outcome)
+    }
+
+    /// The results of all tasks, in the order of their key groups.
+    ///
+    /// # Errors
+    /// What the scan or a thread failed with.
+    fn scans(&mut self) -> Result<Vec<Box<dyn StateScan>>> {
+        self.crew.order_stage(Stage::Scan);
+        let mut scans = Vec::new();
+        for _ in 0..self.crew.tasks() {
+            let (subtask, scan) = loop {
+                match self.events.recv() {
+                    Ok(Event::Scan { subtask, scan }) => break (subtask, scan?),
+                    Ok(event) => self.handle(event)?,
+                    Err(_) => return Err(Error::internal("all threads of the job are gone")),
+                }
+            };
+            scans.extend(scan.map(|scan| (subtask, scan)));
+        }
+        scans.sort_by_key(|(subtask, _)| *subtask);
+        Ok(scans.into_iter().map(|(_, scan)| scan).collect())
+    }
+
+    /// Lets all threads end and adds up what the tasks counted.
+    pub(super) fn end(&mut self) -> TaskStats {
+        self.crew.order_stage(Stage::End);
+        self.crew.join()
+    }
+
+    /// Ends all threads after an error. Returns the error that came first in truth: when a thread fails, its
+    /// neighbours' channels close, and theirs may be reported earlier.
+    pub(super) fn fail(mut self, error: Error) -> Error {
+        self.crew.disband();
+        self.uploads.abandon();
+        if error.kind() != ErrorKind::Closed {
+            return error;
+        }
+        let better = self.events.try_iter().find_map(|event| match event {
+            Event::Failed(other) if other.kind() != ErrorKind::Closed => Some(other),
+            _ => None,
+        });
+        better.unwrap_or(error)
+    }
+
+    pub(super) fn checkpoints(&self) -> CheckpointReport {
+        let counters = self.coordinator.counters();
+        CheckpointReport {
+            completed: counters.completed,
+            failed: counters.failed,
+            last: self.coordinator.last(),
+        }
+    }
+
+    fn next_event(&self) -> Option<Event> {
+        match self.coordinator.next_due() {
+            Some(due) => self.events.recv_timeout(due).ok(),
+            None => self.events.recv().ok(),
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Stop => {
+                if self.ending.is_none() && !self.cut.all_ended() {
+                    self.ending = Some(Outcome::Stopped);
+                }
+            }
+            Event::Cancel => {
+                return Err(Error::cancelled("the job was cancelled; its last complete checkpoint stays"));
+            }
+            Event::Failed(error) => return Err(error),
+            Event::SourceAtBarrier { source, id, standing } => {
+                self.cut.at_barrier(source, id, standing);
+                self.coordinator.acknowledge_source(id, source, Bytes::new());
+            }
+            Event::SourceEnded { source, standing } => {
+                let pending = self.coordinator.pending();
+                if self.cut.ended(source, standing, pending)
+                    && let Some(id) = pending
+                {
+                    self.coordinator.acknowledge_source(id, source, Bytes::new());
+                }
+            }
+            Event::Snapshot { subtask, id, taken } => self.snapshot_taken(subtask, id, taken),
+            Event::Uploaded { subtask, id, ack } => {
+                self.coordinator.acknowledge_subtask(id, usize::from(subtask), ack);
+            }
+            Event::Drained => {
+                self.undrained = self.undrained.saturating_sub(1);
+                if self.undrained == 0 && self.ending.is_none() {
+                    self.ending = Some(Outcome::Finished);
+                }
+            }
+            // Asked for in `scans` only.
+            Event::Scan { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn snapshot_taken(&mut self, subtask: u16, id: CheckpointId, taken: TakenSnapshot) {
+        if self.coordinator.pending() != Some(id) {
+            return;
+        }
+        let TakenSnapshot { task, inputs, inputs_count, sync_micros } = taken;
+        match task {
+            Err(error) => self.coordinator.acknowledge_subtask(id, usize::from(subtask), Err(error)),
+            Ok(task) => self.uploads.start(subtask, id, async move {
+                let snapshot = task.await?;
+                Ok(SubtaskAck { snapshot, inputs, inputs_count, sync_micros })
+            }),
+        }
+    }
+
+    /// Moves checkpoints on as far as the events allow. Returns how the job ended, once it has.
+    fn advance(&mut self) -> Result<Option<Outcome>> {
+        if self.ending == Some(Outcome::Finished) && !self.checkpoint_at_end {
+            return Ok(self.ending);
+        }
+        loop {
+            let mut triggered = self.coordinator.trigger_if_due();
+            if triggered.is_none() && self.ending.is_some() && self.coordinator.pending().is_none() {
+                triggered = self.coordinator.trigger();
+            }
+            if let Some(id) = triggered {
+                self.begin(id);
+            }
+            let pending = self.coordinator.pending();
+            if let Some(id) = pending
+                && self.cut.all_ended()
+            {
+                // No source is left to send the barrier, or one has sent it: the tasks then know it already.
+                self.crew.order_barrier(id);
+            }
+            let finished = self.ending == Some(Outcome::Finished) && self.last == pending;
+            let cut = &self.cut;
+            if let Some(completed) = self.coordinator.try_complete(&|_| cut.encode(), finished)? {
+                self.metrics.completed(completed.id.0);
+                if self.last == Some(completed.id) {
+                    return Ok(self.ending);
+                }
+            }
+            if self.ending.is_none() || self.coordinator.pending().is_some() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn begin(&mut self, id: CheckpointId) {
+        let last = self.ending.is_some();
+        if last {
+            self.last = Some(id);
+        }
+        self.crew.request_barrier(id, last);
+        for source in self.cut.begin() {
+            self.coordinator.acknowledge_source(id, source, Bytes::new());
+        }
+    }
+}
+
+/// The asynchronous parts of snapshots, on the I/O runtime.
+pub(super) struct Uploads {
+    io: IoRuntime,
+    events: Sender<Event>,
+    running: Vec<JoinHandle<()>>,
+}
+
+impl Uploads {
+    pub(super) fn new(io: IoRuntime, events: Sender<Event>) -> Self {
+        Self { io, events, running: Vec::new() }
+    }
+
+    fn start(
+        &mut self,
+        subtask: u16,
+        id: CheckpointId,
+        upload: impl Future<Output = Result<SubtaskAck>> + Send + 'static,
+    ) {
+        let events = self.events.clone();
+        self.running.retain(|upload| !upload.is_finished());
+        self.running.push(self.io.spawn(async move {
+            let ack = AssertUnwindSafe(upload).catch_unwind().await;
+            let ack = ack.unwrap_or_else(|payload| {
+                Err(panicked(payload.as_ref()).context(format!("upload of subtask {subtask}")))
+            });
+            let _ = events.send(Event::Uploaded { subtask, id, ack });
+        }));
+    }
+
+    /// Gives up what is still running; nothing of it runs any more when this returns.
+    fn abandon(&mut self) {
+        for upload in self.running.drain(..) {
+            upload.abort();
+            // It was aborted, or has ended: both are fine.
+            let _ = self.io.block_on(upload);
+        }
+    }
+}
+
+impl Drop for Uploads {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}

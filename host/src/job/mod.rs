@@ -1,0 +1,247 @@
+//! Jobs: source and operator brought to threads, run under checkpoints, ended with a report or an error.
+//!
+//! **Failure**: an error, or a panic, anywhere ends the job with one error that says where; no thread of the job is
+//! left when [`Job::run`] returns, and the last complete checkpoint stays as it was.
+mod control;
+mod coordination;
+mod crew;
+mod event;
+mod report;
+mod settings;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use alluvium_async_exec::{MailboxReceiver, MailboxSender, mailbox};
+use alluvium_checkpoint::{CheckpointMetadata, CheckpointStore, Coordinator, JobShape, Opened, RestorePlan};
+use alluvium_env::{Clock, Entropy, IoRuntime, Result};
+use alluvium_state_api::{BackendFactory, CheckpointId, FileOwnership, KeyedProcess, StateScan, States};
+use object_store::ObjectStore;
+
+use crate::source::{
+    Collector, SourceCut, SourceProgress, SourceSignal, SourceWorker, SplitQueue, SplitSource,
+};
+use crate::task::{Mail, Operator, Orders, TaskStart, TaskStats};
+
+pub(crate) use control::Metrics;
+pub use control::{JobControl, Progress};
+use coordination::{Coordination, Uploads};
+use crew::{Crew, TaskHandle};
+pub(crate) use event::{Event, TakenSnapshot};
+pub use report::{CheckpointReport, JobReport, Outcome, RestoreReport};
+use settings::LANE_BATCHES;
+pub use settings::{JobSettings, Restore};
+
+/// What a job needs of the world.
+#[derive(Clone)]
+pub struct World {
+    /// The root of the state URL.
+    pub store: Arc<dyn ObjectStore>,
+    /// The state URL, for messages.
+    pub state_url: String,
+    /// Opens the subtasks' state.
+    pub backend: Arc<dyn BackendFactory>,
+    /// Where all requests to the store are made.
+    pub io: IoRuntime,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<Entropy>,
+}
+
+/// A keyed operator over a source, ready to run.
+pub struct Job<S> {
+    /// The input.
+    pub source: S,
+    /// How it runs.
+    pub settings: JobSettings,
+    /// Where it runs.
+    pub world: World,
+}
+
+/// One end of every lane: `[source][subtask]` for senders.
+type Lanes = Vec<Vec<MailboxSender<Mail>>>;
+
+impl<S: SplitSource> Job<S> {
+    /// Runs the job on threads of its own and coordinates it on the calling one, until the input has ended or
+    /// `control` stops it.
+    ///
+    /// `open` makes the operator of each subtask, on the subtask's thread. When the input has ended and its last
+    /// checkpoint is complete, `finish` gets a scan of the result state of every subtask, in the order of their key
+    /// groups; it is not called when the job was stopped.
+    ///
+    /// # Errors
+    /// `Invalid` for settings, inputs or checkpoints that do not fit; the first error of a source, the operator, a
+    /// backend or `finish`, naming the source or subtask; `Fenced` when another job took over the state;
+    /// `Unavailable` when checkpoints keep failing; `Cancelled`.
+    pub fn run<P: KeyedProcess>(
+        self,
+        open: impl Fn(&States<'_>) -> Result<Operator<P>> + Send + Sync + 'static,
+        control: &JobControl,
+        finish: impl FnOnce(Vec<Box<dyn StateScan>>) -> Result<()>,
+    ) -> Result<JobReport> {
+        let begun_at = self.world.clock.monotonic();
+        self.settings.validate()?;
+        let (clock, settings) = (Arc::clone(&self.world.clock), self.settings.clone());
+        let world = &self.world;
+        let opened = CheckpointStore::open(Arc::clone(&world.store), world.io.clone(), &world.entropy)?;
+        let files = Arc::clone(&opened.files);
+        let (restored, notes) = self.choose(&opened)?;
+        let mut coordination = self.start(opened, restored.as_ref(), &Arc::new(open), control)?;
+        let outcome = match coordination.run_to_end(finish) {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(coordination.fail(error)),
+        };
+        let TaskStats { backend, controller } = coordination.end();
+        let checkpoints = coordination.checkpoints();
+        drop(coordination);
+        files.settle();
+        let first = control.metrics().first_record_at();
+        let millis = |at: std::time::Duration| {
+            u64::try_from(at.saturating_sub(begun_at).as_millis()).unwrap_or(u64::MAX)
+        };
+        Ok(JobReport {
+            outcome,
+            records: controller.records,
+            seconds: clock.monotonic().saturating_sub(begun_at).as_secs_f64(),
+            parallelism: settings.parallelism,
+            checkpoints,
+            restore: RestoreReport {
+                checkpoint: restored.map(|metadata| metadata.id.0),
+                millis_to_first_record: first.map(millis),
+            },
+            backend,
+            controller,
+            notes,
+        })
+    }
+
+    /// The checkpoint to begin with, and what is to be said about it.
+    fn choose(&self, opened: &Opened) -> Result<(Option<CheckpointMetadata>, Vec<String>)> {
+        Ok(match self.settings.restore {
+            Restore::None => (None, Vec::new()),
+            Restore::Id(id) => (Some(opened.checkpoint(CheckpointId(id))?.clone()), Vec::new()),
+            Restore::Latest => {
+                let url = &self.world.state_url;
+                let none =
+                    || format!("there is no checkpoint in {url} yet; starting at the beginning of the input");
+                let latest = opened.latest().cloned();
+                let notes = if latest.is_none() { vec![none()] } else { Vec::new() };
+                (latest, notes)
+            }
+        })
+    }
+
+    /// Starts all threads.
+    fn start<P: KeyedProcess>(
+        self,
+        opened: Opened,
+        restored: Option<&CheckpointMetadata>,
+        open: &Arc<impl Fn(&States<'_>) -> Result<Operator<P>> + Send + Sync + 'static>,
+        control: &JobControl,
+    ) -> Result<Coordination> {
+        let Self { source, settings, world } = self;
+        let shape = JobShape {
+            job: settings.job.clone(),
+            max_parallelism: settings.max_parallelism,
+            subtasks: usize::from(settings.parallelism),
+            sources: settings.sources,
+        };
+        let metrics = control.metrics();
+        let progress = match restored {
+            None => SourceProgress::start(&source),
+            Some(metadata) => {
+                metadata.check(&shape)?;
+                metrics.restored(metadata.id.0);
+                let place = || format!("cannot restore checkpoint {}", metadata.id);
+                SourceProgress::restore(&source, &metadata.source).map_err(|e| e.context(place()))?
+            }
+        };
+        let (events, inbox) = channel();
+        let signal = Arc::new(SourceSignal::new(settings.sources));
+        let (lanes, receivers) = lanes(settings.sources, settings.parallelism);
+        let handles: Vec<TaskHandle> = receivers.iter().map(handle).collect();
+        let orders: Vec<Arc<Orders>> = handles.iter().map(|handle| Arc::clone(&handle.orders)).collect();
+        let mut crew = Crew::new(Arc::clone(&signal), handles, events.clone());
+        for ((subtask, inbox), orders) in (0..).zip(receivers).zip(orders) {
+            let key_groups = settings.max_parallelism.range_of(subtask, settings.parallelism)?;
+            let fresh = || RestorePlan { parts: Vec::new(), inputs: Vec::new() };
+            let task = TaskStart {
+                subtask,
+                sources: settings.sources,
+                key_groups,
+                max_parallelism: settings.max_parallelism,
+                settings: settings.controller.clone(),
+                backend: Arc::clone(&world.backend),
+                incarnation: opened.incarnation,
+                files: Arc::clone(&opened.files) as Arc<dyn FileOwnership>,
+                restore: restored.map_or_else(fresh, |metadata| metadata.restore_for(key_groups)),
+                inbox,
+                orders,
+                events: events.clone(),
+                metrics: Arc::clone(&metrics),
+                clock: Arc::clone(&world.clock),
+            };
+            let open = Arc::clone(open);
+            let who = format!("operator {}, subtask {subtask}", settings.job);
+            crew.start_task(who, move || task.run(open.as_ref()))?;
+        }
+        let queue = SplitQueue::new(&progress);
+        start_sources(&mut crew, (source, queue), &settings, (lanes, signal, events.clone()))?;
+        control.attach(events.clone());
+        Ok(Coordination {
+            checkpoint_at_end: settings.checkpoints.interval.is_some(),
+            coordinator: Coordinator::new(opened.checkpoints, settings.checkpoints, shape, world.clock)?,
+            crew,
+            cut: SourceCut::new(progress, settings.sources),
+            events: inbox,
+            uploads: Uploads::new(world.io, events),
+            metrics,
+            undrained: usize::from(settings.parallelism),
+            ending: None,
+            last: None,
+        })
+    }
+}
+
+fn start_sources<S: SplitSource>(
+    crew: &mut Crew,
+    (source, queue): (S, SplitQueue),
+    settings: &JobSettings,
+    (lanes, signal, events): (Lanes, Arc<SourceSignal>, Sender<Event>),
+) -> Result<()> {
+    let (source, queue) = (Arc::new(source), Arc::new(queue));
+    for ((index, lanes), bell) in (0..).zip(lanes).zip(signal.bells()) {
+        let worker = SourceWorker {
+            index,
+            source: Arc::clone(&source),
+            queue: Arc::clone(&queue),
+            signal: Arc::clone(&signal),
+            bell: Arc::clone(bell),
+            lanes,
+            events: events.clone(),
+            collector: Collector::new(settings.max_parallelism, settings.parallelism)?,
+        };
+        let who = format!("source of {}, subtask {index}", settings.job);
+        crew.start_source(who, move || worker.run())?;
+    }
+    Ok(())
+}
+
+/// A lane from every source to every subtask.
+fn lanes(sources: usize, parallelism: u16) -> (Lanes, Vec<MailboxReceiver<Mail>>) {
+    let mut by_source: Lanes = (0..sources).map(|_| Vec::new()).collect();
+    let mut receivers = Vec::new();
+    for _ in 0..parallelism {
+        let (senders, receiver) = mailbox(sources, LANE_BATCHES);
+        for (lanes, sender) in by_source.iter_mut().zip(senders) {
+            lanes.push(sender);
+        }
+        receivers.push(receiver);
+    }
+    (by_source, receivers)
+}
+
+fn handle(inbox: &MailboxReceiver<Mail>) -> TaskHandle {
+    TaskHandle { closer: inbox.closer(), bell: inbox.bell(), orders: Arc::default() }
+}

@@ -1,0 +1,83 @@
+//! What a job is told before it runs.
+use alluvium_async_exec::ControllerSettings;
+use alluvium_checkpoint::CheckpointSettings;
+use alluvium_env::{Error, Result};
+use alluvium_state_api::MaxParallelism;
+
+use crate::source::{BATCH_BYTES, BATCH_RECORDS};
+
+/// Batches in a lane before its source waits: enough to cover a task's wake-up, few enough for a quick barrier.
+pub(crate) const LANE_BATCHES: usize = 8;
+
+/// What a record of a batch takes besides its bytes, rounded up.
+const RECORD_OVERHEAD_BYTES: usize = 32;
+
+/// Where a job begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restore {
+    /// At the beginning of the input, with empty state.
+    #[default]
+    None,
+    /// At the last complete checkpoint; at the beginning, with a note, if there is none.
+    Latest,
+    /// At this checkpoint.
+    Id(u64),
+}
+
+/// Settings of a job.
+#[derive(Clone, Debug)]
+pub struct JobSettings {
+    /// The job's name: errors name it, and a checkpoint of a job with another name is refused.
+    pub job: String,
+    /// Keyed subtasks, each a thread with its own state; at most [`JobSettings::max_parallelism`].
+    pub parallelism: u16,
+    /// Source threads.
+    pub sources: usize,
+    /// Key groups; fixed for the life of the state.
+    pub max_parallelism: MaxParallelism,
+    /// Per subtask: records in flight and read batches.
+    pub controller: ControllerSettings,
+    /// When checkpoints are taken, and how many are kept. With no interval there is none but the one of a stop.
+    pub checkpoints: CheckpointSettings,
+    /// Where to begin.
+    pub restore: Restore,
+}
+
+impl Default for JobSettings {
+    /// One source, one subtask, everything else as its own default says.
+    fn default() -> Self {
+        Self {
+            job: "job".to_owned(),
+            parallelism: 1,
+            sources: 1,
+            max_parallelism: MaxParallelism::DEFAULT,
+            controller: ControllerSettings::default(),
+            checkpoints: CheckpointSettings::default(),
+            restore: Restore::default(),
+        }
+    }
+}
+
+impl JobSettings {
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        self.max_parallelism.range_of(0, self.parallelism)?;
+        if self.sources == 0 {
+            return Err(Error::invalid("a job needs at least one source thread, not 0"));
+        }
+        self.controller.validate()?;
+        self.checkpoints.validate()
+    }
+
+    /// The most that records take between source and state: batches being filled, in lanes, and held by records in
+    /// flight. A reservation on the memory budget (design D14).
+    pub fn memory_bytes(&self) -> usize {
+        let batch = BATCH_BYTES + BATCH_RECORDS * RECORD_OVERHEAD_BYTES;
+        // Filled and on its way, besides those in the lane.
+        let lanes = self.sources * (LANE_BATCHES + 2);
+        usize::from(self.parallelism) * (lanes + self.controller.max_held_batches) * batch
+    }
+}

@@ -1,0 +1,54 @@
+//! A local folder as the root of a state URL, with an advisory lock that dies with its process.
+//!
+//! **Invariants**: the lock is the operating system's (`flock`), not a file's existence, so that a killed job leaves
+//! nothing behind; the ledger fences whoever comes in by another way (another machine, say).
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use alluvium_env::{Error, Result};
+use object_store::local::LocalFileSystem;
+
+/// The lock's file below the root; nothing is ever stored under that name.
+const LOCK: &str = "LOCK";
+
+/// Held for as long as a job may use the folder.
+pub(super) struct FolderLock {
+    _file: File,
+    root: PathBuf,
+}
+
+impl FolderLock {
+    /// The folder, absolute and without symbolic links.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+/// Creates, locks and opens a folder.
+pub(super) fn open(path: &Path) -> Result<(LocalFileSystem, FolderLock)> {
+    let shown = path.display();
+    let unusable = |what: &str, source: std::io::Error| {
+        Error::invalid(format!("cannot {what} the state folder {shown}; choose one that can be written"))
+            .with_source(source)
+    };
+    std::fs::create_dir_all(path).map_err(|e| unusable("create", e))?;
+    let root = path.canonicalize().map_err(|e| unusable("open", e))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(root.join(LOCK))
+        .map_err(|e| unusable("write to", e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Error::invalid(format!(
+                "another job is running on {shown}; wait for it to end or choose another folder"
+            )));
+        }
+        Err(TryLockError::Error(source)) => return Err(unusable("lock", source)),
+    }
+    let store = LocalFileSystem::new_with_prefix(&root)
+        .map_err(|e| Error::invalid(format!("cannot open the state folder {shown}")).with_source(e))?;
+    Ok((store, FolderLock { _file: file, root }))
+}

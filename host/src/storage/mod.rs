@@ -1,0 +1,175 @@
+//! Storage: the object store behind a state URL, with a count of its requests and, for a folder, its lock.
+//!
+//! All names are relative to the URL's root, so that state can be copied elsewhere and opened there.
+//!
+//! **Failure**: a URL that cannot be used is `Invalid` and says what would be. Whether the store answers, has the
+//! bucket and takes the keys is asked by the checkpoint store, whose first request tells.
+mod folder;
+mod metered;
+#[cfg(feature = "s3")]
+mod s3;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use alluvium_env::{Error, Result};
+use object_store::memory::InMemory;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, path::Path as ObjectPath};
+use url::Url;
+
+use folder::FolderLock;
+pub use metered::{MeteredStore, StoreMetrics, StoreRequests};
+
+const SUPPORTED: &str = "use file:///folder, memory:/// or s3://bucket/prefix";
+
+/// An opened state URL. Dropping it releases the folder's lock.
+pub struct Storage {
+    /// The store; names are relative to the URL's root.
+    pub store: Arc<dyn ObjectStore>,
+    /// What was asked of it.
+    pub requests: Arc<StoreMetrics>,
+    url: String,
+    _lock: Option<FolderLock>,
+}
+
+impl Storage {
+    fn new(store: Arc<dyn ObjectStore>, url: String, lock: Option<FolderLock>) -> Self {
+        let (store, requests) = MeteredStore::new(store);
+        Self { store: Arc::new(store), requests, url, _lock: lock }
+    }
+
+    /// The URL for messages: without credentials and options.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Storage").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Opens a state URL: `file:///folder` (created where missing, and locked), `memory:///` (new and empty each time),
+/// `s3://bucket/prefix` with the feature `s3`, and `gs://`, `az://` where `object_store`'s features are on.
+///
+/// ```
+/// let storage = alluvium_host::storage::open("memory:///")?;
+/// assert_eq!(storage.requests.snapshot().puts, 0);
+/// assert!(alluvium_host::storage::open("hdfs://namenode/state").is_err());
+/// # Ok::<(), alluvium_env::Error>(())
+/// ```
+///
+/// # Errors
+/// `Invalid` if the URL cannot be used, or another job has the folder.
+pub fn open(url: &str) -> Result<Storage> {
+    let parsed = Url::parse(url)
+        .map_err(|e| Error::invalid(format!("{url} is not a state URL ({e}); {SUPPORTED}")))?;
+    let shown = redacted(&parsed);
+    match parsed.scheme() {
+        "file" => match parsed.to_file_path() {
+            Ok(path) => open_folder(&path),
+            Err(()) => Err(Error::invalid(format!(
+                "{shown} names no local folder; write file:/// and an absolute path, three slashes in all"
+            ))),
+        },
+        "memory" => Ok(Storage::new(prefixed(InMemory::new(), &parsed, &shown)?, shown, None)),
+        "s3" | "s3a" => Ok(Storage::new(open_s3(&parsed, &shown)?, shown, None)),
+        "gs" | "az" | "azure" | "abfs" | "abfss" | "adl" => {
+            let (store, prefix) = object_store::parse_url_opts(&parsed, std::env::vars())
+                .map_err(|e| Error::invalid(format!("cannot open {shown}; {SUPPORTED}")).with_source(e))?;
+            Ok(Storage::new(Arc::new(PrefixStore::new(store, prefix)), shown, None))
+        }
+        scheme => Err(Error::invalid(format!("{shown} has the unknown scheme {scheme}; {SUPPORTED}"))),
+    }
+}
+
+/// Opens a local folder as a state URL's root; a relative path is one below the working directory.
+///
+/// # Errors
+/// `Invalid` if it cannot be created, or another job has it.
+pub fn open_folder(path: &Path) -> Result<Storage> {
+    let (store, lock) = folder::open(path)?;
+    let shown = Url::from_file_path(lock.root()).map_or_else(|()| path.display().to_string(), String::from);
+    Ok(Storage::new(Arc::new(store), shown, Some(lock)))
+}
+
+#[cfg(feature = "s3")]
+fn open_s3(url: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
+    prefixed(s3::open(url, shown)?, url, shown)
+}
+
+#[cfg(not(feature = "s3"))]
+fn open_s3(_: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
+    Err(Error::invalid(format!(
+        "cannot open {shown}: this build is without S3; build it with the feature s3"
+    )))
+}
+
+fn prefixed(store: impl ObjectStore, url: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
+    let prefix = ObjectPath::from_url_path(url.path()).map_err(|e| {
+        Error::invalid(format!("{shown} has a path that cannot be used as a prefix")).with_source(e)
+    })?;
+    Ok(Arc::new(PrefixStore::new(store, prefix)))
+}
+
+/// The URL without what may be secret.
+fn redacted(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Both fail on URLs that cannot have credentials: then there is nothing to hide.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use alluvium_env::ErrorKind;
+
+    use super::*;
+
+    fn message(url: &str) -> String {
+        let error = open(url).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        error.to_string()
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_refused_with_the_way_out() {
+        assert!(message("ftp://x/y").contains("unknown scheme ftp; use file:///folder"));
+        assert!(message("state").contains("not a state URL"));
+        assert!(message("file://state/here").contains("three slashes"));
+        assert!(!message("ftp://me:secret@x/y?token=hidden").contains("hidden"));
+        assert!(!message("ftp://me:secret@x/y").contains("secret"));
+    }
+
+    #[test]
+    fn a_folder_has_one_job_at_a_time_and_a_dropped_one_leaves_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a b");
+        let first = open_folder(&path).unwrap();
+        assert!(first.url().starts_with("file:///") && first.url().ends_with("a%20b"));
+        let refused = open(first.url()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Invalid);
+        assert!(refused.to_string().contains("another job is running on"), "{refused}");
+        let url = first.url().to_owned();
+        drop(first);
+        open(&url).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = open_folder(file.path()).unwrap_err();
+        assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
+    }
+
+    #[cfg(not(feature = "s3"))]
+    #[test]
+    fn a_build_without_s3_says_so() {
+        assert!(message("s3://bucket/prefix").contains("feature s3"));
+    }
+}

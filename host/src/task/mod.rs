@@ -1,0 +1,38 @@
+//! Tasks: one thread a keyed subtask, with its controller, its backend and its mailbox.
+//!
+//! ```text
+//!  source 0 ──lane──┐                                       ┌── backend (state of its key groups)
+//!  source 1 ──lane──┼──► mailbox ──► task loop ──► controller ── operator, in-flight records
+//!  orders (atomics) ┘        ▲            │
+//!      from the coordinator  └── bell ◄───┴── I/O that has answered
+//! ```
+mod alignment;
+mod operator;
+mod orders;
+mod run;
+mod start;
+
+use alluvium_async_exec::ControllerStats;
+use alluvium_state_api::{BackendStats, CheckpointId, RecordBatch};
+
+pub use operator::Operator;
+pub(crate) use orders::{Orders, Stage};
+pub(crate) use start::TaskStart;
+
+/// What goes through a lane.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// Records.
+    Batch(RecordBatch),
+    /// Everything before it belongs to the checkpoint, nothing after it.
+    Barrier(CheckpointId),
+    /// The source has nothing more for this subtask.
+    End,
+}
+
+/// What a task counted until it ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TaskStats {
+    pub(crate) backend: BackendStats,
+    pub(crate) controller: ControllerStats,
+}

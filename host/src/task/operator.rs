@@ -1,0 +1,35 @@
+//! An operator as a subtask runs it: the user's function, the state that is its result, and where its outputs go.
+use alluvium_env::Result;
+use alluvium_state_api::{KeyedProcess, StateId};
+
+/// Takes the outputs of a subtask on its task thread.
+pub(crate) type Sink<Out> = Box<dyn FnMut(Vec<Out>) -> Result<()>>;
+
+/// What a job opens for each subtask.
+pub struct Operator<P: KeyedProcess> {
+    pub(crate) process: P,
+    pub(crate) result: Option<StateId>,
+    pub(crate) sink: Option<Sink<P::Out>>,
+}
+
+impl<P: KeyedProcess> Operator<P> {
+    /// An operator without a result and without a sink: its outputs are dropped.
+    pub fn new(process: P) -> Self {
+        Self { process, result: None, sink: None }
+    }
+
+    /// Names the state whose content at the end of the input is the job's result.
+    #[must_use]
+    pub fn with_result(mut self, state: StateId) -> Self {
+        self.result = Some(state);
+        self
+    }
+
+    /// Gives the outputs to `sink`, on the subtask's thread, some at a time and before each barrier. After a restore,
+    /// outputs that came after the checkpoint come again: at least once, that is.
+    #[must_use]
+    pub fn with_sink(mut self, sink: impl FnMut(Vec<P::Out>) -> Result<()> + 'static) -> Self {
+        self.sink = Some(Box::new(sink));
+        self
+    }
+}

@@ -1,0 +1,180 @@
+//! The loop of a task thread: answers first, then new records while they are admitted, then sleep until the bell.
+//!
+//! **Invariants**: mail is taken only between batches, so a barrier finds every record before it in the controller:
+//! finished, in flight, or kept with the checkpoint as an input. Nothing is timed: a partial read batch goes when
+//! there is nothing else to do (design D16), and every wait ends by the mailbox's bell or its close.
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use alluvium_async_exec::{AsyncExecutionController, EpochEnd, MailboxReceiver, StartRecord};
+use alluvium_env::{Clock, Result};
+use alluvium_state_api::{CheckpointId, KeyedProcess, RecordBatch, StateId};
+
+use super::alignment::{Alignment, Meaning};
+use super::operator::Sink;
+use super::{Mail, Orders, Stage, TaskStats};
+use crate::job::{Event, Metrics, TakenSnapshot};
+
+/// One task thread's work.
+pub(super) struct TaskLoop<P: KeyedProcess, S: StartRecord<P>> {
+    pub(super) subtask: u16,
+    pub(super) controller: AsyncExecutionController<P, S>,
+    pub(super) inbox: MailboxReceiver<Mail>,
+    pub(super) alignment: Alignment,
+    pub(super) orders: Arc<Orders>,
+    pub(super) events: Sender<Event>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) result: Option<StateId>,
+    pub(super) sink: Option<Sink<P::Out>>,
+    pub(super) told: Told,
+}
+
+/// What the others have been told already.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    records: u64,
+    first_record: bool,
+    drained: bool,
+    scanned: bool,
+}
+
+impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
+    /// Runs the restored inputs, then what the lanes bring, until the coordinator ends the job.
+    ///
+    /// # Errors
+    /// The operator's, the backend's or the sink's; `Closed` when the job was cancelled.
+    pub(super) fn run(mut self, restored: Vec<RecordBatch>) -> Result<TaskStats> {
+        for batch in restored {
+            self.admit(batch)?;
+        }
+        loop {
+            self.controller.poll()?;
+            self.deliver()?;
+            match self.orders.stage() {
+                Stage::Run => {}
+                Stage::Scan => self.hand_out_scan(),
+                Stage::End => return Ok(self.stats()),
+            }
+            if self.alignment.order(self.orders.barrier()) == Meaning::Begins {
+                self.inbox.unblock_all();
+            }
+            if let Some(id) = self.alignment.take_aligned() {
+                self.snapshot(id)?;
+                self.inbox.unblock_all();
+            } else if !self.controller.admits() {
+                self.controller.flush();
+                self.inbox.wait_for_bell()?;
+            } else if let Some((lane, mail)) = self.inbox.take() {
+                self.handle(lane, mail)?;
+            } else {
+                self.controller.flush();
+                self.tell_if_drained();
+                self.inbox.wait()?;
+            }
+        }
+    }
+
+    fn handle(&mut self, lane: usize, mail: Mail) -> Result<()> {
+        match mail {
+            Mail::Batch(batch) => self.admit(batch)?,
+            Mail::End => self.alignment.end(lane),
+            Mail::Barrier(id) => match self.alignment.barrier(lane, id) {
+                Meaning::Stale => {}
+                Meaning::Joins => self.inbox.block(lane),
+                Meaning::Begins => {
+                    self.inbox.unblock_all();
+                    self.inbox.block(lane);
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Brings every record of a batch into the controller; waits wherever admission closes.
+    fn admit(&mut self, batch: RecordBatch) -> Result<()> {
+        let batch = Rc::new(batch);
+        let mut next = 0;
+        loop {
+            next = self.controller.run_batch(&batch, next)?;
+            if !self.told.first_record && next > 0 {
+                self.told.first_record = true;
+                self.metrics.first_record(self.clock.monotonic());
+            }
+            self.deliver()?;
+            if next >= batch.len() {
+                return Ok(());
+            }
+            self.controller.poll()?;
+            if !self.controller.admits() {
+                self.controller.flush();
+                self.inbox.wait_for_bell()?;
+                self.controller.poll()?;
+            }
+        }
+    }
+
+    /// Gives outputs to the sink and the record count to the metrics.
+    fn deliver(&mut self) -> Result<()> {
+        let outputs = self.controller.task().take_outputs();
+        if !outputs.is_empty()
+            && let Some(sink) = &mut self.sink
+        {
+            sink(outputs)?;
+        }
+        let records = self.controller.stats().records;
+        if records != self.told.records {
+            self.metrics.add_records(records - self.told.records);
+            self.told.records = records;
+        }
+        Ok(())
+    }
+
+    /// Settles the records that have done something, keeps the others as inputs, fixes the state.
+    fn snapshot(&mut self, id: CheckpointId) -> Result<()> {
+        self.controller.close_epoch(EpochEnd::Settled);
+        while !self.controller.epoch_ended() {
+            self.controller.flush();
+            self.inbox.wait_for_bell()?;
+            self.controller.poll()?;
+        }
+        self.deliver()?;
+        let start = self.clock.monotonic();
+        let mut inputs = Vec::new();
+        let inputs_count = self.controller.keep_inputs(&mut inputs) as u64;
+        let task = self.controller.task().with_backend(|backend| backend.snapshot(id));
+        let took = self.clock.monotonic().saturating_sub(start);
+        self.controller.open_epoch();
+        let sync_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let taken = TakenSnapshot { task, inputs: inputs.into(), inputs_count, sync_micros };
+        self.tell(Event::Snapshot { subtask: self.subtask, id, taken });
+        Ok(())
+    }
+
+    fn tell_if_drained(&mut self) {
+        if !self.told.drained && self.alignment.all_ended() && self.controller.in_flight() == 0 {
+            self.told.drained = true;
+            self.tell(Event::Drained);
+        }
+    }
+
+    fn hand_out_scan(&mut self) {
+        if !self.told.scanned {
+            self.told.scanned = true;
+            let task = self.controller.task();
+            let scan = self.result.map(|state| task.with_backend(|backend| backend.scan(state))).transpose();
+            self.tell(Event::Scan { subtask: self.subtask, scan });
+        }
+    }
+
+    fn stats(&self) -> TaskStats {
+        let backend = self.controller.task().with_backend(|backend| backend.stats());
+        TaskStats { backend, controller: self.controller.stats() }
+    }
+
+    fn tell(&self, event: Event) {
+        // The coordinator is gone only when the job has ended: nobody wants to know any more.
+        let _ = self.events.send(event);
+    }
+}

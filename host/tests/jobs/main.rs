@@ -1,0 +1,8 @@
+//! Whole jobs on the heap backend: exact counts through stops, restores and cancellations, and how jobs fail.
+mod control;
+mod exactness;
+mod failures;
+mod operators;
+mod ownership;
+mod slow_backend;
+mod words;
