@@ -1,2 +1,56 @@
 //! The `alluvium` command.
-fn main() {}
+//!
+//! **Failure**: one sentence on stderr that names the thing and the way out, and exit code 1 (the job failed), 2 (wrong
+//! usage) or 130 (stopped by a signal).
+mod args;
+mod budget;
+mod input;
+mod progress;
+mod results;
+mod signals;
+mod units;
+mod wordcount;
+mod words;
+
+use std::process::ExitCode;
+
+use alluvium_env::Error;
+use alluvium_host::Outcome;
+use clap::Parser as _;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Why a command did not do what it should.
+#[derive(Debug)]
+enum Failure {
+    /// The command line contradicts itself.
+    Usage(Error),
+    /// The job failed.
+    Job(Error),
+}
+
+fn main() -> ExitCode {
+    let args::Cli { command: args::Command::Wordcount(args) } = args::Cli::parse();
+    match wordcount::run(&args) {
+        Ok(Outcome::Finished) => ExitCode::SUCCESS,
+        Ok(Outcome::Stopped) => ExitCode::from(signals::INTERRUPTED),
+        Err(Failure::Usage(error)) => {
+            eprintln!("alluvium: {}", sentence(&error.to_string()));
+            ExitCode::from(2)
+        }
+        Err(Failure::Job(error)) => {
+            eprintln!("alluvium: {}", sentence(&error.to_string()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line with a full stop, whatever a cause deep below has put into its message.
+fn sentence(message: &str) -> String {
+    let mut line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    if !line.ends_with(['.', '!', '?']) {
+        line.push('.');
+    }
+    line
+}

@@ -1,0 +1,195 @@
+//! The command line: what a person can ask for, and its help.
+//!
+//! **Failure**: what clap refuses and what [`WordcountArgs::check`] finds contradicting ends with exit code 2.
+use std::path::{Path, PathBuf};
+
+use alluvium_env::{Error, Result};
+use alluvium_host::Restore;
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::units::{ByteSize, Interval};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXAMPLES: &str = "\
+\x1b[1;33mExamples:\x1b[0m
+  Count the words of a file; state and checkpoints go to .alluvium/wordcount:
+    alluvium wordcount README.md
+
+  A folder, 20 times over, in 64 MiB of memory, into a sorted file:
+    alluvium wordcount docs --repeat 20 --memory 64MiB --output counts.tsv
+
+  Keep the state in a bucket, continue there after a crash with four subtasks:
+    alluvium wordcount docs --state s3://bucket/words --checkpoint-interval 10s
+    alluvium wordcount docs --state s3://bucket/words --restore latest --parallelism 4
+
+  From a pipe, for a script:
+    zcat logs.gz | alluvium wordcount - --state memory:/// --json | tail -n 1 | jq .distinct_keys
+
+\x1b[1;33mS3:\x1b[0m
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,
+  AWS_ENDPOINT_URL (another server than Amazon's), AWS_ALLOW_HTTP=true (a plain http endpoint),
+  AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true (bucket in the host name instead of the path)
+
+\x1b[1;33mExit codes:\x1b[0m
+  0    the input ended, the counts are complete
+  1    failed; the last complete checkpoint is untouched
+  2    wrong usage
+  130  stopped by Ctrl-C or SIGTERM after a last checkpoint";
+
+/// Disaggregated state for stream processing
+///
+/// State lives on an object store or a file system; memory and an optional local disk are caches.
+#[derive(Debug, Parser)]
+#[command(name = "alluvium", version, arg_required_else_help = true, styles = STYLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Count the words of files, folders or stdin in keyed, checkpointed state
+    ///
+    /// Text is split into lower-cased Unicode words (UAX #29), keyed by word, counted in keyed state and printed. The
+    /// job takes checkpoints while it runs; after a crash `--restore latest` continues from the last complete one, at
+    /// whatever parallelism is given, and counts every word exactly once.
+    #[command(after_long_help = EXAMPLES, after_help = "`--help` shows more, with examples.")]
+    Wordcount(Box<WordcountArgs>),
+}
+
+/// Options of `alluvium wordcount`.
+#[derive(Args, Debug)]
+pub(crate) struct WordcountArgs {
+    /// Files, folders, or - for stdin [default: stdin, if it is a pipe]
+    ///
+    /// Folders are read recursively in sorted order, without hidden entries and symbolic links. Files that are not text
+    /// (a NUL byte in their first KiB) are skipped.
+    #[arg(value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+
+    #[arg(
+        long,
+        help = "Where state and checkpoints live: file:///…, s3://bucket/prefix or memory:/// [default: .alluvium/wordcount here]",
+        value_name = "URL",
+        help_heading = "State"
+    )]
+    pub(crate) state: Option<String>,
+
+    /// The whole memory budget: memtables, block cache, indexes, records in flight
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", help_heading = "State")]
+    pub(crate) memory: ByteSize,
+
+    /// A folder on a local disk to cache blocks in
+    #[arg(long, value_name = "DIR", help_heading = "State")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// How much of that disk to use [default: 1GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "State", requires = "cache_dir")]
+    pub(crate) cache_size: Option<ByteSize>,
+
+    /// How often to take a checkpoint: a duration, or off
+    #[arg(long, value_name = "DUR|off", default_value = "1s", help_heading = "State")]
+    pub(crate) checkpoint_interval: Interval,
+
+    /// Which checkpoint to continue from: latest (the beginning, if there is none), none, or its number
+    #[arg(long, value_name = "latest|none|ID", default_value = "none", value_parser = restore, help_heading = "State")]
+    pub(crate) restore: Restore,
+
+    /// Keyed subtasks, each with its own thread and its own store [default: cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128), help_heading = "Job")]
+    pub(crate) parallelism: Option<u16>,
+
+    /// Read the input N times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000), help_heading = "Job")]
+    pub(crate) repeat: u64,
+
+    /// How to count: add merges blindly and never reads; get-put reads the count and writes it back
+    #[arg(long, value_name = "HOW", default_value = "add", help_heading = "Job")]
+    pub(crate) count: Counting,
+
+    /// Write word<TAB>count lines, sorted by word, when the input ends; the file appears whole or not at all
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Print a table of the K most frequent words
+    #[arg(long, value_name = "K", default_value_t = 10, help_heading = "Output")]
+    pub(crate) top: usize,
+
+    /// Print a summary as one JSON object, the last line of stdout
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// Which state access the job shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Counting {
+    /// A reducing state: one blind merge a record.
+    Add,
+    /// A value state: one read and one write a record.
+    GetPut,
+}
+
+impl Counting {
+    /// As it is written on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::GetPut => "get-put",
+        }
+    }
+}
+
+fn restore(text: &str) -> Result<Restore, String> {
+    match text {
+        "none" => Ok(Restore::None),
+        "latest" => Ok(Restore::Latest),
+        id => id
+            .parse()
+            .map(Restore::Id)
+            .map_err(|_| "write latest, none, or the number of a checkpoint".to_owned()),
+    }
+}
+
+/// A path that names stdin.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+impl WordcountArgs {
+    /// The disk cache, if there is one.
+    pub(crate) fn cache_size(&self) -> ByteSize {
+        self.cache_size.unwrap_or(ByteSize::mib(1024))
+    }
+
+    /// Finds options that contradict each other.
+    ///
+    /// # Errors
+    /// `Invalid`, naming both.
+    pub(crate) fn check(&self) -> Result<()> {
+        let stdins = self.inputs.iter().filter(|path| is_stdin(path)).count();
+        if stdins > 1 {
+            return Err(Error::invalid("- is given twice, but stdin can be read only once"));
+        }
+        if self.repeat > 1 && (stdins > 0 || self.inputs.is_empty()) {
+            return Err(Error::invalid(format!(
+                "--repeat {} contradicts input from stdin, which can be read only once; save it to a file first",
+                self.repeat
+            )));
+        }
+        if self.restore != Restore::None
+            && self.state.as_deref().is_some_and(|url| url.starts_with("memory:"))
+        {
+            return Err(Error::invalid(
+                "--restore contradicts --state memory:///, which ends with the process; use a file:// or s3:// state",
+            ));
+        }
+        Ok(())
+    }
+}

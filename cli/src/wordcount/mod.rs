@@ -1,0 +1,139 @@
+//! `alluvium wordcount`: wires input, state, job and results, in that order, so that a mistake costs nothing.
+//!
+//! **Failure**: until the job has started nothing is created but the state folder; afterwards whatever was complete
+//! stays: checkpoints in the state URL, the old output file.
+mod operator;
+mod report;
+mod resume;
+mod source;
+
+use std::io::{IsTerminal as _, stdin};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use alluvium_env::{Entropy, Error, IoRuntime, Result, SystemClock, cores};
+use alluvium_forst::{ForstBackendFactory, ForstSettings};
+use alluvium_host::storage::{self, Storage};
+use alluvium_host::{Job, JobControl, JobSettings, Outcome, World};
+
+use crate::args::{Counting, WordcountArgs};
+use crate::input::{TextInput, discover};
+use crate::progress::{ProgressLine, Watched};
+use crate::results::{Counts, SortedFile, collect};
+use crate::signals::stop_on_signal;
+use crate::units::ByteSize;
+use crate::{Failure, budget};
+use operator::{CountByAdd, CountByGetPut};
+
+/// Where state lives if nothing else is said, below the current folder.
+const DEFAULT_STATE: &str = ".alluvium/wordcount";
+
+/// What is known before anything is touched.
+struct Plan {
+    inputs: Vec<PathBuf>,
+    settings: JobSettings,
+    store_memory: ByteSize,
+}
+
+/// Runs the job and prints what it found.
+///
+/// # Errors
+/// `Usage` for what the command line alone shows to be wrong, `Job` for everything else.
+pub(crate) fn run(args: &WordcountArgs) -> Result<Outcome, Failure> {
+    let plan = plan(args).map_err(Failure::Usage)?;
+    execute(args, plan).map_err(Failure::Job)
+}
+
+fn plan(args: &WordcountArgs) -> Result<Plan> {
+    args.check()?;
+    let mut inputs = args.inputs.clone();
+    if inputs.is_empty() {
+        if stdin().is_terminal() {
+            return Err(Error::invalid("nothing to read; name files or folders, or pipe text into it"));
+        }
+        inputs.push(PathBuf::from("-"));
+    }
+    let parallelism = args.parallelism.unwrap_or_else(|| u16::try_from(cores().min(128)).unwrap_or(1));
+    let mut settings = JobSettings {
+        job: format!("wordcount --count {}", args.count.name()),
+        parallelism,
+        // Finding words costs about half of what counting them does.
+        sources: usize::from(parallelism).div_ceil(2),
+        restore: args.restore,
+        ..JobSettings::default()
+    };
+    settings.checkpoints.interval = args.checkpoint_interval.0;
+    let store_memory = budget::split(args.memory, &mut settings)?;
+    Ok(Plan { inputs, settings, store_memory })
+}
+
+fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
+    let found = discover(&plan.inputs, &own_paths(args))?;
+    report::skipped(&found.skipped);
+    let mut output = args.output.as_deref().map(SortedFile::create).transpose()?;
+    let storage = open_state(args)?;
+    let io = IoRuntime::new(cores().clamp(2, 4))?;
+    let input = TextInput::new(found.files, args.repeat);
+    let control = JobControl::new();
+    let fresh = plan.settings.restore == alluvium_host::Restore::None;
+    let watched = Watched {
+        control: control.clone(),
+        read_bytes: input.read_bytes(),
+        total_bytes: input.total_bytes().filter(|_| fresh),
+    };
+    let job = Job {
+        source: input,
+        settings: plan.settings,
+        world: World {
+            store: Arc::clone(&storage.store),
+            state_url: storage.url().to_owned(),
+            backend: backend(args, plan.store_memory, &storage, &io)?,
+            io,
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(Entropy::from_os()),
+        },
+    };
+    stop_on_signal(control.clone())?;
+    let progress = ProgressLine::start(watched)?;
+    let mut counts = None;
+    let finish = |scans| {
+        counts = Some(collect(scans, args.top, output.as_mut())?);
+        output.take().map_or(Ok(()), SortedFile::finish)
+    };
+    let ended = match args.count {
+        Counting::Add => job.run(CountByAdd::open, &control, finish),
+        Counting::GetPut => job.run(CountByGetPut::open, &control, finish),
+    };
+    drop(progress);
+    let ended = ended?;
+    report::print(args, &storage, &ended, counts.as_ref())?;
+    Ok(ended.outcome)
+}
+
+/// What lies among the input but is not input: the job's own output, state and cache.
+fn own_paths(args: &WordcountArgs) -> Vec<PathBuf> {
+    let state = args.state.as_deref().and_then(|url| url.strip_prefix("file://")).map(PathBuf::from);
+    [args.output.clone(), args.cache_dir.clone(), state].into_iter().flatten().collect()
+}
+
+fn open_state(args: &WordcountArgs) -> Result<Storage> {
+    match &args.state {
+        Some(url) => storage::open(url),
+        None => storage::open_folder(Path::new(DEFAULT_STATE)),
+    }
+}
+
+fn backend(
+    args: &WordcountArgs,
+    memory: ByteSize,
+    storage: &Storage,
+    io: &IoRuntime,
+) -> Result<Arc<ForstBackendFactory>> {
+    let settings = ForstSettings {
+        memory_bytes: memory.0,
+        cache_dir: args.cache_dir.clone(),
+        cache_size_bytes: args.cache_size().0,
+        ..ForstSettings::default()
+    };
+    ForstBackendFactory::new(settings, Arc::clone(&storage.store), io.clone()).map(Arc::new)
+}
