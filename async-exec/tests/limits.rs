@@ -3,12 +3,14 @@
 mod fake;
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, EpochEnd, StartRecord, controller};
 use alluvium_env::{Error, ErrorKind};
 use alluvium_state_api::{
-    Context, KeyGroup, KeyedProcess, MaxParallelism, RecordBatchBuilder, Result, TaskContext, ValueState,
-    key_hash,
+    Context, KeyGroup, KeyedProcess, MaxParallelism, Notify, RecordBatchBuilder, Result, TaskContext,
+    ValueState, key_hash,
 };
 use fake::{Store, Values, batch_of, silent};
 
@@ -83,6 +85,26 @@ fn a_busy_key_holds_back_no_other() {
     controller.flush();
     controller.poll().unwrap();
     assert_eq!(numbers(&controller), [0, 1, 3]);
+}
+
+#[test]
+fn an_answer_finds_its_record_without_a_waker() {
+    let store = missing();
+    let rings = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&rings);
+    let notify: Notify = Arc::new(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    });
+    let task = Rc::new(TaskContext::new(store.backend()));
+    let seen = task.states().value("seen").unwrap();
+    let settings = ControllerSettings::default();
+    let mut controller = controller(Rc::new(Append { seen }), task, settings, notify);
+    controller.run_batch(&batch_of([("a", 0), ("b", 1), ("a", 2)]), 0).unwrap();
+    while controller.in_flight() > 0 {
+        controller.flush();
+        controller.poll().unwrap();
+    }
+    assert_eq!((controller.stats().suspended, rings.load(Ordering::SeqCst)), (3, 0));
 }
 
 #[test]
