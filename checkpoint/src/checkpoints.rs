@@ -1,0 +1,185 @@
+//! The checkpoints of one state URL, as the attempt that owns them sees them: ledger and registry in step.
+//!
+//! **Invariants**: a checkpoint's references are taken before its entry can exist and dropped after it certainly
+//! does not count any more. An append whose answer was lost is *in doubt*: its references stay until the ledger
+//! has shown what became of it, which it does at the next append, because both want the same number.
+//!
+//! **Threads**: owned by the coordinator's thread; blocks on I/O.
+use std::sync::Arc;
+
+use alluvium_env::{Entropy, Error, IoRuntime, Result};
+use alluvium_state_api::CheckpointId;
+use object_store::ObjectStore;
+
+use crate::ledger::{Appended, Claimed, Entry, EntryKind, Ledger, Writer, name_of};
+use crate::metadata::CheckpointMetadata;
+use crate::objects::Objects;
+use crate::registry::SharedFileRegistry;
+use crate::{probe, sweep};
+
+/// The checkpoints of a state URL, owned by one attempt.
+pub struct CheckpointStore {
+    ledger: Ledger,
+    io: IoRuntime,
+    files: Arc<SharedFileRegistry>,
+    writer: Writer,
+    /// Where the next entry goes.
+    next_sequence: u64,
+    /// The checkpoints that count, oldest first.
+    retained: Vec<Retained>,
+    /// Entries that were handed to the deleter and may still be there.
+    dropped: Vec<u64>,
+    in_doubt: Vec<CheckpointId>,
+}
+
+#[derive(Clone, Copy)]
+struct Retained {
+    sequence: u64,
+    id: CheckpointId,
+}
+
+/// A state URL that was taken over.
+pub struct Opened {
+    /// For the coordinator.
+    pub checkpoints: CheckpointStore,
+    /// This attempt: part of the name of every file it writes, `state/{incarnation:08}/…`.
+    pub incarnation: u64,
+    /// For the backends; the retained checkpoints' files are in it already.
+    pub files: Arc<SharedFileRegistry>,
+    /// What can be restored, oldest first.
+    pub retained: Vec<CheckpointMetadata>,
+}
+
+impl Opened {
+    /// The newest checkpoint.
+    pub fn latest(&self) -> Option<&CheckpointMetadata> {
+        self.retained.last()
+    }
+
+    /// A checkpoint by number.
+    ///
+    /// # Errors
+    /// `Invalid` if it is not retained; says which are.
+    pub fn checkpoint(&self, id: CheckpointId) -> Result<&CheckpointMetadata> {
+        self.retained.iter().find(|checkpoint| checkpoint.id == id).ok_or_else(|| {
+            let ids: Vec<String> = self.retained.iter().map(|checkpoint| checkpoint.id.to_string()).collect();
+            let there = if ids.is_empty() {
+                "there is none".to_owned()
+            } else {
+                format!("there are {}", ids.join(", "))
+            };
+            Error::invalid(format!("checkpoint {id} is not retained: {there}"))
+        })
+    }
+}
+
+impl CheckpointStore {
+    /// Takes over the state below the root of `store`: reads the ledger, claims the next incarnation, probes the
+    /// store and starts the sweep. Every former attempt is fenced from then on. Blocks; not for the I/O runtime's
+    /// own threads.
+    ///
+    /// # Errors
+    /// `Corruption` names the ledger object that is damaged; `Invalid` if a newer Alluvium wrote it, the store has
+    /// no conditional put, or bucket or keys are wrong; `Fenced` if another attempt claims at this very moment;
+    /// `Unavailable` if the store does not answer.
+    pub fn open(store: Arc<dyn ObjectStore>, io: IoRuntime, entropy: &Entropy) -> Result<Opened> {
+        let objects = Objects::new(store);
+        let ledger = Ledger::new(objects.clone());
+        let token = entropy.next_u64();
+        let Claimed { claim, retained } = io.block_on(async {
+            let claimed = ledger.claim(token).await?;
+            probe::conditional_create(&objects, &claimed.claim).await?;
+            Result::Ok(claimed)
+        })?;
+        let files = Arc::new(SharedFileRegistry::new(objects.clone(), io.clone()));
+        for (_, checkpoint) in &retained {
+            files.refer(checkpoint.id, checkpoint.files());
+        }
+        files.delete(claim.dropped.iter().copied().map(name_of).collect());
+        let incarnation = claim.writer.incarnation;
+        sweep::start(&files, objects, incarnation);
+        let checkpoints = Self {
+            ledger,
+            io,
+            files: Arc::clone(&files),
+            writer: claim.writer,
+            next_sequence: claim.sequence + 1,
+            retained: retained
+                .iter()
+                .map(|(sequence, c)| Retained { sequence: *sequence, id: c.id })
+                .collect(),
+            dropped: claim.dropped,
+            in_doubt: Vec::new(),
+        };
+        let retained = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
+        Ok(Opened { checkpoints, incarnation, files, retained })
+    }
+
+    /// This attempt.
+    pub fn incarnation(&self) -> u64 {
+        self.writer.incarnation
+    }
+
+    /// The registry.
+    pub fn files(&self) -> &Arc<SharedFileRegistry> {
+        &self.files
+    }
+
+    /// The first number that no retained checkpoint has.
+    pub(crate) fn next_id(&self) -> CheckpointId {
+        CheckpointId(self.retained.iter().map(|retained| retained.id.0).max().unwrap_or(0) + 1)
+    }
+
+    /// Completes a checkpoint whose files the registry knows under its id; returns the size of its entry.
+    ///
+    /// # Errors
+    /// `Fenced` if another incarnation took over. After any other error the checkpoint is in doubt, and the
+    /// registry keeps its files until that is settled.
+    pub(crate) fn complete(&mut self, metadata: CheckpointMetadata, keep: usize) -> Result<u64> {
+        let id = metadata.id;
+        let kind = EntryKind::Complete(Box::new(metadata));
+        let mut entry =
+            Entry { sequence: 0, writer: self.writer, retained: Vec::new(), dropped: Vec::new(), kind };
+        loop {
+            entry.sequence = self.next_sequence;
+            let mut all: Vec<u64> = self.retained.iter().map(|retained| retained.sequence).collect();
+            all.push(entry.sequence);
+            entry.retained = all.split_off(all.len().saturating_sub(keep));
+            self.dropped.retain(|sequence| self.files.is_to_be_deleted(&name_of(*sequence)));
+            entry.dropped = self.dropped.iter().copied().chain(all).collect();
+            match self.io.block_on(self.ledger.append(&entry)) {
+                Ok(Appended::Ours(size_bytes)) => {
+                    self.settle_doubts(id, keep);
+                    return Ok(size_bytes);
+                }
+                Ok(Appended::Taken(other)) => match other.checkpoint() {
+                    Some(earlier) if other.writer == self.writer && self.in_doubt.contains(&earlier) => {
+                        self.settle_doubts(earlier, keep);
+                    }
+                    _ => return Err(self.ledger.fenced_by(&other, self.writer.incarnation)),
+                },
+                Err(error) => {
+                    if !self.in_doubt.contains(&id) {
+                        self.in_doubt.push(id);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The next entry turned out to be `id`'s: it counts, and what else wanted its number never will.
+    fn settle_doubts(&mut self, id: CheckpointId, keep: usize) {
+        self.retained.push(Retained { sequence: self.next_sequence, id });
+        self.next_sequence += 1;
+        let beyond = self.retained.len().saturating_sub(keep);
+        let dropped: Vec<Retained> = self.retained.drain(..beyond).collect();
+        self.dropped.extend(dropped.iter().map(|retained| retained.sequence));
+        self.files.delete(dropped.iter().map(|retained| name_of(retained.sequence)).collect());
+        let refused = std::mem::take(&mut self.in_doubt).into_iter().filter(|other| *other != id);
+        for gone in refused.chain(dropped.iter().map(|retained| retained.id)) {
+            self.files.forget(gone);
+        }
+        self.files.retry_deletes();
+    }
+}

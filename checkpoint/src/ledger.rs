@@ -1,0 +1,251 @@
+//! The ledger: contiguous numbered objects, each written once by conditional create. It is the only truth about
+//! which checkpoints there are and who may add one (design D13).
+//!
+//! ```text
+//! ledger/…07 Complete 5 ─ ledger/…08 Complete 6 ─ ledger/…09 Claim ─ ledger/…10 Complete 7 ─ …
+//!            └── incarnation 1 ────────────────┘ └── incarnation 2 ────────────────────────
+//! ```
+//!
+//! A new attempt claims the number after the highest; a running one completes a checkpoint at the number after
+//! its own last entry. Both are the same name when an old attempt is still alive, and a name is created once: so
+//! the old attempt (the zombie) finds the claim where its checkpoint should go, and stops.
+//!
+//! **Invariants**
+//! - *Writers append*: an entry is created only at the number after an entry that its writer wrote or read as the
+//!   highest. Every entry names the checkpoints retained after it, so the highest alone says what counts.
+//! - *Claims stay*: what follows a writer's last entry is another's claim or nothing, and a claim is never
+//!   deleted; so a zombie meets it however long it slept. (Deleting claims too was tried: a zombie could then write
+//!   where the claim had been, and the next zombie took that for its own undisturbed past.) The price is one small
+//!   object an attempt, and a page of the listing at the start for every thousand attempts.
+//! - *Checkpoints go*: a completed entry that is no longer retained is listed as dropped, and deleted; the highest
+//!   is always retained or a claim. A claimant that read the ledger before such a deletion can create its claim
+//!   where the checkpoint had been; so a claim counts only if a later listing shows nothing above it.
+//!
+//! **Threads**: futures run on the I/O runtime, one append at a time.
+//!
+//! **Failure**: `Fenced` if another incarnation owns the ledger. After `Unavailable` an append is in doubt: the
+//! entry may be there, or may still arrive.
+use alluvium_env::{Error, HashSet, Result};
+use alluvium_state_api::CheckpointId;
+use futures_util::TryStreamExt;
+
+use crate::metadata::CheckpointMetadata;
+use crate::objects::{Creation, Objects};
+use crate::wire;
+
+/// The folder of the ledger.
+pub(crate) const FOLDER: &str = "ledger";
+/// Digits of a number in a name: enough for any `u64`, so that names sort as numbers.
+const DIGITS: usize = 20;
+/// How often a claim starts over because a running job moved the ledger meanwhile.
+const CLAIM_ATTEMPTS: usize = 16;
+
+/// The object of an entry.
+pub(crate) fn name_of(sequence: u64) -> String {
+    format!("{FOLDER}/{sequence:0DIGITS$}")
+}
+
+/// The entry of an object, `None` if the object is none of the ledger's.
+fn sequence_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(FOLDER)?.strip_prefix('/')?;
+    let all_digits = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+    if all_digits { digits.parse().ok() } else { None }
+}
+
+/// Who wrote an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Writer {
+    /// The attempt.
+    pub(crate) incarnation: u64,
+    /// Random: tells apart two attempts that claim the same incarnation at the same moment.
+    pub(crate) token: u64,
+}
+
+/// One object of the ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) sequence: u64,
+    pub(crate) writer: Writer,
+    /// The checkpoints that count after this entry, as entries, oldest first.
+    pub(crate) retained: Vec<u64>,
+    /// The entries that are to be deleted, and may be already.
+    pub(crate) dropped: Vec<u64>,
+    pub(crate) kind: EntryKind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum EntryKind {
+    Claim,
+    Complete(Box<CheckpointMetadata>),
+}
+
+impl Entry {
+    pub(crate) fn checkpoint(&self) -> Option<CheckpointId> {
+        match &self.kind {
+            EntryKind::Claim => None,
+            EntryKind::Complete(metadata) => Some(metadata.id),
+        }
+    }
+
+    /// Whether both are the same write, of which one may be a retry.
+    fn is_same_write(&self, other: &Self) -> bool {
+        (self.sequence, self.writer, self.checkpoint()) == (other.sequence, other.writer, other.checkpoint())
+    }
+}
+
+/// What an append found out.
+#[derive(Debug)]
+pub(crate) enum Appended {
+    /// The entry is in the ledger; its object has this size.
+    Ours(u64),
+    /// Another entry has its number.
+    Taken(Box<Entry>),
+}
+
+/// What a claimant read, and its claim.
+pub(crate) struct Claimed {
+    pub(crate) claim: Entry,
+    /// The retained checkpoints with their entries' numbers, oldest first.
+    pub(crate) retained: Vec<(u64, CheckpointMetadata)>,
+}
+
+/// The ledger as one starting claimant sees it.
+#[derive(Default)]
+struct View {
+    highest: Option<Entry>,
+    retained: Vec<(u64, CheckpointMetadata)>,
+    dropped: Vec<u64>,
+}
+
+/// The ledger of one state URL.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    objects: Objects,
+}
+
+impl Ledger {
+    pub(crate) fn new(objects: Objects) -> Self {
+        Self { objects }
+    }
+
+    /// Reads the ledger and takes it over.
+    ///
+    /// # Errors
+    /// `Corruption` or `Invalid` if an entry that counts cannot be read (nothing is written then), `Fenced` if
+    /// another attempt claims at this very moment, `Unavailable` from the store.
+    pub(crate) async fn claim(&self, token: u64) -> Result<Claimed> {
+        let mut predecessor: Option<u64> = None;
+        for _ in 0..CLAIM_ATTEMPTS {
+            let Some(view) = self.view().await? else { continue };
+            let (last, incarnation) =
+                view.highest.as_ref().map_or((0, 0), |entry| (entry.sequence, entry.writer.incarnation));
+            // Whom this attempt takes over is settled at its first look. A later incarnation is a competitor's.
+            let expected = *predecessor.get_or_insert(incarnation);
+            if let Some(other) =
+                view.highest.filter(|h| h.writer.incarnation > expected && h.writer.token != token)
+            {
+                return Err(self.fenced_by(&other, expected + 1));
+            }
+            let retained = view.retained.iter().map(|(sequence, _)| *sequence).collect();
+            let writer = Writer { incarnation: incarnation + 1, token };
+            let dropped = view.dropped;
+            let claim = Entry { sequence: last + 1, writer, retained, dropped, kind: EntryKind::Claim };
+            match self.append(&claim).await? {
+                Appended::Ours(_) => {
+                    if self.is_highest(claim.sequence).await? {
+                        return Ok(Claimed { claim, retained: view.retained });
+                    }
+                }
+                Appended::Taken(other) => {
+                    if other.writer.incarnation > expected {
+                        return Err(self.fenced_by(&other, writer.incarnation));
+                    }
+                }
+            }
+        }
+        let store = self.objects.store_name();
+        Err(Error::unavailable(format!(
+            "the ledger in {store} grows faster than it can be claimed: stop the running job"
+        )))
+    }
+
+    /// The error of a job that found another's entry where its own should go.
+    pub(crate) fn fenced_by(&self, other: &Entry, incarnation: u64) -> Error {
+        let (store, winner) = (self.objects.store_name(), other.writer.incarnation);
+        Error::fenced(format!(
+            "another job (incarnation {winner}) took over the state in {store}; this one (incarnation {incarnation}) \
+             stops"
+        ))
+    }
+
+    /// Creates an entry; whoever has its number already, this very write included, is read back.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Invalid` from the store, `Corruption` if another's entry cannot be read. The entry is in
+    /// doubt then.
+    pub(crate) async fn append(&self, entry: &Entry) -> Result<Appended> {
+        let bytes = wire::encode(entry);
+        let size_bytes = bytes.len() as u64;
+        let doubt = match self.objects.create(&name_of(entry.sequence), bytes).await {
+            Ok(Creation::Created) => return Ok(Appended::Ours(size_bytes)),
+            Ok(Creation::Exists) => None,
+            Err(error) => Some(error),
+        };
+        let found = match (self.read(entry.sequence).await, doubt) {
+            (Ok(Some(found)), _) => found,
+            (_, Some(doubt)) => return Err(doubt),
+            (Err(error), None) => return Err(error),
+            (Ok(None), None) => {
+                let (name, store) = (name_of(entry.sequence), self.objects.store_name());
+                return Err(Error::unavailable(format!("{name} in {store} is being written by another job")));
+            }
+        };
+        if found.is_same_write(entry) {
+            Ok(Appended::Ours(size_bytes))
+        } else {
+            Ok(Appended::Taken(Box::new(found)))
+        }
+    }
+
+    async fn read(&self, sequence: u64) -> Result<Option<Entry>> {
+        let bytes = self.objects.read(&name_of(sequence)).await?;
+        bytes.map(|bytes| wire::decode(sequence, &bytes)).transpose()
+    }
+
+    async fn is_highest(&self, sequence: u64) -> Result<bool> {
+        let mut above = self.objects.list_after(FOLDER, &name_of(sequence));
+        while let Some(name) = above.try_next().await? {
+            if sequence_of(&name).is_some_and(|other| other > sequence) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads what counts, `None` if it changed meanwhile. A retained entry that is not listed was moved away by
+    /// hand, and is no longer retained.
+    async fn view(&self) -> Result<Option<View>> {
+        let names: Vec<String> = self.objects.list(FOLDER).try_collect().await?;
+        let listed: HashSet<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
+        let Some(last) = listed.iter().max() else { return Ok(Some(View::default())) };
+        let Some(highest) = self.read(*last).await? else { return Ok(None) };
+        let mut retained = Vec::new();
+        for sequence in highest.retained.iter().filter(|sequence| listed.contains(*sequence)) {
+            let entry = if *sequence == *last { Some(highest.clone()) } else { self.read(*sequence).await? };
+            match entry {
+                None => return Ok(None),
+                Some(Entry { kind: EntryKind::Complete(metadata), .. }) => {
+                    retained.push((*sequence, *metadata));
+                }
+                Some(Entry { kind: EntryKind::Claim, .. }) => {
+                    return Err(wire::not_a_checkpoint(*sequence));
+                }
+            }
+        }
+        let dropped = highest.dropped.iter().copied().filter(|sequence| listed.contains(sequence)).collect();
+        Ok(Some(View { highest: Some(highest), retained, dropped }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! What a completed checkpoint is: the sources' positions and, for each subtask, what its backend wrote.
+//!
+//! **Invariants**: the subtasks' key groups partition `0..max_parallelism`, checked when a checkpoint is written
+//! and when it is read; file names are relative to the root of the state URL, so that the same state can be
+//! opened through another endpoint.
+use alluvium_state_api::{CheckpointId, FileRef, KeyGroupRange};
+use bytes::Bytes;
+
+/// A completed checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointMetadata {
+    /// Its number.
+    pub id: CheckpointId,
+    /// The attempt that completed it.
+    pub incarnation: u64,
+    /// The number of key groups.
+    pub max_parallelism: u16,
+    /// Whether the input had ended: nothing is left to do but to read the state.
+    pub finished: bool,
+    /// When it was completed, in milliseconds since the Unix epoch. For people: nothing is decided by age.
+    pub completed_at_millis: u64,
+    /// The job's name.
+    pub job: String,
+    /// The sources' positions; opaque to the protocol.
+    pub source: Bytes,
+    /// What each subtask added.
+    pub subtasks: Vec<SubtaskMetadata>,
+}
+
+/// What one subtask added to a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubtaskMetadata {
+    /// The key groups it covers.
+    pub key_groups: KeyGroupRange,
+    /// The backend that wrote it.
+    pub backend: String,
+    /// The backend's description of its state; opaque to the protocol.
+    pub payload: Bytes,
+    /// Every object that the payload names.
+    pub files: Vec<FileRef>,
+    /// Records that were admitted and had done nothing yet, as `RecordRef::write_to` writes them.
+    pub inputs: Bytes,
+    /// How many records `inputs` holds.
+    pub inputs_count: u64,
+}
+
+impl CheckpointMetadata {
+    /// Every object that the checkpoint depends on; one that two subtasks share comes twice.
+    pub fn files(&self) -> impl Iterator<Item = &FileRef> {
+        self.subtasks.iter().flat_map(|subtask| &subtask.files)
+    }
+
+    /// The first place where the subtasks' key groups overlap, leave a gap or stop short, as expected and got.
+    pub(crate) fn uncovered(&self) -> Option<(String, String)> {
+        let mut ranges: Vec<KeyGroupRange> = self.subtasks.iter().map(|subtask| subtask.key_groups).collect();
+        ranges.sort_by_key(|range| (range.start, range.end));
+        let mut covered = 0;
+        for range in ranges {
+            if range.start != covered || range.end <= range.start {
+                return Some((format!("key groups from {covered}"), range.to_string()));
+            }
+            covered = range.end;
+        }
+        let max = self.max_parallelism;
+        (covered != max).then(|| (format!("key groups up to {max}"), format!("up to {covered}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covering(ranges: &[(u16, u16)]) -> CheckpointMetadata {
+        let subtask = |&(start, end)| SubtaskMetadata {
+            key_groups: KeyGroupRange { start, end },
+            backend: "heap".into(),
+            payload: Bytes::new(),
+            files: Vec::new(),
+            inputs: Bytes::new(),
+            inputs_count: 0,
+        };
+        CheckpointMetadata {
+            id: CheckpointId(1),
+            incarnation: 1,
+            max_parallelism: 128,
+            finished: false,
+            completed_at_millis: 0,
+            job: String::new(),
+            source: Bytes::new(),
+            subtasks: ranges.iter().map(subtask).collect(),
+        }
+    }
+
+    #[test]
+    fn only_a_partition_of_the_key_groups_covers_them() {
+        assert_eq!(covering(&[(64, 128), (0, 64)]).uncovered(), None);
+        for bad in [
+            &[(0, 64)][..],
+            &[(0, 64), (65, 128)],
+            &[(0, 65), (64, 128)],
+            &[(0, 200)],
+            &[],
+            &[(5, 5), (0, 128)],
+        ] {
+            assert!(covering(bad).uncovered().is_some(), "{bad:?}");
+        }
+    }
+}

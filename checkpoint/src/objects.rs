@@ -1,0 +1,165 @@
+//! The store as this crate uses it: a few requests, and every failure as a sentence that names object and store.
+//!
+//! **Failure**: `Invalid` for what a person must fix (no such bucket, wrong keys, a store without conditional
+//! put), `Unavailable` for the rest.
+use std::sync::Arc;
+
+use alluvium_env::{Error, ErrorKind, HashMap, Result};
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+
+/// Deletions in one bulk request: what S3 takes.
+const BULK: usize = 1000;
+/// A store's own message is cut here: some servers answer with a page.
+const CAUSE_CHARS: usize = 300;
+
+/// What a conditional create did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Creation {
+    Created,
+    Exists,
+}
+
+/// A shared handle on the store below the root of a state URL.
+#[derive(Clone)]
+pub(crate) struct Objects {
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Objects {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
+    /// The store as errors name it.
+    pub(crate) fn store_name(&self) -> String {
+        self.store.to_string()
+    }
+
+    /// Creates an object unless its name is taken.
+    pub(crate) async fn create(&self, name: &str, bytes: Bytes) -> Result<Creation> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.put_opts(&Path::from(name), bytes.into(), options).await {
+            Ok(_) => Ok(Creation::Created),
+            // Stores answer either; both say that the condition did not hold.
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(Creation::Exists)
+            }
+            Err(cause) => Err(self.error(&format!("create {name}"), &cause)),
+        }
+    }
+
+    /// A whole object, `None` if there is none.
+    pub(crate) async fn read(&self, name: &str) -> Result<Option<Bytes>> {
+        let read = async { self.store.get(&Path::from(name)).await?.bytes().await };
+        match read.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(cause) => Err(self.error(&format!("read {name}"), &cause)),
+        }
+    }
+
+    /// The names in a folder, in no order.
+    pub(crate) fn list(&self, folder: &str) -> BoxStream<'static, Result<String>> {
+        self.names(folder, self.store.list(Some(&Path::from(folder))))
+    }
+
+    /// The names in a folder that sort after `name`.
+    pub(crate) fn list_after(&self, folder: &str, name: &str) -> BoxStream<'static, Result<String>> {
+        self.names(folder, self.store.list_with_offset(Some(&Path::from(folder)), &Path::from(name)))
+    }
+
+    fn names(
+        &self,
+        folder: &str,
+        listing: BoxStream<'static, object_store::Result<object_store::ObjectMeta>>,
+    ) -> BoxStream<'static, Result<String>> {
+        let (this, what) = (self.clone(), format!("list {folder}/"));
+        listing
+            .map_ok(|meta| meta.location.to_string())
+            .map_err(move |cause| this.error(&what, &cause))
+            .boxed()
+    }
+
+    /// Deletes one object; one that is gone already is deleted.
+    pub(crate) async fn delete(&self, name: &str) -> Result<()> {
+        match self.store.delete(&Path::from(name)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(cause) => Err(self.error(&format!("delete {name}"), &cause)),
+        }
+    }
+
+    /// Deletes objects in bulk, in any order, and returns the names that may still be there.
+    pub(crate) async fn delete_all(&self, names: Vec<String>) -> Vec<String> {
+        let mut left: HashMap<Path, String> =
+            names.into_iter().map(|n| (Path::from(n.as_str()), n)).collect();
+        let paths: Vec<Path> = left.keys().cloned().collect();
+        for bulk in paths.chunks(BULK) {
+            let bulk = stream::iter(bulk.to_vec()).map(Ok).boxed();
+            let mut answers = self.store.delete_stream(bulk);
+            while let Some(answer) = answers.next().await {
+                if let Ok(path) = answer {
+                    left.remove(&path);
+                }
+            }
+        }
+        // A bulk request does not say which name it failed for, and calls a missing file a failure: ask singly.
+        // The first that fails ends it (the store is down, more would only wait) and goes to the back.
+        let mut singly = left.into_values();
+        while let Some(name) = singly.next() {
+            if self.delete(&name).await.is_err() {
+                return singly.chain([name]).collect();
+            }
+        }
+        Vec::new()
+    }
+
+    fn error(&self, what: &str, cause: &object_store::Error) -> Error {
+        use object_store::Error as Cause;
+        let (kind, way_out) = match cause {
+            Cause::NotFound { .. } => {
+                (ErrorKind::Invalid, "; create the bucket or folder, or correct the URL")
+            }
+            Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. } => {
+                (ErrorKind::Invalid, "; check the keys and their rights")
+            }
+            Cause::NotImplemented { .. } | Cause::NotSupported { .. } => {
+                (ErrorKind::Invalid, "; state needs a store with conditional put")
+            }
+            Cause::InvalidPath { .. } | Cause::UnknownConfigurationKey { .. } => (ErrorKind::Invalid, ""),
+            _ => (ErrorKind::Unavailable, ""),
+        };
+        let (store, cause) = (&self.store, one_line(&cause.to_string()));
+        Error::new(kind, format!("cannot {what} in {store}: {cause}{way_out}"))
+    }
+}
+
+/// A cause that fits into a sentence.
+fn one_line(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.trim_end_matches('.').chars().take(CAUSE_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_page_becomes_one_line() {
+        assert_eq!(one_line("404 Not Found:\n  <Error>\n</Error>."), "404 Not Found: <Error> </Error>");
+        assert_eq!(one_line(&"x".repeat(1000)).len(), CAUSE_CHARS);
+    }
+
+    #[test]
+    fn what_a_person_must_fix_is_invalid_and_names_the_store() {
+        let objects = Objects::new(Arc::new(object_store::memory::InMemory::new()));
+        let denied = object_store::Error::PermissionDenied { path: "x".into(), source: "no".into() };
+        let error = objects.error("read x", &denied);
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().starts_with("cannot read x in InMemory: "), "{error}");
+        assert!(error.to_string().ends_with("; check the keys and their rights"), "{error}");
+    }
+}

@@ -1,0 +1,174 @@
+//! Who may delete a file (design D12): holders and checkpoints are counted, and a file goes when both are none.
+//!
+//! ```text
+//!              hold / release                    refer / forget
+//!  writer ──►  holders: 2   ◄── one file ──►  references: 3  ◄── checkpoints, complete, pending or in doubt
+//!                     └────────── both 0 ──────────┘
+//!                                    ▼
+//!                     Deleter: in the background, retried, counted
+//! ```
+//!
+//! **Invariants**: a name is written once and never again, so a file that nobody holds and no checkpoint names
+//! stays that way: deleting it late, twice, or by an attempt that was fenced meanwhile harms nobody. What a crash
+//! leaves behind (held, never named) is found by the next attempt's sweep.
+//!
+//! **Threads**: every call but [`SharedFileRegistry::settle`] takes a short lock and returns.
+//!
+//! **Failure**: a delete that fails is counted and tried again after the next checkpoint.
+mod deleter;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use alluvium_env::{HashMap, IoRuntime};
+use alluvium_state_api::{CheckpointId, FileOwnership, FileRef};
+
+use crate::objects::Objects;
+use deleter::Deleter;
+
+/// The registry of one state URL, shared by the job's backends and its coordinator.
+pub struct SharedFileRegistry {
+    table: Mutex<Table>,
+    deleter: Deleter,
+}
+
+/// Figures for a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RegistryStats {
+    /// Files that somebody holds or a checkpoint names.
+    pub files: u64,
+    /// Objects deleted since the start.
+    pub deleted: u64,
+    /// Deletes that failed since the start, retries included.
+    pub failed_deletes: u64,
+    /// Objects that are still to be deleted.
+    pub waiting: u64,
+    /// Whether the sweep at the start has seen everything that former attempts wrote.
+    pub swept: bool,
+}
+
+#[derive(Default)]
+struct Table {
+    files: HashMap<Arc<str>, Uses>,
+    /// What each checkpoint names; a name comes once for each reference.
+    checkpoints: BTreeMap<CheckpointId, Vec<Arc<str>>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Uses {
+    holders: u32,
+    references: u32,
+}
+
+impl Table {
+    fn uses(&mut self, name: &str) -> (Arc<str>, &mut Uses) {
+        let entry = self.files.entry(Arc::from(name));
+        let shared = Arc::clone(entry.key());
+        (shared, entry.or_default())
+    }
+
+    /// Takes one use away and returns the name if that was the last.
+    fn drop_use(&mut self, name: &str, count: impl Fn(&mut Uses) -> &mut u32) -> Option<String> {
+        let uses = self.files.get_mut(name);
+        assert!(uses.is_some(), "{name} is given back and was never taken");
+        let uses = uses?;
+        let count = count(uses);
+        assert!(*count > 0, "{name} is given back more often than it was taken");
+        *count -= 1;
+        if uses.holders > 0 || uses.references > 0 {
+            return None;
+        }
+        self.files.remove(name);
+        Some(name.to_owned())
+    }
+}
+
+impl SharedFileRegistry {
+    pub(crate) fn new(objects: Objects, io: IoRuntime) -> Self {
+        Self { table: Mutex::default(), deleter: Deleter::new(objects, io) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A checkpoint names these files, whether it is complete or not yet.
+    pub(crate) fn refer<'a>(&self, checkpoint: CheckpointId, files: impl IntoIterator<Item = &'a FileRef>) {
+        let mut table = self.lock();
+        let mut names = Vec::new();
+        for file in files {
+            let (name, uses) = table.uses(&file.name);
+            uses.references += 1;
+            names.push(name);
+        }
+        table.checkpoints.entry(checkpoint).or_default().extend(names);
+    }
+
+    /// A checkpoint is no more, or never came to be.
+    pub(crate) fn forget(&self, checkpoint: CheckpointId) {
+        let mut table = self.lock();
+        let names = table.checkpoints.remove(&checkpoint).unwrap_or_default();
+        let unused =
+            names.iter().filter_map(|name| table.drop_use(name, |uses| &mut uses.references)).collect();
+        drop(table);
+        self.deleter.delete(unused);
+    }
+
+    /// Deletes entries that the ledger has dropped.
+    pub(crate) fn delete(&self, names: Vec<String>) {
+        self.deleter.delete(names);
+    }
+
+    /// Whether a name is still waiting to be deleted.
+    pub(crate) fn is_to_be_deleted(&self, name: &str) -> bool {
+        self.deleter.is_waiting(name)
+    }
+
+    /// Deletes those of the names, written by former attempts, that nobody uses. Nothing can come to use them
+    /// any more: only what a retained checkpoint names is ever read back.
+    pub(crate) fn delete_unused(&self, mut names: Vec<String>) {
+        let table = self.lock();
+        names.retain(|name| !table.files.contains_key(name.as_str()));
+        drop(table);
+        self.deleter.delete(names);
+    }
+
+    /// Tries again to delete what could not be deleted.
+    pub(crate) fn retry_deletes(&self) {
+        self.deleter.kick();
+    }
+
+    /// What the sweep runs beside.
+    pub(crate) fn deleter(&self) -> &Deleter {
+        &self.deleter
+    }
+
+    /// Waits until the sweep at the start is over and everything that is to be deleted was tried once more. For
+    /// the end of a job; blocks on I/O, so never for a task thread.
+    pub fn settle(&self) -> RegistryStats {
+        self.deleter.settle();
+        self.stats()
+    }
+
+    /// How it stands.
+    pub fn stats(&self) -> RegistryStats {
+        let files = self.lock().files.len() as u64;
+        RegistryStats { files, ..self.deleter.stats() }
+    }
+}
+
+impl FileOwnership for SharedFileRegistry {
+    fn hold(&self, name: &str) {
+        self.lock().uses(name).1.holders += 1;
+    }
+
+    fn release(&self, name: &str) {
+        let unused = self.lock().drop_use(name, |uses| &mut uses.holders);
+        if let Some(name) = unused {
+            self.deleter.delete(vec![name]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

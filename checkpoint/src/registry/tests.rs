@@ -1,0 +1,132 @@
+//! The registry against a model: after any sequence of calls exactly the used files exist.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use object_store::memory::InMemory;
+use proptest::prelude::*;
+
+use super::*;
+use crate::objects::Creation;
+
+/// What the model says of the files that exist.
+#[derive(Default)]
+struct Model {
+    holders: BTreeMap<u8, u32>,
+    /// Pending and complete checkpoints, and the files each names.
+    checkpoints: BTreeMap<u64, Vec<u8>>,
+    next_file: u8,
+    next_checkpoint: u64,
+}
+
+impl Model {
+    fn alive(&self) -> BTreeSet<String> {
+        let named = self.checkpoints.values().flatten();
+        self.holders.keys().chain(named).map(|file| name(*file)).collect()
+    }
+}
+
+/// Calls; an index picks among what exists.
+#[derive(Clone, Debug)]
+enum Call {
+    Write,
+    Hold(usize),
+    Release(usize),
+    /// A checkpoint names some of the files that are held.
+    Refer(Vec<usize>),
+    Forget(usize),
+}
+
+fn calls() -> impl Strategy<Value = Vec<Call>> {
+    let index = any::<usize>();
+    let call = prop_oneof![
+        3 => Just(Call::Write),
+        2 => index.prop_map(Call::Hold),
+        4 => index.prop_map(Call::Release),
+        2 => prop::collection::vec(any::<usize>(), 0..4).prop_map(Call::Refer),
+        2 => index.prop_map(Call::Forget),
+    ];
+    prop::collection::vec(call, 0..60)
+}
+
+fn name(file: u8) -> String {
+    format!("state/00000001/{file}")
+}
+
+fn pick<K: Copy, V>(from: &BTreeMap<K, V>, index: usize) -> Option<K> {
+    from.keys().nth(index.checked_rem(from.len())?).copied()
+}
+
+fn apply(call: &Call, model: &mut Model, registry: &SharedFileRegistry, objects: &Objects, io: &IoRuntime) {
+    match call {
+        Call::Write => {
+            let file = model.next_file;
+            model.next_file += 1;
+            model.holders.insert(file, 1);
+            registry.hold(&name(file));
+            let created = io.block_on(objects.create(&name(file), "x".into())).unwrap();
+            assert_eq!(created, Creation::Created);
+        }
+        Call::Hold(index) => {
+            let Some(file) = pick(&model.holders, *index) else { return };
+            *model.holders.entry(file).or_default() += 1;
+            registry.hold(&name(file));
+        }
+        Call::Release(index) => {
+            let Some(file) = pick(&model.holders, *index) else { return };
+            let holders = model.holders.entry(file).or_default();
+            *holders -= 1;
+            if *holders == 0 {
+                model.holders.remove(&file);
+            }
+            registry.release(&name(file));
+        }
+        Call::Refer(indices) => {
+            let files: Vec<u8> = indices.iter().filter_map(|index| pick(&model.holders, *index)).collect();
+            let refs: Vec<FileRef> =
+                files.iter().map(|f| FileRef { name: name(*f), size_bytes: 1 }).collect();
+            registry.refer(CheckpointId(model.next_checkpoint), &refs);
+            model.checkpoints.insert(model.next_checkpoint, files);
+            model.next_checkpoint += 1;
+        }
+        Call::Forget(index) => {
+            let Some(checkpoint) = pick(&model.checkpoints, *index) else { return };
+            model.checkpoints.remove(&checkpoint);
+            registry.forget(CheckpointId(checkpoint));
+        }
+    }
+}
+
+fn existing(objects: &Objects, io: &IoRuntime) -> BTreeSet<String> {
+    io.block_on(objects.list("state").try_collect()).unwrap()
+}
+
+#[test]
+fn exactly_the_files_that_are_held_or_named_exist() {
+    let io = IoRuntime::new(1).unwrap();
+    proptest!(ProptestConfig::with_cases(128), |(calls in calls())| {
+        let objects = Objects::new(Arc::new(InMemory::new()));
+        let registry = SharedFileRegistry::new(objects.clone(), io.clone());
+        let mut model = Model::default();
+        for call in &calls {
+            apply(call, &mut model, &registry, &objects, &io);
+            // At no moment is a used file gone, whatever the worker is about to do.
+            let missing: Vec<_> = model.alive().difference(&existing(&objects, &io)).cloned().collect();
+            prop_assert!(missing.is_empty(), "{missing:?} deleted while in use");
+        }
+        let stats = registry.settle();
+        prop_assert_eq!(existing(&objects, &io), model.alive());
+        prop_assert_eq!(stats.files, model.alive().len() as u64);
+        prop_assert_eq!((stats.waiting, stats.failed_deletes), (0, 0));
+        prop_assert_eq!(stats.deleted, u64::from(model.next_file) - stats.files);
+    });
+}
+
+#[test]
+#[should_panic(expected = "given back more often than it was taken")]
+fn a_release_without_a_hold_is_a_bug_and_not_a_deletion() {
+    let (objects, io) = (Objects::new(Arc::new(InMemory::new())), IoRuntime::new(1).unwrap());
+    let registry = SharedFileRegistry::new(objects, io);
+    registry.refer(CheckpointId(1), &[FileRef { name: name(1), size_bytes: 1 }]);
+    registry.release(&name(1));
+}

@@ -1,0 +1,70 @@
+//! The sweep at the start: files that former attempts wrote and no retained checkpoint names are deleted.
+//!
+//! **Invariants**: runs after the claim, which fences every former attempt: none can complete a checkpoint that
+//! names such a file. Files of this attempt belong to the registry, files of a later one to that. The one listing
+//! of `state/` in the life of a job.
+//!
+//! **Failure**: a listing that fails ends the sweep; the next start sweeps again.
+use std::sync::{Arc, Weak};
+
+use futures_util::TryStreamExt;
+
+use crate::objects::Objects;
+use crate::registry::SharedFileRegistry;
+
+/// Where backends keep their files, as `state/{incarnation:08}/…`.
+const FOLDER: &str = "state";
+/// How many orphans are handed over at once.
+const BULK: usize = 1000;
+
+/// Starts the sweep in the background.
+pub(crate) fn start(files: &Arc<SharedFileRegistry>, objects: Objects, incarnation: u64) {
+    // Weak: a job that has ended is not kept alive by its sweep.
+    let weak = Arc::downgrade(files);
+    files.deleter().feed(async move { sweep(weak, objects, incarnation).await });
+}
+
+/// Whether everything was seen.
+async fn sweep(files: Weak<SharedFileRegistry>, objects: Objects, incarnation: u64) -> bool {
+    let mut listing = objects.list(FOLDER);
+    let mut old = Vec::new();
+    loop {
+        let next = listing.try_next().await;
+        let over = !matches!(next, Ok(Some(_)));
+        if over || old.len() >= BULK {
+            let Some(files) = files.upgrade() else { return false };
+            files.delete_unused(std::mem::take(&mut old));
+        }
+        match next {
+            Ok(Some(name)) if incarnation_of(&name).is_some_and(|writer| writer < incarnation) => {
+                old.push(name);
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// The attempt that wrote a file; `None` for names that no backend gives, which are left alone.
+fn incarnation_of(name: &str) -> Option<u64> {
+    let (writer, _) = name.strip_prefix(FOLDER)?.strip_prefix('/')?.split_once('/')?;
+    let all_digits = writer.len() >= 8 && writer.bytes().all(|b| b.is_ascii_digit());
+    if all_digits { writer.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_a_backend_gives_have_an_incarnation() {
+        assert_eq!(incarnation_of("state/00000012/0/1.sst"), Some(12));
+        assert_eq!(incarnation_of("state/123456789/x"), Some(123_456_789));
+        for foreign in
+            ["state/00000012", "state/12/x", "state/+0000012/x", "states/00000012/x", "x/state/00000012/x"]
+        {
+            assert_eq!(incarnation_of(foreign), None, "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A store that fails chosen calls, before or after performing them, counts listings, or ignores conditions.
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+/// When a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Nothing happens in the store.
+    Before,
+    /// The store does as told, and only the answer is lost.
+    After,
+}
+
+/// Which calls fail.
+#[derive(Default)]
+pub(crate) struct Plan {
+    calls: AtomicUsize,
+    first: AtomicUsize,
+    burst: AtomicUsize,
+    after: AtomicBool,
+    lists: AtomicUsize,
+    ignores_conditions: AtomicBool,
+}
+
+impl Plan {
+    /// After `skip` more calls, `burst` calls fail.
+    pub(crate) fn arm(&self, skip: usize, burst: usize, when: When) {
+        self.first.store(self.calls.load(SeqCst) + skip, SeqCst);
+        self.after.store(when == When::After, SeqCst);
+        self.burst.store(burst, SeqCst);
+    }
+
+    /// Whether a call was failed at all.
+    pub(crate) fn was_reached(&self) -> bool {
+        self.calls.load(SeqCst) > self.first.load(SeqCst)
+    }
+
+    /// Listings so far.
+    pub(crate) fn lists(&self) -> usize {
+        self.lists.load(SeqCst)
+    }
+
+    /// From now on a create overwrites.
+    pub(crate) fn ignore_conditions(&self) {
+        self.ignores_conditions.store(true, SeqCst);
+    }
+
+    fn verdict(&self) -> Option<When> {
+        let (call, first) = (self.calls.fetch_add(1, SeqCst), self.first.load(SeqCst));
+        let fails = (first..first + self.burst.load(SeqCst)).contains(&call);
+        fails.then(|| if self.after.load(SeqCst) { When::After } else { When::Before })
+    }
+}
+
+fn injected() -> Error {
+    Error::Generic { store: "FaultyStore", source: "injected fault".into() }
+}
+
+/// See the module.
+pub(crate) struct FaultyStore {
+    inner: Arc<dyn ObjectStore>,
+    plan: Arc<Plan>,
+}
+
+impl FaultyStore {
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>, plan: Arc<Plan>) -> Self {
+        Self { inner, plan }
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        match self.plan.verdict() {
+            None => call.await,
+            Some(When::Before) => Err(injected()),
+            Some(When::After) => call.await.and(Err(injected())),
+        }
+    }
+
+    fn listing(
+        &self,
+        list: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.plan.lists.fetch_add(1, SeqCst);
+        let failure = stream::once(async { Err(injected()) });
+        match self.plan.verdict() {
+            None => list,
+            Some(When::Before) => failure.boxed(),
+            Some(When::After) => list.chain(failure).boxed(),
+        }
+    }
+}
+
+impl fmt::Debug for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FaultyStore({})", self.inner)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FaultyStore {
+    async fn put_opts(&self, to: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
+        if self.plan.ignores_conditions.load(SeqCst) {
+            options.mode = PutMode::Overwrite;
+        }
+        self.call(self.inner.put_opts(to, payload, options)).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        to: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.call(self.inner.put_multipart_opts(to, options)).await
+    }
+
+    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
+        self.call(self.inner.get_opts(from, options)).await
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let this = Self { inner: Arc::clone(&self.inner), plan: Arc::clone(&self.plan) };
+        let this = Arc::new(this);
+        let delete = move |path: Path| {
+            let this = Arc::clone(&this);
+            async move {
+                let one = stream::once(async move { Ok(path) }).boxed();
+                let mut deleted = this.inner.delete_stream(one);
+                this.call(async { deleted.try_next().await?.ok_or_else(injected) }).await
+            }
+        };
+        // Like S3 in bulk: one name that fails does not stop the others.
+        paths
+            .then(move |path| {
+                let delete = delete.clone();
+                async move { delete(path?).await }
+            })
+            .boxed()
+    }
+
+    fn list(&self, folder: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.listing(self.inner.list(folder))
+    }
+
+    fn list_with_offset(
+        &self,
+        folder: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.listing(self.inner.list_with_offset(folder, offset))
+    }
+
+    async fn list_with_delimiter(&self, folder: Option<&Path>) -> Result<ListResult> {
+        self.call(self.inner.list_with_delimiter(folder)).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.call(self.inner.copy_opts(from, to, options)).await
+    }
+}

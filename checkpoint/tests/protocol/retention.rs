@@ -1,0 +1,151 @@
+//! What is kept, what goes, and at what price in requests.
+use std::sync::Arc;
+
+use alluvium_checkpoint::CheckpointStore;
+use alluvium_env::{Entropy, ErrorKind, IoRuntime};
+use alluvium_state_api::CheckpointId;
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+
+use crate::faulty_store::{FaultyStore, Plan, When};
+use crate::job::{Job, Oracle, RETAINED, named, names_in, shape};
+
+/// A job on a store whose faults are armed later.
+fn job() -> (Arc<Plan>, Arc<dyn ObjectStore>, IoRuntime, Job) {
+    let (plan, io) = (Arc::new(Plan::default()), IoRuntime::new(1).unwrap());
+    let store: Arc<dyn ObjectStore> =
+        Arc::new(FaultyStore::new(Arc::new(InMemory::new()), Arc::clone(&plan)));
+    let job = Job::start(Arc::clone(&store), &io, 1).unwrap();
+    job.files.settle();
+    (plan, store, io, job)
+}
+
+fn ids(job: &Job) -> Vec<u64> {
+    job.retained.iter().map(|checkpoint| checkpoint.id.0).collect()
+}
+
+#[test]
+fn the_newest_are_kept_with_their_files_and_the_others_go() {
+    let (_, store, io, mut job) = job();
+    for _ in 0..6 {
+        job.step().unwrap();
+        job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    }
+    job.end();
+    assert_eq!(names_in(&store, &io, "ledger").len(), RETAINED + 1, "and the claim");
+    let next = Job::start(Arc::clone(&store), &io, 2).unwrap();
+    assert_eq!(ids(&next), [5, 6]);
+    assert_eq!(names_in(&store, &io, "state"), named(&next.retained));
+}
+
+#[test]
+fn nothing_is_listed_after_the_start() {
+    let (plan, _, _, mut job) = job();
+    let at_start = plan.lists();
+    assert_eq!(at_start, 3, "the ledger before and after the claim, the files for the sweep");
+    for _ in 0..6 {
+        job.step().unwrap();
+        job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    }
+    job.end();
+    assert_eq!(plan.lists(), at_start);
+}
+
+#[test]
+fn a_checkpoint_whose_answer_was_lost_counts_once_the_ledger_shows_it() {
+    let (plan, store, io, mut job) = job();
+    let mut oracle = Oracle::new();
+    job.step().unwrap();
+    // The create is performed, its answer lost, and so is the attempt to read it back.
+    plan.arm(0, 2, When::After);
+    assert_eq!(job.checkpoint(&mut oracle).unwrap(), None);
+    assert!(job.coordinator.last_failure().unwrap().contains("injected fault"));
+    for _ in 0..3 {
+        job.step().unwrap();
+    }
+    job.files.settle();
+    assert_eq!(names_in(&store, &io, "state").len(), 4, "the compacted file may still be a checkpoint's");
+    let completed = job.checkpoint(&mut oracle).unwrap().unwrap();
+    assert_eq!(completed.id, CheckpointId(2));
+    job.end();
+    assert_eq!(ids(&Job::start(store, &io, 2).unwrap()), [1, 2]);
+}
+
+#[test]
+fn a_checkpoint_that_never_reached_the_ledger_lets_its_files_go() {
+    let (plan, store, io, mut job) = job();
+    let mut oracle = Oracle::new();
+    job.step().unwrap();
+    plan.arm(0, 2, When::Before);
+    assert_eq!(job.checkpoint(&mut oracle).unwrap(), None);
+    for _ in 0..3 {
+        job.step().unwrap();
+    }
+    job.checkpoint(&mut oracle).unwrap().unwrap();
+    job.files.settle();
+    assert_eq!(
+        names_in(&store, &io, "state").len(),
+        3,
+        "the compacted file was only the failed checkpoint's"
+    );
+    job.end();
+    assert_eq!(ids(&Job::start(store, &io, 2).unwrap()), [2]);
+}
+
+#[test]
+fn a_delete_that_failed_is_tried_again_after_the_next_checkpoint() {
+    let (plan, store, io, mut job) = job();
+    for _ in 0..3 {
+        job.step().unwrap();
+    }
+    plan.arm(1, 2, When::Before);
+    job.step().unwrap();
+    while job.files.stats().failed_deletes == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(names_in(&store, &io, "state").len(), 4);
+    job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    while job.files.stats().waiting > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(names_in(&store, &io, "state").len(), 3);
+}
+
+#[test]
+fn a_checkpoint_that_is_not_there_is_invalid_and_says_which_are() {
+    let (_, store, io, mut job) = job();
+    for _ in 0..3 {
+        job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    }
+    job.end();
+    let opened = CheckpointStore::open(store, io, &Entropy::from_seed(2)).unwrap();
+    assert_eq!(opened.checkpoint(CheckpointId(2)).unwrap().id, CheckpointId(2));
+    let error = opened.checkpoint(CheckpointId(1)).unwrap_err();
+    assert_eq!(error.to_string(), "checkpoint 1 is not retained: there are 2, 3");
+    let mut other = shape();
+    other.job = "other".into();
+    let error = opened.latest().unwrap().check(&other).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains(r#""toy", not to "other""#), "{error}");
+}
+
+#[test]
+fn a_local_folder_serves_many_attempts_and_ends_with_what_is_retained() {
+    let (folder, io, mut oracle) = (tempfile::tempdir().unwrap(), IoRuntime::new(1).unwrap(), Oracle::new());
+    let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
+    for attempt in 1..=5 {
+        let mut job = Job::start(Arc::clone(&store), &io, attempt).unwrap();
+        assert_eq!(job.incarnation, attempt);
+        for _ in 0..3 {
+            job.step().unwrap();
+            job.checkpoint(&mut oracle).unwrap().unwrap();
+        }
+        // Not part of any checkpoint when the attempt crashes.
+        job.step().unwrap();
+    }
+    let last = Job::start(Arc::clone(&store), &io, 6).unwrap();
+    assert_eq!(ids(&last), [14, 15]);
+    last.files.settle();
+    assert_eq!(names_in(&store, &io, "state"), named(&last.retained));
+}
