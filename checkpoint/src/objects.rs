@@ -162,4 +162,17 @@ mod tests {
         assert!(error.to_string().starts_with("cannot read x in InMemory: "), "{error}");
         assert!(error.to_string().ends_with("; check the keys and their rights"), "{error}");
     }
+
+    #[test]
+    fn what_is_gone_already_counts_as_deleted_also_where_the_store_calls_it_an_error() {
+        let (folder, io) = (tempfile::tempdir().unwrap(), alluvium_env::IoRuntime::new(1).unwrap());
+        let local = object_store::local::LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+        let objects = Objects::new(Arc::new(local));
+        io.block_on(async {
+            objects.create("state/1", "x".into()).await.unwrap();
+            let left = objects.delete_all(vec!["state/0".into(), "state/1".into(), "state/2".into()]).await;
+            assert!(left.is_empty(), "{left:?}");
+            assert!(objects.read("state/1").await.unwrap().is_none());
+        });
+    }
 }

@@ -55,6 +55,10 @@ fn incarnation_of(name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use alluvium_env::IoRuntime;
+    use alluvium_state_api::FileOwnership;
+    use object_store::memory::InMemory;
+
     use super::*;
 
     #[test]
@@ -66,5 +70,22 @@ mod tests {
         {
             assert_eq!(incarnation_of(foreign), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn only_unused_files_of_former_attempts_go() {
+        let (io, objects) = (IoRuntime::new(1).unwrap(), Objects::new(Arc::new(InMemory::new())));
+        let files = Arc::new(SharedFileRegistry::new(objects.clone(), io.clone()));
+        files.hold("state/00000001/used");
+        let names = ["00000001/used", "00000001/orphan", "00000002/own", "00000003/later", "foreign"];
+        for name in names {
+            io.block_on(objects.create(&format!("{FOLDER}/{name}"), "x".into())).unwrap();
+        }
+        start(&files, objects.clone(), 2);
+        assert!(files.settle().swept);
+        let mut left: Vec<String> = io.block_on(objects.list(FOLDER).try_collect()).unwrap();
+        left.sort();
+        let wanted = ["00000001/used", "00000002/own", "00000003/later", "foreign"];
+        assert_eq!(left, wanted.map(|name| format!("{FOLDER}/{name}")));
     }
 }

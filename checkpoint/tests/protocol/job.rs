@@ -7,7 +7,9 @@ use alluvium_checkpoint::{
     SharedFileRegistry, SubtaskAck,
 };
 use alluvium_env::{Entropy, Error, IoRuntime, ManualClock, Result};
-use alluvium_state_api::{FileOwnership, FileRef, KeyGroupRange, MaxParallelism, SubtaskSnapshot};
+use alluvium_state_api::{
+    CheckpointId, FileOwnership, FileRef, KeyGroupRange, MaxParallelism, SubtaskSnapshot,
+};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
@@ -91,17 +93,24 @@ impl Job {
 
     /// Takes a checkpoint, and tells the oracle what it holds.
     pub(crate) fn checkpoint(&mut self, oracle: &mut Oracle) -> Result<Option<CompletedCheckpoint>> {
-        let Some(id) = self.coordinator.trigger() else { return Ok(None) };
+        let Some((id, payload)) = self.begin_checkpoint() else { return Ok(None) };
+        oracle.entry(id.0).or_default().insert(payload);
+        self.coordinator.acknowledge_source(id, 0, Bytes::new());
+        self.coordinator.try_complete(&|sources| sources.concat().into(), false)
+    }
+
+    /// Starts a checkpoint that the subtask acknowledges and the source does not yet.
+    pub(crate) fn begin_checkpoint(&mut self) -> Option<(CheckpointId, Bytes)> {
+        let id = self.coordinator.trigger()?;
         let names: Vec<String> = self.live.iter().cloned().collect();
         for name in &names {
             self.files.hold(name);
         }
         let payload = Bytes::from(names.join("\n"));
-        oracle.entry(id.0).or_default().insert(payload.clone());
         let snapshot = SubtaskSnapshot {
             key_groups: KeyGroupRange { start: 0, end: 128 },
             backend: "toy",
-            payload,
+            payload: payload.clone(),
             files: names
                 .iter()
                 .map(|name| FileRef { name: name.clone(), size_bytes: name.len() as u64 })
@@ -109,10 +118,9 @@ impl Job {
             uploaded_bytes: 0,
             pins: Box::new(Pins { files: Arc::clone(&self.files), names }),
         };
-        self.coordinator.acknowledge_source(id, 0, Bytes::new());
         let ack = SubtaskAck { snapshot, inputs: Bytes::new(), inputs_count: 0, sync_micros: 1 };
         self.coordinator.acknowledge_subtask(id, 0, Ok(ack));
-        self.coordinator.try_complete(&|sources| sources.concat().into(), false)
+        Some((id, payload))
     }
 
     /// Ends as a host would: the backends let go, then the deletes are waited for.

@@ -94,6 +94,21 @@ fn a_checkpoint_that_never_reached_the_ledger_lets_its_files_go() {
 }
 
 #[test]
+fn a_checkpoint_keeps_its_files_from_its_acknowledgement_until_it_is_given_up() {
+    let (_, store, io, mut job) = job();
+    for _ in 0..3 {
+        job.step().unwrap();
+    }
+    let (id, _) = job.begin_checkpoint().unwrap();
+    job.step().unwrap();
+    job.files.settle();
+    assert_eq!(names_in(&store, &io, "state").len(), 4, "the compacted file is the pending checkpoint's");
+    job.coordinator.abort(id, "the source is gone");
+    job.files.settle();
+    assert_eq!(names_in(&store, &io, "state").len(), 3);
+}
+
+#[test]
 fn a_delete_that_failed_is_tried_again_after_the_next_checkpoint() {
     let (plan, store, io, mut job) = job();
     for _ in 0..3 {
