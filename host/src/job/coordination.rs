@@ -126,6 +126,13 @@ impl Coordination {
         }
     }
 
+    /// What is to be said about checkpoints that were given up.
+    pub(super) fn failures(&self) -> Option<String> {
+        let failed = self.coordinator.counters().failed;
+        let reason = self.coordinator.last_failure()?;
+        (failed > 0).then(|| format!("checkpoints that were given up: {failed}; the last was {reason}"))
+    }
+
     fn next_event(&self) -> Option<Event> {
         match self.coordinator.next_due() {
             Some(due) => self.events.recv_timeout(due).ok(),

@@ -70,6 +70,8 @@ impl<S: SplitSource> Job<S> {
     /// checkpoint is complete, `finish` gets a scan of the result state of every subtask, in the order of their key
     /// groups; it is not called when the job was stopped.
     ///
+    /// It blocks, so it is not for a thread of an asynchronous runtime.
+    ///
     /// # Errors
     /// `Invalid` for settings, inputs or checkpoints that do not fit; the first error of a source, the operator, a
     /// backend or `finish`, naming the source or subtask; `Fenced` when another job took over the state;
@@ -86,7 +88,7 @@ impl<S: SplitSource> Job<S> {
         let world = &self.world;
         let opened = CheckpointStore::open(Arc::clone(&world.store), world.io.clone(), &world.entropy)?;
         let files = Arc::clone(&opened.files);
-        let (restored, notes) = self.choose(&opened)?;
+        let (restored, mut notes) = self.choose(&opened)?;
         let mut coordination = self.start(opened, restored.as_ref(), &Arc::new(open), control)?;
         let outcome = match coordination.run_to_end(finish) {
             Ok(outcome) => outcome,
@@ -94,6 +96,7 @@ impl<S: SplitSource> Job<S> {
         };
         let TaskStats { backend, controller } = coordination.end();
         let checkpoints = coordination.checkpoints();
+        notes.extend(coordination.failures());
         drop(coordination);
         files.settle();
         let first = control.metrics().first_record_at();

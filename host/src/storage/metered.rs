@@ -73,20 +73,21 @@ fn add(counter: &AtomicU64, by: u64) {
 #[derive(Debug)]
 pub struct MeteredStore {
     inner: Arc<dyn ObjectStore>,
+    name: String,
     metrics: Arc<StoreMetrics>,
 }
 
 impl MeteredStore {
-    /// A store that forwards to `inner`, and its counters.
-    pub fn new(inner: Arc<dyn ObjectStore>) -> (Self, Arc<StoreMetrics>) {
+    /// A store that forwards to `inner` and is called `name` in messages, and its counters.
+    pub fn new(inner: Arc<dyn ObjectStore>, name: impl Into<String>) -> (Self, Arc<StoreMetrics>) {
         let metrics = Arc::new(StoreMetrics::default());
-        (Self { inner, metrics: Arc::clone(&metrics) }, metrics)
+        (Self { inner, name: name.into(), metrics: Arc::clone(&metrics) }, metrics)
     }
 }
 
 impl fmt::Display for MeteredStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MeteredStore({})", self.inner)
+        f.write_str(&self.name)
     }
 }
 
@@ -194,7 +195,7 @@ mod tests {
     #[test]
     fn every_request_and_its_bytes_are_counted() {
         let io = IoRuntime::new(1).unwrap();
-        let (store, metrics) = MeteredStore::new(Arc::new(InMemory::new()));
+        let (store, metrics) = MeteredStore::new(Arc::new(InMemory::new()), "memory");
         io.block_on(async {
             let (a, b) = (Path::from("a"), Path::from("b"));
             store.put(&a, PutPayload::from_static(b"0123456789")).await.unwrap();

@@ -35,7 +35,7 @@ pub struct Storage {
 
 impl Storage {
     fn new(store: Arc<dyn ObjectStore>, url: String, lock: Option<FolderLock>) -> Self {
-        let (store, requests) = MeteredStore::new(store);
+        let (store, requests) = MeteredStore::new(store, url.as_str());
         Self { store: Arc::new(store), requests, url, _lock: lock }
     }
 
@@ -151,6 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a b");
         let first = open_folder(&path).unwrap();
+        assert_eq!(first.store.to_string(), first.url(), "errors of the store name the URL");
         assert!(first.url().starts_with("file:///") && first.url().ends_with("a%20b"));
         let refused = open(first.url()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid);

@@ -7,8 +7,8 @@ use alluvium_env::{ErrorKind, spawn_thread};
 use alluvium_host::{JobControl, Outcome, ReadOutcome};
 use alluvium_state_api::HeapBackendFactory;
 
+use crate::faulty_backend::FaultyFactory;
 use crate::operators::Add;
-use crate::slow_backend::ShutFactory;
 use crate::words::{Counts, Words, collect, job, memory, settings, world};
 
 #[test]
@@ -104,8 +104,9 @@ fn cancelling_ends_a_job_that_nothing_else_would_end() {
         let _ = &held;
         Add::open(states)
     };
-    let result = job(&source, settings(2, 1, Some(Duration::from_millis(1))), world(&memory(), ShutFactory))
-        .run(open, &control, |_| Ok(()));
+    let result =
+        job(&source, settings(2, 1, Some(Duration::from_millis(1))), world(&memory(), FaultyFactory::Shut))
+            .run(open, &control, |_| Ok(()));
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     watcher.join().unwrap();

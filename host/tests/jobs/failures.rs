@@ -1,5 +1,7 @@
 //! Whatever fails ends the job with one sentence that says where, and leaves no thread behind.
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use alluvium_env::{Error, ErrorKind, Result};
 use alluvium_host::{Job, JobControl, JobSettings, Operator, ReadOutcome, SplitReader, SplitSource};
@@ -7,6 +9,7 @@ use alluvium_state_api::{
     BackendFactory, Context, HeapBackendFactory, KeyedProcess, KeyedStateBackend, OpenRequest, States,
 };
 
+use crate::faulty_backend::FaultyFactory;
 use crate::operators::Add;
 use crate::words::{Words, job, memory, settings, world};
 
@@ -130,7 +133,7 @@ fn impossible_settings_are_refused_before_anything_is_written() {
     for change in changes {
         let (mut settings, store) = (settings(1, 1, None), memory());
         change(&mut settings);
-        let (store, requests) = alluvium_host::storage::MeteredStore::new(store);
+        let (store, requests) = alluvium_host::storage::MeteredStore::new(store, "memory");
         let store: Arc<dyn object_store::ObjectStore> = Arc::new(store);
         let job = job(&Words::new(1, 1, 1), settings, world(&store, HeapBackendFactory));
         let error = job.run(Add::open, &JobControl::new(), |_| Ok(())).unwrap_err();
@@ -157,4 +160,34 @@ fn an_empty_input_finishes() {
         Job { source: Nothing, settings: settings(3, 2, None), world: world(&memory(), HeapBackendFactory) };
     let report = job.run(Add::open, &JobControl::new(), |_| Ok(())).unwrap();
     assert_eq!((report.records, report.restore.millis_to_first_record), (0, None));
+}
+
+#[test]
+fn a_last_checkpoint_that_fails_is_taken_again_within_tolerance() {
+    let words = Words::new(2, 500, 20);
+    let run = |failures: u64| {
+        let faulty = FaultyFactory::Uploads(Arc::new(AtomicU64::new(failures)));
+        job(&words, settings(1, 1, Some(Duration::from_hours(1))), world(&memory(), faulty)).run(
+            Add::open,
+            &JobControl::new(),
+            |_| Ok(()),
+        )
+    };
+    let report = run(3).unwrap();
+    assert_eq!((report.checkpoints.failed, report.checkpoints.completed), (3, 1));
+    let note = report.notes.last().unwrap();
+    assert!(note.contains("given up: 3") && note.contains("the store does not answer"), "{note}");
+    let error = run(1_000).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("the store does not answer"), "{error}");
+}
+
+#[test]
+fn a_panic_in_an_upload_ends_the_job() {
+    let words = Words::new(2, 500, 20);
+    let panicking =
+        job(&words, settings(2, 1, Some(Duration::from_hours(1))), world(&memory(), FaultyFactory::Panics));
+    let error = panicking.run(Add::open, &JobControl::new(), |_| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert!(error.to_string().contains("panicked: the upload broke"), "{error}");
 }

@@ -2,6 +2,7 @@
 mod control;
 mod exactness;
 mod failures;
+mod faulty_backend;
 mod operators;
 mod ownership;
 mod slow_backend;
