@@ -1,7 +1,7 @@
 //! The command line: what a person can ask for, and its help.
 //!
 //! **Failure**: what clap refuses and what [`WordcountArgs::check`] finds contradicting ends with exit code 2.
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 use alluvium_env::{Error, Result};
 use alluvium_host::Restore;
@@ -9,6 +9,9 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::units::{ByteSize, Interval};
+
+/// Where state lives if nothing else is said, below the current folder.
+pub(crate) const DEFAULT_STATE: &str = ".alluvium/wordcount";
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -190,6 +193,31 @@ impl WordcountArgs {
                 "--restore contradicts --state memory:///, which ends with the process; use a file:// or s3:// state",
             ));
         }
+        if let (Some(cache), Some(state)) = (&self.cache_dir, self.state_folder()) {
+            let inside =
+                |folder: &Path, root: &Path| Some(absolute(folder).ok()?.starts_with(absolute(root).ok()?));
+            if inside(cache, &state) == Some(true) || inside(&state, cache) == Some(true) {
+                return Err(Error::invalid(format!(
+                    "--cache-dir {} and --state {} are one inside the other, but a cache may be deleted and state may \
+                     not; keep them apart",
+                    cache.display(),
+                    state.display()
+                )));
+            }
+        }
         Ok(())
+    }
+
+    /// Whether the state ends with the process.
+    pub(crate) fn state_in_memory(&self) -> bool {
+        self.state.as_deref().is_some_and(|url| url.starts_with("memory:"))
+    }
+
+    /// The local folder that holds the state, if one does.
+    pub(crate) fn state_folder(&self) -> Option<PathBuf> {
+        match &self.state {
+            None => Some(PathBuf::from(DEFAULT_STATE)),
+            Some(url) => url.strip_prefix("file://").map(PathBuf::from),
+        }
     }
 }

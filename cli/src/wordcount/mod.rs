@@ -6,14 +6,15 @@ mod operator;
 mod report;
 mod resume;
 mod source;
+mod state;
 
 use std::io::{IsTerminal as _, stdin};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use alluvium_env::{Entropy, Error, IoRuntime, Result, SystemClock, cores};
 use alluvium_forst::{ForstBackendFactory, ForstSettings};
-use alluvium_host::storage::{self, Storage};
+use alluvium_host::storage::Storage;
 use alluvium_host::{Job, JobControl, JobSettings, Outcome, World};
 
 use crate::args::{Counting, WordcountArgs};
@@ -24,9 +25,6 @@ use crate::signals::stop_on_signal;
 use crate::units::ByteSize;
 use crate::{Failure, budget};
 use operator::{CountByAdd, CountByGetPut};
-
-/// Where state lives if nothing else is said, below the current folder.
-const DEFAULT_STATE: &str = ".alluvium/wordcount";
 
 /// What is known before anything is touched.
 struct Plan {
@@ -71,8 +69,8 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
     let found = discover(&plan.inputs, &own_paths(args))?;
     report::skipped(&found.skipped);
     let mut output = args.output.as_deref().map(SortedFile::create).transpose()?;
-    let storage = open_state(args)?;
     let io = IoRuntime::new(cores().clamp(2, 4))?;
+    let storage = state::open(args, &io)?;
     let input = TextInput::new(found.files, args.repeat);
     let control = JobControl::new();
     let fresh = plan.settings.restore == alluvium_host::Restore::None;
@@ -81,13 +79,14 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
         read_bytes: input.read_bytes(),
         total_bytes: input.total_bytes().filter(|_| fresh),
     };
+    let backend = backend(args, plan.store_memory, &storage, &io)?;
     let job = Job {
         source: input,
         settings: plan.settings,
         world: World {
             store: Arc::clone(&storage.store),
             state_url: storage.url().to_owned(),
-            backend: backend(args, plan.store_memory, &storage, &io)?,
+            backend: backend.clone(),
             io,
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(Entropy::from_os()),
@@ -105,22 +104,15 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
         Counting::GetPut => job.run(CountByGetPut::open, &control, finish),
     };
     drop(progress);
-    let ended = ended?;
+    let mut ended = ended?;
+    ended.notes.extend(backend.disk_cache().and_then(|cache| cache.trouble()));
     report::print(args, &storage, &ended, counts.as_ref())?;
     Ok(ended.outcome)
 }
 
 /// What lies among the input but is not input: the job's own output, state and cache.
 fn own_paths(args: &WordcountArgs) -> Vec<PathBuf> {
-    let state = args.state.as_deref().and_then(|url| url.strip_prefix("file://")).map(PathBuf::from);
-    [args.output.clone(), args.cache_dir.clone(), state].into_iter().flatten().collect()
-}
-
-fn open_state(args: &WordcountArgs) -> Result<Storage> {
-    match &args.state {
-        Some(url) => storage::open(url),
-        None => storage::open_folder(Path::new(DEFAULT_STATE)),
-    }
+    [args.output.clone(), args.cache_dir.clone(), args.state_folder()].into_iter().flatten().collect()
 }
 
 fn backend(

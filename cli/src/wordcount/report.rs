@@ -56,7 +56,7 @@ pub(super) fn print(
 
 fn how_to_continue(args: &WordcountArgs, report: &JobReport) -> String {
     match report.checkpoints.last {
-        Some(_) if args.state.as_deref().is_some_and(|url| url.starts_with("memory:")) => {
+        Some(_) if args.state_in_memory() => {
             "Stopped; its state was in memory only, so the next run starts from the beginning.".to_owned()
         }
         Some(last) => {

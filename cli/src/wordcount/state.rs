@@ -1,0 +1,64 @@
+//! Opens the state URL, and asks a remote store one question before the job starts.
+//!
+//! The question is a read of a name that is never used, because its answer is typed: what a person must fix (the keys,
+//! the bucket, the endpoint) is told apart here by kinds, not by the words of a server's page.
+use std::error::Error as StdError;
+use std::path::Path;
+
+use alluvium_env::{Error, IoRuntime, Result};
+use alluvium_host::storage::{self, Storage};
+use futures_util::StreamExt as _;
+use object_store::path::Path as ObjectPath;
+use object_store::{Error as StoreError, ObjectStoreExt as _};
+
+use crate::args::{DEFAULT_STATE, WordcountArgs};
+
+/// Ledger entries have twenty digits; this is none.
+const UNUSED_NAME: &str = "ledger/0";
+
+/// Opens what `--state` names.
+///
+/// # Errors
+/// `Invalid` if it cannot be used; `Unavailable` if it does not answer.
+pub(super) fn open(args: &WordcountArgs, io: &IoRuntime) -> Result<Storage> {
+    let Some(url) = &args.state else { return storage::open_folder(Path::new(DEFAULT_STATE)) };
+    let storage = storage::open(url)?;
+    if args.state_folder().is_none() && !args.state_in_memory() {
+        io.block_on(ask(&storage))?;
+    }
+    Ok(storage)
+}
+
+async fn ask(storage: &Storage) -> Result<()> {
+    let url = storage.url();
+    match storage.store.get(&ObjectPath::from(UNUSED_NAME)).await {
+        Ok(_) => Ok(()),
+        Err(StoreError::NotFound { .. }) => {
+            // A missing name and a missing bucket read alike, but only a bucket can be listed.
+            match storage.store.list(Some(&ObjectPath::from("ledger"))).next().await {
+                None | Some(Ok(_)) => Ok(()),
+                Some(Err(_)) => Err(Error::invalid(format!(
+                    "the bucket of {url} is not there; create it or correct the URL"
+                ))),
+            }
+        }
+        Err(StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) => {
+            Err(Error::invalid(format!(
+                "the store refuses the keys for {url}; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their rights"
+            )))
+        }
+        Err(other) => Err(Error::unavailable(format!(
+            "{url} does not answer ({}); check AWS_ENDPOINT_URL, AWS_REGION, the keys and the network",
+            innermost(&other)
+        ))),
+    }
+}
+
+/// The cause below all causes: what the operating system or the server said, without the layers that passed it on.
+fn innermost(error: &StoreError) -> String {
+    let mut cause: &dyn StdError = error;
+    while let Some(below) = cause.source() {
+        cause = below;
+    }
+    cause.to_string().chars().take(200).collect()
+}

@@ -1,0 +1,12 @@
+//! The built `alluvium` binary from the outside: exact counts through kills, restarts, other parallelisms and stores; one
+//! clear sentence for everything that is wrong.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+mod bad_input;
+mod corruption;
+mod counts;
+mod crash;
+mod process;
+mod s3;
+mod s3_server;
+mod stop;
+mod text;

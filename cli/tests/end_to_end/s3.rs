@@ -1,0 +1,85 @@
+//! State on an S3 server: exact through kills and a server restart, clear about what is wrong with it.
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::crash::{Crashes, input};
+use crate::process::{fail, succeed, summary, wordcount};
+use crate::s3_server::S3Server;
+
+fn on(server: &S3Server, folder: &Path, url: &str) -> Command {
+    let mut command = wordcount(folder);
+    server.configure(&mut command);
+    command.args(["text", "--state", url]);
+    command
+}
+
+#[test]
+fn counts_on_s3_survive_kills_at_changing_parallelism() {
+    let folder = tempfile::tempdir().unwrap();
+    let buckets = tempfile::tempdir().unwrap();
+    fs::create_dir(buckets.path().join("bucket")).unwrap();
+    let server = S3Server::start(buckets.path());
+    let repeat = 4;
+    let expected = input(folder.path(), repeat);
+    Crashes { folder: folder.path(), seed: 43, kills: 20 }.run(&expected, |job| {
+        let mut command = on(&server, folder.path(), &format!("s3://bucket/job-{job}"));
+        command.args(["--memory", "64MiB", "--count", "get-put", "--repeat", &repeat.to_string()]);
+        command
+    });
+}
+
+#[test]
+fn another_server_with_the_same_objects_can_continue() {
+    let folder = tempfile::tempdir().unwrap();
+    let buckets = tempfile::tempdir().unwrap();
+    fs::create_dir(buckets.path().join("bucket")).unwrap();
+    fs::write(folder.path().join("text"), "a b c a").unwrap();
+    let first = S3Server::start(buckets.path());
+    succeed(&mut on(&first, folder.path(), "s3://bucket/words"));
+    drop(first);
+    // Another port: names in checkpoints must be relative to the root.
+    let second = S3Server::start(buckets.path());
+    let output =
+        succeed(on(&second, folder.path(), "s3://bucket/words").args(["--restore", "latest", "--json"]));
+    let summary = summary(&output);
+    assert_eq!((&summary["distinct_keys"], &summary["records"]), (&3.into(), &0.into()));
+    assert!(summary["restore"]["checkpoint"].is_u64());
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let buckets = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("text"), "a").unwrap();
+    let server = S3Server::start(buckets.path());
+    let error = fail(&mut on(&server, folder.path(), "s3://missing-bucket/words"), 1);
+    assert!(error.contains("missing-bucket") && error.contains("bucket"), "{error}");
+    assert_eq!(fs::read_dir(buckets.path()).unwrap().count(), 0, "a bucket was made");
+}
+
+#[test]
+fn wrong_keys_are_said_to_be_wrong_and_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let buckets = tempfile::tempdir().unwrap();
+    fs::create_dir(buckets.path().join("bucket")).unwrap();
+    fs::write(folder.path().join("text"), "a").unwrap();
+    let server = S3Server::start(buckets.path());
+    for (variable, value) in [("AWS_ACCESS_KEY_ID", "nobody"), ("AWS_SECRET_ACCESS_KEY", "wrong-secret")] {
+        let error = fail(on(&server, folder.path(), "s3://bucket/words").env(variable, value), 1);
+        assert!(error.contains("AWS_ACCESS_KEY_ID") && !error.contains("wrong-secret"), "{error}");
+    }
+    assert_eq!(fs::read_dir(buckets.path().join("bucket")).unwrap().count(), 0, "something was written");
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let buckets = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("text"), "a").unwrap();
+    let server = S3Server::start(buckets.path());
+    let mut command = on(&server, folder.path(), "s3://bucket/words");
+    drop(server);
+    let error = fail(&mut command, 1);
+    assert!(error.contains("s3://bucket/words"), "{error}");
+}
