@@ -2,6 +2,7 @@
 //!
 //! **Failure**: one sentence on stderr that names the thing and the way out, and exit code 1 (the job failed), 2 (wrong
 //! usage) or 130 (stopped by a signal).
+mod allocator;
 mod args;
 mod budget;
 mod input;
@@ -17,9 +18,6 @@ use std::process::ExitCode;
 use alluvium_env::Error;
 use alluvium_host::Outcome;
 use clap::Parser as _;
-
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Why a command did not do what it should.
 #[derive(Debug)]

@@ -125,6 +125,8 @@ fn backend(
         memory_bytes: memory.0,
         cache_dir: args.cache_dir.clone(),
         cache_size_bytes: args.cache_size().0,
+        // One call for all ranges of a table pays where they come from an open file, and costs latency where not.
+        vectored_reads: args.state_folder().is_some(),
         ..ForstSettings::default()
     };
     ForstBackendFactory::new(settings, Arc::clone(&storage.store), io.clone()).map(Arc::new)

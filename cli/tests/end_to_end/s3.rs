@@ -1,10 +1,10 @@
 //! State on an S3 server: exact through kills and a server restart, clear about what is wrong with it.
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::crash::{Crashes, input};
-use crate::process::{fail, succeed, summary, wordcount};
+use crate::process::{assert_sentence, fail, succeed, summary, text, wait_until, wordcount};
 use crate::s3_server::S3Server;
 
 fn on(server: &S3Server, folder: &Path, url: &str) -> Command {
@@ -82,4 +82,33 @@ fn a_server_that_does_not_answer_is_named() {
     drop(server);
     let error = fail(&mut command, 1);
     assert!(error.contains("s3://bucket/words"), "{error}");
+}
+
+#[test]
+fn a_second_job_on_s3_takes_over_and_the_first_ends_with_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let buckets = tempfile::tempdir().unwrap();
+    fs::create_dir(buckets.path().join("bucket")).unwrap();
+    fs::write(folder.path().join("text"), "a b a").unwrap();
+    let server = S3Server::start(buckets.path());
+    let mut command = wordcount(folder.path());
+    server.configure(&mut command);
+    command.args(["-", "--state", "s3://bucket/words", "--checkpoint-interval", "200ms"]);
+    let mut first =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let open = first.stdin.take();
+    let ledger = buckets.path().join("bucket/words/ledger");
+    wait_until("the first job to start", || fs::read_dir(&ledger).is_ok_and(|entries| entries.count() > 1));
+    let output = succeed(on(&server, folder.path(), "s3://bucket/words").arg("--json"));
+    assert_eq!(summary(&output)["distinct_keys"], 2);
+    let ended = first.wait_with_output().unwrap();
+    drop(open);
+    let stderr = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{stderr}");
+    assert_sentence(&stderr);
+    assert!(stderr.contains("took over") && stderr.contains("s3://bucket/words"), "{stderr}");
+    // What the zombie still did has not harmed its successor's checkpoint.
+    let output =
+        succeed(on(&server, folder.path(), "s3://bucket/words").args(["--restore", "latest", "--json"]));
+    assert_eq!(summary(&output)["distinct_keys"], 2);
 }
