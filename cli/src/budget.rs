@@ -7,8 +7,10 @@ use alluvium_host::JobSettings;
 
 use crate::units::ByteSize;
 
-/// Code, thread stacks, the I/O runtime, an HTTP client, what the allocator keeps back: measured, rounded up.
-const PROCESS: ByteSize = ByteSize::mib(20);
+/// Code, thread stacks, the I/O runtime, an HTTP client: measured with a job of three words (25 MiB), rounded up.
+const PROCESS: ByteSize = ByteSize::mib(28);
+/// Of what is left for the stores, what the allocator may take besides: pages that are partly free, one part in so many.
+const SLACK_SHARE: u64 = 4;
 /// Of the stages of a job, what one subtask's records in flight and its channels may take at most.
 const JOB_SHARE: u64 = 5;
 /// Fewer held batches than this would stop a subtask for every single miss.

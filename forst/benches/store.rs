@@ -106,7 +106,11 @@ impl Bench {
             }
         }
         let nanos = (self.clock.monotonic() - start).as_nanos() as u64 / operations;
-        println!("{name:<44}{nanos:>7} ns   {:?}", self.store.counters());
+        let c = self.store.counters();
+        println!(
+            "{name:<32}{nanos:>6} ns  flushes {} compactions {} misses {}",
+            c.flushes, c.compactions, c.misses
+        );
     }
 
     fn cold_gets(&mut self, name: &str, operations: u64, batch: u64) {
@@ -137,7 +141,11 @@ impl Bench {
             asked += batch;
         }
         let nanos = (self.clock.monotonic() - start).as_nanos() as u64 / operations;
-        println!("{name:<44}{nanos:>7} ns   {:?}", self.store.counters());
+        let c = self.store.counters();
+        println!(
+            "{name:<32}{nanos:>6} ns  flushes {} compactions {} misses {}",
+            c.flushes, c.compactions, c.misses
+        );
     }
 }
 

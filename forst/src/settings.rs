@@ -61,20 +61,21 @@ impl ForstSettings {
     pub(crate) fn budget(&self) -> Budget {
         let memory = self.memory_bytes as usize;
         Budget {
-            memtable_bytes: memory / 8,
+            memtable_bytes: memory / 4,
             background_bytes: memory / 8,
             table_size_bytes: (memory / 16).min(32 << 20),
             level_base_bytes: memory as u64 / 2,
-            resident_bytes: memory / 2,
+            resident_bytes: memory / 8 * 3,
         }
     }
 }
 
-/// How a store's memory is split. A memtable fills while up to two are being flushed.
+/// How a store's memory is split. A memtable fills while one is being flushed: two large ones write fewer tables than
+/// three small ones.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_field_names, reason = "units last")]
 pub(crate) struct Budget {
-    /// One memtable: an eighth, so that three are three eighths.
+    /// One memtable: a quarter, so that two are half.
     pub(crate) memtable_bytes: usize,
     /// Buffers of flush and compaction: an eighth.
     pub(crate) background_bytes: usize,
@@ -82,6 +83,6 @@ pub(crate) struct Budget {
     pub(crate) table_size_bytes: usize,
     /// The size of level 1; each further level may be ten times the one above.
     pub(crate) level_base_bytes: u64,
-    /// Blocks, filters and indexes: half. What filters and indexes take is taken from the blocks.
+    /// Blocks, filters and indexes: three eighths. What filters and indexes take is taken from the blocks.
     pub(crate) resident_bytes: usize,
 }

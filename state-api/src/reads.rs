@@ -75,6 +75,7 @@ pub struct ReadTable {
     slots: Vec<Slot>,
     free: Vec<u32>,
     batch: ReadBatch,
+    outstanding: usize,
 }
 
 impl ReadTable {
@@ -91,6 +92,7 @@ impl ReadTable {
             slot.state = State::Waiting { record, waker: None };
         }
         self.batch.push(id, key);
+        self.outstanding += 1;
         id
     }
 
@@ -105,10 +107,10 @@ impl ReadTable {
         std::mem::take(&mut self.batch)
     }
 
-    /// Reads that are not answered, given up or not.
+    /// Reads that are not answered, given up or not, those of the batch being formed included.
+    #[inline]
     pub fn outstanding(&self) -> usize {
-        let waits = |s: &&Slot| matches!(s.state, State::Waiting { .. } | State::Abandoned);
-        self.slots.iter().filter(waits).count()
+        self.outstanding
     }
 
     /// Stores an answer. Returns the record to run, unless a waker that is not the record's own was told instead,
@@ -117,6 +119,7 @@ impl ReadTable {
         let slot = self.slots.get_mut(id.0 as usize)?;
         match std::mem::take(&mut slot.state) {
             State::Waiting { record, waker } => {
+                self.outstanding -= 1;
                 slot.state = State::Ready(answer.map(|value| {
                     slot.value.clear();
                     slot.value.extend_from_slice(value.unwrap_or_default());
@@ -131,6 +134,7 @@ impl ReadTable {
                 }
             }
             State::Abandoned => {
+                self.outstanding -= 1;
                 self.free.push(id.0);
                 None
             }

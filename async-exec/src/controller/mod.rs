@@ -25,6 +25,9 @@ use crate::slots::Slots;
 use crate::waker::WakeQueue;
 use crate::{ControllerSettings, ControllerStats, EpochEnd, StartRecord, start};
 
+/// With admission closed, a batch goes once it is this part of the reads under way.
+const FLUSH_SHARE: usize = 4;
+
 /// Runs the records of one keyed subtask through a user function, thousands of them at a time, in order per key
 /// (FLIP-425). Made by [`controller()`].
 pub struct AsyncExecutionController<P: KeyedProcess, S: StartRecord<P>> {
@@ -120,8 +123,19 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
         self.run()
     }
 
-    /// Submits the read batch being formed, full or not (design D16). To be called before the task waits, for
-    /// whatever it waits: a record in flight may stand on a read in that batch.
+    /// Submits the read batch being formed if it is worth a submission beside what the store is busy with. To be called
+    /// before a task waits for *answers*, with admission closed: answers that arrive one table at a time would
+    /// otherwise each be followed by a batch as small. The threshold falls with the reads under way, so no straggler
+    /// can hold a batch back for long, and with none under way any batch goes.
+    pub fn flush_behind(&mut self) {
+        let (formed, outstanding) = (self.task.batch_len(), self.task.outstanding_reads());
+        if formed * FLUSH_SHARE >= outstanding.saturating_sub(formed) {
+            self.flush();
+        }
+    }
+
+    /// Submits the read batch being formed, full or not (design D16). To be called before the task waits for anything
+    /// but answers: a record in flight may stand on a read in that batch.
     pub fn flush(&mut self) {
         let batch = self.task.take_batch();
         if !batch.is_empty() {

@@ -121,13 +121,15 @@ fn backend(
     storage: &Storage,
     io: &IoRuntime,
 ) -> Result<Arc<ForstBackendFactory>> {
+    let defaults = ForstSettings::default();
     let settings = ForstSettings {
         memory_bytes: memory.0,
         cache_dir: args.cache_dir.clone(),
         cache_size_bytes: args.cache_size().0,
-        // One call for all ranges of a table pays where they come from an open file, and costs latency where not.
-        vectored_reads: args.state_folder().is_some(),
-        ..ForstSettings::default()
+        vectored_reads: storage.local,
+        // Beside a round trip a few blocks too many cost nothing; beside a `pread` they cost more than the next one.
+        coalesce_gap_bytes: if storage.local { 0 } else { defaults.coalesce_gap_bytes },
+        ..defaults
     };
     ForstBackendFactory::new(settings, Arc::clone(&storage.store), io.clone()).map(Arc::new)
 }

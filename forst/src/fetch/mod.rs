@@ -92,19 +92,32 @@ impl Fetcher {
         &self.io
     }
 
-    /// Starts a request; `done` is called on the I/O runtime, once for every group of blocks that arrives together.
-    pub(crate) fn start(self: &Arc<Self>, request: FetchRequest, done: Arc<dyn Fn(Fetched) + Send + Sync>) {
+    /// Starts the requests of a batch; `done` is called on the I/O runtime, once for every group of blocks that arrives
+    /// together.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        requests: Vec<FetchRequest>,
+        done: Arc<dyn Fn(Fetched) + Send + Sync>,
+    ) {
         let fetcher = Arc::clone(self);
         drop(self.io.spawn(async move {
-            let file = request.file;
-            match request.parts {
-                FetchParts::Tail => {
-                    let tail = fetcher.tail(&file).await;
-                    done(Fetched { file, parts: vec![FetchedPart::Tail(tail)], from_disk: 0, from_store: 1 });
-                }
-                FetchParts::Blocks(blocks) => fetcher.blocks(&file, &blocks, done.as_ref()).await,
+            // From here each table goes its own way; from the task thread they came as one.
+            for request in requests {
+                let (fetcher, done) = (Arc::clone(&fetcher), Arc::clone(&done));
+                drop(tokio::spawn(async move { fetcher.answer(request, done.as_ref()).await }));
             }
         }));
+    }
+
+    async fn answer(&self, request: FetchRequest, done: &(dyn Fn(Fetched) + Send + Sync)) {
+        let file = request.file;
+        match request.parts {
+            FetchParts::Tail => {
+                let tail = self.tail(&file).await;
+                done(Fetched { file, parts: vec![FetchedPart::Tail(tail)], from_disk: 0, from_store: 1 });
+            }
+            FetchParts::Blocks(blocks) => self.blocks(&file, &blocks, done).await,
+        }
     }
 
     /// Reads a table's tail and keeps it with the file.

@@ -30,9 +30,16 @@ impl Inbox {
         Arc::new(Self { events: Mutex::default(), bell })
     }
 
+    /// Adds an event. The bell rings for the first one only: whoever takes it takes those behind it too.
     pub(super) fn push(&self, event: Event) {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
-        self.ring();
+        let first = {
+            let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+            events.push(event);
+            events.len() == 1
+        };
+        if first {
+            self.ring();
+        }
     }
 
     pub(super) fn ring(&self) {

@@ -54,7 +54,7 @@ use jobs::Jobs;
 use reads::Reads;
 
 /// Memtables that may wait for their flush before admission closes.
-const MAX_FROZEN: usize = 2;
+const MAX_FROZEN: usize = 1;
 
 /// A memtable that is being flushed, with the deltas that checkpoints know it by.
 struct Frozen {

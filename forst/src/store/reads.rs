@@ -10,7 +10,7 @@ use super::inbox::{Event, Inbox};
 use super::walk::{GotBlock, Need, TAIL};
 use super::{Answered, Resident, Store};
 use crate::fetch::{FetchParts, FetchRequest, Fetched, FetchedPart};
-use crate::table::{FileId, TableFile};
+use crate::table::FileId;
 
 /// A read that waits for parts.
 struct Waiting {
@@ -91,26 +91,23 @@ impl Store {
 
     /// Groups parts by table and has them fetched.
     fn fetch(&self, mut needs: Vec<Need>) {
+        if needs.is_empty() {
+            return;
+        }
         needs.sort_unstable_by_key(|need| (need.file.id, need.part));
         let mut needs = needs.into_iter().peekable();
+        let mut requests = Vec::new();
         while let Some(first) = needs.next() {
             let file = first.file;
-            if first.part == TAIL {
-                self.start(file, FetchParts::Tail);
-                continue;
-            }
             let mut blocks = vec![first.part];
             while let Some(next) = needs.next_if(|next| next.file.id == file.id && next.part != TAIL) {
                 blocks.push(next.part);
             }
-            self.start(file, FetchParts::Blocks(blocks));
+            let parts = if first.part == TAIL { FetchParts::Tail } else { FetchParts::Blocks(blocks) };
+            requests.push(FetchRequest { file, parts });
         }
-    }
-
-    fn start(&self, file: Arc<TableFile>, parts: FetchParts) {
         let inbox: Arc<Inbox> = Arc::clone(&self.inbox);
-        let done = move |fetched| inbox.push(Event::Fetched(fetched));
-        self.fetcher.start(FetchRequest { file, parts }, Arc::new(done));
+        self.fetcher.start(requests, Arc::new(move |fetched| inbox.push(Event::Fetched(fetched))));
     }
 
     /// Keeps what arrived and lets the reads that waited for it go on.

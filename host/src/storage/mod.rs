@@ -27,6 +27,8 @@ const SUPPORTED: &str = "use file:///folder, memory:/// or s3://bucket/prefix";
 pub struct Storage {
     /// The store; names are relative to the URL's root.
     pub store: Arc<dyn ObjectStore>,
+    /// Whether a request stays on this machine (a folder, memory) and costs microseconds, not a round trip.
+    pub local: bool,
     /// What was asked of it.
     pub requests: Arc<StoreMetrics>,
     url: String,
@@ -36,7 +38,8 @@ pub struct Storage {
 impl Storage {
     fn new(store: Arc<dyn ObjectStore>, url: String, lock: Option<FolderLock>) -> Self {
         let (store, requests) = MeteredStore::new(store, url.as_str());
-        Self { store: Arc::new(store), requests, url, _lock: lock }
+        let local = lock.is_some() || url.starts_with("memory:");
+        Self { store: Arc::new(store), local, requests, url, _lock: lock }
     }
 
     /// The URL for messages: without credentials and options.

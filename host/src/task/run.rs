@@ -64,7 +64,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
                 self.snapshot(id)?;
                 self.inbox.unblock_all();
             } else if !self.controller.admits() {
-                self.controller.flush();
+                self.controller.flush_behind();
                 self.inbox.wait_for_bell()?;
             } else if let Some((lane, mail)) = self.inbox.take() {
                 self.handle(lane, mail)?;
@@ -108,7 +108,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
             }
             self.controller.poll()?;
             if !self.controller.admits() {
-                self.controller.flush();
+                self.controller.flush_behind();
                 self.inbox.wait_for_bell()?;
                 self.controller.poll()?;
             }
