@@ -231,6 +231,10 @@ fn every_invariant_names_a_test_that_exists() {
     assert!(guarded > 0, "docs/invariants.md has no table");
 }
 
+fn is_rust(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == "rs")
+}
+
 #[test]
 fn documents_point_at_what_exists() {
     let mut wrong = Vec::new();
@@ -240,8 +244,7 @@ fn documents_point_at_what_exists() {
         let local = links.filter(|link| !link.is_empty() && !link.contains("://"));
         let linked = local.map(|link| folder.join(link));
         // Paths in backticks are given from the root.
-        let code =
-            text.split('`').skip(1).step_by(2).filter(|code| code.ends_with(".rs") && code.contains('/'));
+        let code = text.split('`').skip(1).step_by(2).filter(|code| is_rust(code) && code.contains('/'));
         let plain = code.filter(|code| !code.contains(['{', '*', ' '])).map(PathBuf::from);
         for target in linked.chain(plain).filter(|target| !root().join(target).exists()) {
             wrong.push(format!("{path}: {}", target.display()));

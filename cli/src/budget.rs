@@ -9,38 +9,45 @@ use crate::units::ByteSize;
 
 /// Code, thread stacks, the I/O runtime, an HTTP client: measured with a job of three words (25 MiB), rounded up.
 const PROCESS: ByteSize = ByteSize::mib(28);
-/// Of what is left for the stores, what the allocator may take besides: pages that are partly free, one part in so many.
-const SLACK_SHARE: u64 = 4;
-/// Of the stages of a job, what one subtask's records in flight and its channels may take at most.
+/// Channels and records in flight may take one part in so many of the whole.
 const JOB_SHARE: u64 = 5;
+/// The allocator's pages that are only partly used: one part in so many of what is left for the stores.
+const SLACK_SHARE: u64 = 4;
 /// Fewer held batches than this would stop a subtask for every single miss.
 const MIN_HELD_BATCHES: usize = 8;
 
-/// Gives each subtask its share of `memory`, and lowers the job's limits where they would not fit.
+/// Gives each subtask's store its share of `memory`, and lowers the job's limits where they would not fit.
 ///
 /// # Errors
-/// `Invalid` if a store's share is too small for a store.
+/// `Invalid` if the share is too small for a store.
 pub(crate) fn split(memory: ByteSize, settings: &mut JobSettings) -> Result<ByteSize> {
-    let job_share = memory.0 / JOB_SHARE;
-    while settings.memory_bytes() as u64 > job_share
-        && settings.controller.max_held_batches > MIN_HELD_BATCHES
-    {
-        settings.controller.max_held_batches =
-            (settings.controller.max_held_batches / 2).max(MIN_HELD_BATCHES);
-        settings.controller.max_in_flight = (settings.controller.max_in_flight / 2).max(1000);
+    let wanted = settings.clone();
+    let each = share(memory, settings);
+    if each.0 >= ForstSettings::MIN_MEMORY_BYTES {
+        return Ok(each);
     }
-    let (job, subtasks) = (settings.memory_bytes() as u64, u64::from(settings.parallelism));
-    let each = ByteSize(memory.0.saturating_sub(PROCESS.0 + job) / subtasks);
-    if each.0 < ForstSettings::MIN_MEMORY_BYTES {
-        let least = ByteSize(
-            (PROCESS.0 + job + subtasks * ForstSettings::MIN_MEMORY_BYTES).next_multiple_of(1 << 20),
-        );
-        return Err(Error::invalid(format!(
-            "--memory {memory} is too little for --parallelism {subtasks}, which needs at least {least}; \
-             give more memory or fewer subtasks"
-        )));
+    let fits = |memory: &ByteSize| share(*memory, &mut wanted.clone()).0 >= ForstSettings::MIN_MEMORY_BYTES;
+    // 128 subtasks need far less than a tebibyte.
+    let least = (memory.0 >> 20..1 << 20).map(|less| ByteSize::mib(less + 1)).find(fits).unwrap_or(memory);
+    Err(Error::invalid(format!(
+        "--memory {memory} is too little for --parallelism {}, which needs at least {least}; give more memory or fewer \
+         subtasks",
+        settings.parallelism
+    )))
+}
+
+fn share(memory: ByteSize, settings: &mut JobSettings) -> ByteSize {
+    let (held, in_flight) = (settings.controller.max_held_batches, settings.controller.max_in_flight);
+    for halvings in 0.. {
+        settings.controller.max_held_batches = (held >> halvings).max(MIN_HELD_BATCHES);
+        settings.controller.max_in_flight = (in_flight >> halvings).max(settings.controller.batch_reads);
+        let fits = settings.memory_bytes() as u64 <= memory.0 / JOB_SHARE;
+        if fits || settings.controller.max_held_batches == MIN_HELD_BATCHES {
+            break;
+        }
     }
-    Ok(each)
+    let stores = memory.0.saturating_sub(PROCESS.0 + settings.memory_bytes() as u64);
+    ByteSize((stores - stores / SLACK_SHARE) / u64::from(settings.parallelism))
 }
 
 #[cfg(test)]
@@ -69,6 +76,8 @@ mod tests {
         let error = split(ByteSize::mib(40), &mut settings(16)).unwrap_err().to_string();
         assert!(error.contains("--memory 40MiB") && error.contains("--parallelism 16"), "{error}");
         let least = error.split("at least ").nth(1).unwrap().split(';').next().unwrap();
-        assert!(split(least.parse().unwrap(), &mut settings(16)).is_ok(), "{error}");
+        let least: ByteSize = least.parse().unwrap();
+        assert!(split(least, &mut settings(16)).is_ok(), "{error}");
+        assert!(split(ByteSize(least.0 - (1 << 20)), &mut settings(16)).is_err(), "{error}");
     }
 }
