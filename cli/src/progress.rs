@@ -3,7 +3,7 @@
 //! **Threads**: one, which looks at the job's counters a few times a second and ends with the bar.
 use std::io::{IsTerminal as _, stderr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub(crate) struct Watched {
     pub(crate) read_bytes: Arc<AtomicU64>,
     /// Bytes there are; `None` if that cannot be known (a stream, or splits done by an earlier run).
     pub(crate) total_bytes: Option<u64>,
+    /// Set once the input has ended and the counts are being read.
+    pub(crate) finishing: Arc<AtomicBool>,
 }
 
 impl ProgressLine {
@@ -53,13 +55,15 @@ impl ProgressLine {
                 let fresh = per_second(progress.records.saturating_sub(records), now.saturating_sub(at));
                 rate = if records == 0 { fresh } else { (rate * (INERTIA - 1) + fresh) / INERTIA };
                 (records, at) = (progress.records, now);
-                let (words, rate) = (grouped(records), grouped(rate));
                 let checkpoint = match progress.last_checkpoint.or(progress.restored) {
                     Some(id) => format!("checkpoint {id}"),
                     None => "no checkpoint yet".to_owned(),
                 };
+                let finishing = watched.finishing.load(Ordering::Relaxed);
+                let pace =
+                    if finishing { "reading the counts".to_owned() } else { format!("{}/s", grouped(rate)) };
                 bar.set_position(watched.read_bytes.load(Ordering::Relaxed));
-                bar.set_message(format!("{words} words  {rate}/s  {checkpoint}"));
+                bar.set_message(format!("{} words  {pace}  {checkpoint}", grouped(records)));
                 bar.tick();
             }
             bar.finish_and_clear();

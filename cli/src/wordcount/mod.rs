@@ -11,6 +11,7 @@ mod state;
 use std::io::{IsTerminal as _, stdin};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use alluvium_env::{Entropy, Error, IoRuntime, Result, SystemClock, cores};
 use alluvium_forst::{ForstBackendFactory, ForstSettings};
@@ -74,10 +75,12 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
     let input = TextInput::new(found.files, args.repeat);
     let control = JobControl::new();
     let fresh = plan.settings.restore == alluvium_host::Restore::None;
+    let finishing = Arc::new(AtomicBool::new(false));
     let watched = Watched {
         control: control.clone(),
         read_bytes: input.read_bytes(),
         total_bytes: input.total_bytes().filter(|_| fresh),
+        finishing: Arc::clone(&finishing),
     };
     let backend = backend(args, plan.store_memory, &storage, &io)?;
     let job = Job {
@@ -96,6 +99,7 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
     let progress = ProgressLine::start(watched)?;
     let mut counts = None;
     let finish = |scans| {
+        finishing.store(true, Ordering::Relaxed);
         counts = Some(collect(scans, args.top, output.as_mut())?);
         output.take().map_or(Ok(()), SortedFile::finish)
     };
