@@ -40,10 +40,9 @@ const EXAMPLES: &str = "\
   AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true (bucket in the host name instead of the path)
 
 \x1b[1;33mExit codes:\x1b[0m
-  0    the input ended, the counts are complete
-  1    failed; the last complete checkpoint is untouched
-  2    wrong usage
-  130  stopped by Ctrl-C or SIGTERM after a last checkpoint";
+  0  the input ended and the counts are complete, or Ctrl-C or SIGTERM stopped the job after a last checkpoint
+  1  failed; the last complete checkpoint is untouched
+  2  wrong usage";
 
 /// Disaggregated state for stream processing
 ///

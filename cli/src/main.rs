@@ -1,7 +1,7 @@
 //! The `alluvium` command.
 //!
-//! **Failure**: one sentence on stderr that names the thing and the way out, and exit code 1 (the job failed), 2 (wrong
-//! usage) or 130 (stopped by a signal).
+//! **Failure**: one sentence on stderr that names the thing and the way out, and exit code 1 (the job failed) or 2 (wrong
+//! usage).
 mod allocator;
 mod args;
 mod budget;
@@ -31,8 +31,7 @@ enum Failure {
 fn main() -> ExitCode {
     let args::Cli { command: args::Command::Wordcount(args) } = args::Cli::parse();
     match wordcount::run(&args) {
-        Ok(Outcome::Finished) => ExitCode::SUCCESS,
-        Ok(Outcome::Stopped) => ExitCode::from(signals::INTERRUPTED),
+        Ok(Outcome::Finished | Outcome::Stopped) => ExitCode::SUCCESS,
         Err(Failure::Usage(error)) => {
             eprintln!("alluvium: {}", sentence(&error.to_string()));
             ExitCode::from(2)

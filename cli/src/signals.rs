@@ -6,7 +6,7 @@ use alluvium_env::{Error, Result};
 use alluvium_host::JobControl;
 
 /// What a shell reports of a process ended by Ctrl-C.
-pub(crate) const INTERRUPTED: u8 = 130;
+const INTERRUPTED: i32 = 130;
 
 /// From now on signals stop the job.
 ///
@@ -16,7 +16,7 @@ pub(crate) fn stop_on_signal(control: JobControl) -> Result<()> {
     let asked = AtomicBool::new(false);
     let handler = move || {
         if asked.swap(true, Ordering::SeqCst) {
-            exit(i32::from(INTERRUPTED));
+            exit(INTERRUPTED);
         }
         eprintln!("Stopping after a last checkpoint; once more to stop at once.");
         control.stop();
