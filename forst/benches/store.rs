@@ -105,7 +105,7 @@ impl Bench {
                 self.settle();
             }
         }
-        let nanos = (self.clock.monotonic() - start).as_nanos() as u64 / operations;
+        let nanos = self.clock.monotonic().saturating_sub(start).as_nanos() as u64 / operations;
         let c = self.store.counters();
         println!(
             "{name:<32}{nanos:>6} ns  flushes {} compactions {} misses {}",
@@ -140,7 +140,7 @@ impl Bench {
             }
             asked += batch;
         }
-        let nanos = (self.clock.monotonic() - start).as_nanos() as u64 / operations;
+        let nanos = self.clock.monotonic().saturating_sub(start).as_nanos() as u64 / operations;
         let c = self.store.counters();
         println!(
             "{name:<32}{nanos:>6} ns  flushes {} compactions {} misses {}",

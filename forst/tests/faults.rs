@@ -54,8 +54,7 @@ impl World {
 
     fn wait(&self) {
         let rung = self.bell.0.lock().unwrap();
-        let (mut rung, late) =
-            self.bell.1.wait_timeout_while(rung, Duration::from_secs(60), |r| !*r).unwrap();
+        let (mut rung, late) = self.bell.1.wait_timeout_while(rung, Duration::from_mins(1), |r| !*r).unwrap();
         assert!(!late.timed_out(), "nobody rang for a minute");
         *rung = false;
     }
