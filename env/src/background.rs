@@ -1,5 +1,7 @@
 //! A bounded pool for CPU work that no record waits for: flushes first, then compactions.
 //!
+//! **Invariants**: of several threads one is kept for urgent jobs, so that a flush never waits for a compaction to end.
+//!
 //! **Threads**: [`Background::run`] is called from task threads and never blocks. A job that panics takes down
 //! neither the pool nor its neighbours; its owner notices through the channel that it dropped.
 use std::collections::VecDeque;
@@ -24,6 +26,7 @@ pub enum Urgency {
 struct Queues {
     high: VecDeque<Job>,
     low: VecDeque<Job>,
+    low_running: usize,
     closed: bool,
 }
 
@@ -31,6 +34,7 @@ struct Queues {
 struct Shared {
     queues: Mutex<Queues>,
     wake: Condvar,
+    max_low: usize,
 }
 
 impl Shared {
@@ -38,16 +42,29 @@ impl Shared {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<(Urgency, Job)> {
         let mut queues = self.lock();
         loop {
             if queues.closed {
                 return None;
             }
-            if let Some(job) = queues.high.pop_front().or_else(|| queues.low.pop_front()) {
-                return Some(job);
+            if let Some(job) = queues.high.pop_front() {
+                return Some((Urgency::High, job));
+            }
+            if queues.low_running < self.max_low
+                && let Some(job) = queues.low.pop_front()
+            {
+                queues.low_running += 1;
+                return Some((Urgency::Low, job));
             }
             queues = self.wake.wait(queues).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn ended(&self, urgency: Urgency) {
+        if urgency == Urgency::Low {
+            self.lock().low_running -= 1;
+            self.wake.notify_one();
         }
     }
 }
@@ -64,14 +81,16 @@ impl Background {
     /// # Errors
     /// `Unavailable` when a thread cannot be started.
     pub fn new(threads: usize) -> Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let threads = (0..threads.max(1))
+        let threads = threads.max(1);
+        let shared = Arc::new(Shared { max_low: (threads - 1).max(1), ..Shared::default() });
+        let threads = (0..threads)
             .map(|i| {
                 let shared = Arc::clone(&shared);
                 spawn_thread(format!("alluvium-bg-{i}"), move || {
-                    while let Some(job) = shared.next() {
+                    while let Some((urgency, job)) = shared.next() {
                         // The payload was printed by the panic hook; the owner sees its channel close.
                         let _ = catch_unwind(AssertUnwindSafe(job));
+                        shared.ended(urgency);
                     }
                 })
             })
@@ -114,6 +133,27 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+
+    #[test]
+    fn one_thread_of_several_is_kept_for_urgent_jobs() {
+        let pool = Background::new(2).unwrap();
+        let (sender, order) = mpsc::channel();
+        let gates: Vec<_> = (0..2)
+            .map(|_| {
+                let (gate, opened) = mpsc::channel::<()>();
+                let sender = sender.clone();
+                pool.run(Urgency::Low, move || {
+                    let _ = opened.recv();
+                    sender.send("compaction").unwrap();
+                });
+                gate
+            })
+            .collect();
+        pool.run(Urgency::High, move || sender.send("flush").unwrap());
+        assert_eq!(order.recv().unwrap(), "flush", "both compactions hold their threads");
+        drop(gates);
+        assert_eq!(order.iter().collect::<Vec<_>>(), ["compaction", "compaction"]);
+    }
 
     #[test]
     fn urgent_jobs_overtake_and_a_panic_stops_nobody() {

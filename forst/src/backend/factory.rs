@@ -35,7 +35,7 @@ impl ForstBackendFactory {
         settings.validate()?;
         let open = |folder| DiskCache::open(folder, settings.cache_size_bytes);
         let disk = settings.cache_dir.as_deref().map(open).transpose()?;
-        let background = Arc::new(Background::new(cores())?);
+        let background = Arc::new(Background::new(cores() + 1)?);
         Ok(Self { settings, store, io, background, disk })
     }
 
