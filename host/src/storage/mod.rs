@@ -5,7 +5,9 @@
 //! **Failure**: a URL that cannot be used is `Invalid` and says what would be. Whether the store answers, has the
 //! bucket and takes the keys is asked by the checkpoint store, whose first request tells.
 mod folder;
+mod local_reads;
 mod metered;
+mod open_files;
 #[cfg(feature = "s3")]
 mod s3;
 
