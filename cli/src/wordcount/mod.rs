@@ -6,7 +6,6 @@ mod operator;
 mod report;
 mod resume;
 mod source;
-mod state;
 
 use std::io::{IsTerminal as _, stdin};
 use std::path::PathBuf;
@@ -14,17 +13,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use alluvium_env::{Entropy, Error, IoRuntime, Result, SystemClock, cores};
-use alluvium_forst::{ForstBackendFactory, ForstSettings};
-use alluvium_host::storage::Storage;
 use alluvium_host::{Job, JobControl, JobSettings, Outcome, World};
 
-use crate::args::{Counting, WordcountArgs};
+use crate::args::{Counting, DEFAULT_STATE, WordcountArgs};
+use crate::backend::Local;
 use crate::input::{TextInput, discover};
 use crate::progress::{ProgressLine, Watched};
 use crate::results::{Counts, SortedFile, collect};
 use crate::signals::stop_on_signal;
 use crate::units::ByteSize;
-use crate::{Failure, budget};
+use crate::{Failure, backend, budget, state};
 use operator::{CountByAdd, CountByGetPut};
 
 /// What is known before anything is touched.
@@ -71,7 +69,7 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
     report::skipped(&found.skipped);
     let mut output = args.output.as_deref().map(SortedFile::create).transpose()?;
     let io = IoRuntime::new(cores().clamp(2, 4))?;
-    let storage = state::open(args, &io)?;
+    let storage = state::open(args.state.as_deref(), DEFAULT_STATE, &io)?;
     let input = TextInput::new(found.files, args.repeat);
     let control = JobControl::new();
     let fresh = plan.settings.restore == alluvium_host::Restore::None;
@@ -82,7 +80,9 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
         total_bytes: input.total_bytes().filter(|_| fresh),
         finishing: Arc::clone(&finishing),
     };
-    let backend = backend(args, plan.store_memory, &storage, &io)?;
+    let local =
+        Local { memory: plan.store_memory, cache_dir: args.cache_dir.clone(), cache_size: args.cache_size() };
+    let backend = backend::open(local, &storage.store, storage.local, &io)?;
     let job = Job {
         source: input,
         settings: plan.settings,
@@ -117,23 +117,4 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
 /// What lies among the input but is not input: the job's own output, state and cache.
 fn own_paths(args: &WordcountArgs) -> Vec<PathBuf> {
     [args.output.clone(), args.cache_dir.clone(), args.state_folder()].into_iter().flatten().collect()
-}
-
-fn backend(
-    args: &WordcountArgs,
-    memory: ByteSize,
-    storage: &Storage,
-    io: &IoRuntime,
-) -> Result<Arc<ForstBackendFactory>> {
-    let defaults = ForstSettings::default();
-    let settings = ForstSettings {
-        memory_bytes: memory.0,
-        cache_dir: args.cache_dir.clone(),
-        cache_size_bytes: args.cache_size().0,
-        vectored_reads: storage.local,
-        // Beside a round trip a few blocks too many cost nothing; beside a `pread` they cost more than the next one.
-        coalesce_gap_bytes: if storage.local { 0 } else { defaults.coalesce_gap_bytes },
-        ..defaults
-    };
-    ForstBackendFactory::new(settings, Arc::clone(&storage.store), io.clone()).map(Arc::new)
 }

@@ -1,0 +1,309 @@
+//! `--mode sync`: the task thread asks the backend itself, and waits for what memory does not know.
+//!
+//! With `--batch N` keys are looked up N at a time: the misses of a batch go to the store as one, and the batch ends
+//! when all are answered. Without it, up to `--in-flight` reads are under way, each a batch of its own, answered in any
+//! order.
+//!
+//! **Invariants**: a key that is being read to be changed has no second operation: the reads under way end first.
+use alluvium_env::{Error, HashSet, Result};
+use alluvium_state_api::{Codec as _, KeyedStateBackend, Lookup, ReadBatch, ReadId, state_key};
+
+use super::bell::Bell;
+use super::gauge::Gauge;
+use super::keys::KEY_BYTES;
+use super::oracle::Oracle;
+use super::states::BenchStates;
+use super::workload::{Action, Command, Target};
+
+/// Bytes of a sum.
+const SUM_BYTES: usize = 8;
+
+/// How many operations go on at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Depth {
+    pub(super) in_flight: usize,
+    pub(super) batch: usize,
+}
+
+/// What a driver works with.
+pub(super) struct Bench<'a> {
+    pub(super) states: &'a BenchStates,
+    pub(super) oracle: &'a Oracle,
+    pub(super) gauge: &'a Gauge,
+    pub(super) bell: &'a Bell,
+}
+
+/// An operation that waits for its read.
+struct Waiting {
+    target: Target,
+    start: u64,
+    /// What was read.
+    value: Vec<u8>,
+    present: bool,
+}
+
+/// See the module.
+pub(super) struct SyncDriver<'a> {
+    bench: Bench<'a>,
+    backend: &'a mut dyn KeyedStateBackend,
+    depth: Depth,
+    waiting: Vec<Waiting>,
+    free: Vec<u32>,
+    answered: Vec<(u32, Result<()>)>,
+    /// Indexes of keys that are being read to be changed.
+    changing: HashSet<u64>,
+    batch: ReadBatch,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl<'a> SyncDriver<'a> {
+    pub(super) fn new(bench: Bench<'a>, backend: &'a mut dyn KeyedStateBackend, depth: Depth) -> Self {
+        Self {
+            bench,
+            backend,
+            depth,
+            waiting: Vec::new(),
+            free: Vec::new(),
+            answered: Vec::new(),
+            changing: HashSet::default(),
+            batch: ReadBatch::default(),
+            key: Vec::new(),
+            value: Vec::new(),
+        }
+    }
+
+    /// Runs all operations to their ends.
+    ///
+    /// # Errors
+    /// The backend's, or that it answered wrongly.
+    pub(super) fn run(&mut self, targets: impl Iterator<Item = Target>) -> Result<()> {
+        self.bench.gauge.tick();
+        if self.depth.batch > 1 { self.run_batches(targets) } else { self.run_singly(targets) }
+    }
+
+    fn run_singly(&mut self, targets: impl Iterator<Item = Target>) -> Result<()> {
+        let gauge = self.bench.gauge;
+        for target in targets {
+            self.make_way()?;
+            let start = gauge.last();
+            if self.begin(target, start)? {
+                gauge.done(start);
+                continue;
+            }
+            self.submit();
+            gauge.tick();
+            while self.under_way() >= self.depth.in_flight {
+                self.wait()?;
+            }
+        }
+        self.drain()
+    }
+
+    fn run_batches(&mut self, targets: impl Iterator<Item = Target>) -> Result<()> {
+        let gauge = self.bench.gauge;
+        let mut targets = targets.peekable();
+        while targets.peek().is_some() {
+            self.make_way()?;
+            let (start, mut operations) = (gauge.last(), 0);
+            for target in targets.by_ref().take(self.depth.batch) {
+                self.begin(target, start)?;
+                operations += 1;
+            }
+            self.drain()?;
+            gauge.count(operations);
+            gauge.record(start);
+        }
+        Ok(())
+    }
+
+    /// Lets background work in, and waits where it has fallen behind.
+    #[inline]
+    fn make_way(&mut self) -> Result<()> {
+        if self.bench.bell.take() {
+            self.poll()?;
+        }
+        while !self.backend.admits() {
+            self.wait()?;
+        }
+        Ok(())
+    }
+
+    fn under_way(&self) -> usize {
+        self.waiting.len() - self.free.len()
+    }
+
+    /// Starts an operation; `true` if it is done.
+    #[inline]
+    fn begin(&mut self, target: Target, start: u64) -> Result<bool> {
+        let Command { action, index } = target.command;
+        if !self.changing.is_empty() && self.changing.contains(&index) {
+            self.drain()?;
+        }
+        let state = self.bench.states.id(action);
+        state_key::build(&mut self.key, target.key.group(), state, &target.key.bytes);
+        match action {
+            Action::Load => {
+                self.bench.oracle.values.write(index, 0, &mut self.value);
+                self.put()?;
+                return Ok(true);
+            }
+            Action::Add => {
+                self.bench.oracle.changed(index);
+                self.bench.gauge.wrote(KEY_BYTES + SUM_BYTES);
+                self.backend.merge(&self.key, &1_u64.to_le_bytes())?;
+                return Ok(true);
+            }
+            Action::Get | Action::GetAbsent | Action::Rmw => {}
+        }
+        match self.backend.try_get(&self.key)? {
+            Lookup::Miss => {
+                self.request(target, start);
+                return Ok(false);
+            }
+            Lookup::Absent => check(&self.bench, target.command, None)?,
+            Lookup::Hit(value) => {
+                check(&self.bench, target.command, Some(&value))?;
+                if action == Action::Rmw {
+                    self.value.clear();
+                    self.value.extend_from_slice(&value);
+                }
+            }
+        }
+        if action == Action::Rmw {
+            self.change(index)?;
+        }
+        Ok(true)
+    }
+
+    fn put(&mut self) -> Result<()> {
+        self.bench.gauge.wrote(KEY_BYTES + self.value.len());
+        self.backend.put(&self.key, &self.value)
+    }
+
+    /// Writes the next version of the value in the buffer.
+    fn change(&mut self, index: u64) -> Result<()> {
+        self.bench.oracle.values.advance(index, &mut self.value)?;
+        self.bench.oracle.changed(index);
+        self.put()
+    }
+
+    /// Adds a read to the batch.
+    fn request(&mut self, target: Target, start: u64) {
+        if target.command.action == Action::Rmw {
+            self.changing.insert(target.command.index);
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.waiting.push(Waiting { target, start, value: Vec::new(), present: false });
+            (self.waiting.len() - 1) as u32
+        });
+        if let Some(waiting) = self.waiting.get_mut(slot as usize) {
+            waiting.target = target;
+            waiting.start = start;
+        }
+        self.batch.push(ReadId(slot), &self.key);
+    }
+
+    fn submit(&mut self) {
+        if !self.batch.is_empty() {
+            self.backend.submit(std::mem::take(&mut self.batch));
+        }
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        self.bench.bell.wait();
+        self.poll()
+    }
+
+    /// Ends every operation that has begun.
+    fn drain(&mut self) -> Result<()> {
+        self.submit();
+        while self.under_way() > 0 {
+            self.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Takes answers, and ends the operations that waited for them.
+    fn poll(&mut self) -> Result<()> {
+        let Self { backend, waiting, answered, .. } = self;
+        backend.poll(&mut |id, answer| {
+            let Some(slot) = waiting.get_mut(id.0 as usize) else { return };
+            slot.value.clear();
+            let answer = answer.map(|value| {
+                slot.present = value.is_some();
+                slot.value.extend_from_slice(value.unwrap_or_default());
+            });
+            answered.push((id.0, answer));
+        })?;
+        let mut answered = std::mem::take(&mut self.answered);
+        for (slot, answer) in answered.drain(..) {
+            answer?;
+            self.end(slot)?;
+        }
+        self.answered = answered;
+        self.bench.gauge.tick();
+        Ok(())
+    }
+
+    fn end(&mut self, slot: u32) -> Result<()> {
+        let lost = || Error::internal("an answer came for no operation");
+        let waiting = self.waiting.get_mut(slot as usize).ok_or_else(lost)?;
+        let (Target { command, key }, start) = (waiting.target, waiting.start);
+        check(&self.bench, command, waiting.present.then_some(waiting.value.as_slice()))?;
+        if command.action == Action::Rmw {
+            std::mem::swap(&mut self.value, &mut waiting.value);
+            state_key::build(&mut self.key, key.group(), self.bench.states.id(command.action), &key.bytes);
+            self.change(command.index)?;
+            self.changing.remove(&command.index);
+        }
+        self.free.push(slot);
+        if self.depth.batch == 1 {
+            self.bench.gauge.done(start);
+        }
+        Ok(())
+    }
+
+    /// Reads back some of the sums that were added to.
+    ///
+    /// # Errors
+    /// The backend's, or that it answered wrongly.
+    pub(super) fn check_sums(&mut self, targets: impl Iterator<Item = Target>) -> Result<()> {
+        for target in targets {
+            let sum = self.read(target)?;
+            let sum = sum.map(|bytes| u64::decode(&bytes)).transpose()?;
+            self.bench.oracle.check_sum(target.command.index, sum)?;
+        }
+        Ok(())
+    }
+
+    /// Reads one key, however long it takes.
+    fn read(&mut self, target: Target) -> Result<Option<Vec<u8>>> {
+        let state = self.bench.states.id(target.command.action);
+        state_key::build(&mut self.key, target.key.group(), state, &target.key.bytes);
+        match self.backend.try_get(&self.key)? {
+            Lookup::Hit(value) => return Ok(Some(value.into_owned())),
+            Lookup::Absent => return Ok(None),
+            Lookup::Miss => {}
+        }
+        let mut batch = ReadBatch::default();
+        batch.push(ReadId(0), &self.key);
+        self.backend.submit(batch);
+        let mut found = None;
+        while found.is_none() {
+            self.bench.bell.wait();
+            self.backend
+                .poll(&mut |_, answer| found = Some(answer.map(|value| value.map(<[u8]>::to_vec))))?;
+        }
+        found.transpose().map(Option::flatten)
+    }
+}
+
+/// Compares an answer with what it must be.
+#[inline]
+fn check(bench: &Bench<'_>, command: Command, value: Option<&[u8]>) -> Result<()> {
+    match command.action {
+        Action::GetAbsent => bench.oracle.check_absent(command, value),
+        _ => bench.oracle.check_value(command, value),
+    }
+}

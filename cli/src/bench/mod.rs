@@ -1,0 +1,185 @@
+//! `alluvium bench`: drives the state engine with one kind of operation and reports what it takes.
+//!
+//! ```text
+//!  calling thread                 task threads, one a subtask
+//!  budget, store, link ─start──►  open backend, load, settle, warm up ──► prepared
+//!  counters before     ─go─────►  measure (sync or async driver)      ──► measured
+//!  counters after      ─go─────►  compare what was not compared yet   ──► checked
+//!  report, clean up    ─end────►  drop the backend, which deletes its files
+//! ```
+mod args;
+mod bell;
+mod cpu;
+mod crew;
+mod drive_async;
+mod drive_sync;
+mod gauge;
+mod keys;
+mod oracle;
+mod report;
+mod scratch;
+mod settle;
+mod states;
+mod subtask;
+mod values;
+mod workload;
+mod zipf;
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use alluvium_async_exec::ControllerSettings;
+use alluvium_env::{Error, IoRuntime, Result, cores};
+use alluvium_host::JobSettings;
+use alluvium_host::storage::{Link, Storage};
+use alluvium_state_api::{BackendFactory, BackendStats, HeapBackendFactory, MaxParallelism};
+
+use crate::backend::Local;
+use crate::units::ByteSize;
+use crate::{Failure, backend, budget, state};
+use args::{Backend, DEFAULT_STATE, Mode};
+pub(crate) use args::{BenchArgs, EXAMPLES};
+use crew::{Crew, Report};
+use report::{Figures, Phase};
+use scratch::Scratch;
+use settle::Quiet;
+use subtask::Subtask;
+
+/// Putting keys in order for the load may take one part in so many of the budget, at eight bytes a key.
+const ORDER_SHARE: u64 = 16;
+
+/// What is known before anything is touched.
+struct Plan {
+    controller: ControllerSettings,
+    store_memory: ByteSize,
+}
+
+/// Where the state is.
+struct Place {
+    storage: Storage,
+    scratch: Arc<Scratch>,
+    backend: Arc<dyn BackendFactory>,
+}
+
+/// Runs the benchmark and prints its figures.
+///
+/// # Errors
+/// `Usage` for what the command line alone shows to be wrong, `Job` for everything else.
+pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
+    let plan = plan(args).map_err(Failure::Usage)?;
+    execute(args, &plan).map_err(Failure::Job)
+}
+
+fn plan(args: &BenchArgs) -> Result<Plan> {
+    args.check()?;
+    let wanted = args.in_flight();
+    let mut settings = JobSettings { parallelism: args.parallelism, ..JobSettings::default() };
+    settings.controller.max_in_flight = settings.controller.max_in_flight.max(wanted);
+    let store_memory = match args.backend {
+        Backend::Forst => budget::split(args.memory, &mut settings)?,
+        Backend::Heap => args.memory,
+    };
+    let fits = settings.controller.max_in_flight;
+    if args.mode == Mode::Async && args.in_flight.is_some() && fits < wanted {
+        return Err(Error::invalid(format!(
+            "--memory {} holds at most {fits} operations under way, not --in-flight {wanted}; give more memory or \
+             fewer operations",
+            args.memory
+        )));
+    }
+    settings.controller.max_in_flight = wanted.min(fits);
+    settings.controller.batch_reads = args.batch().min(wanted);
+    Ok(Plan { controller: settings.controller, store_memory })
+}
+
+fn link(args: &BenchArgs) -> Link {
+    Link {
+        latency: args.latency.map_or(Duration::ZERO, |delay| delay.0),
+        bytes_per_second: args.bandwidth.and_then(|size| NonZeroU64::new(size.0)),
+    }
+}
+
+fn open(args: &BenchArgs, plan: &Plan, io: &IoRuntime) -> Result<Place> {
+    let url = if args.backend == Backend::Heap { Some("memory:///") } else { args.state.as_deref() };
+    let mut storage = state::open(url, DEFAULT_STATE, io)?;
+    if link(args) != Link::default() {
+        storage = storage.behind(link(args))?;
+    }
+    let scratch = Scratch::open(&storage.store, io)?;
+    let backend: Arc<dyn BackendFactory> = match args.backend {
+        Backend::Heap => Arc::new(HeapBackendFactory),
+        Backend::Forst => {
+            let local = Local {
+                memory: plan.store_memory,
+                cache_dir: args.cache_dir.clone(),
+                cache_size: args.cache_size(),
+            };
+            backend::open(local, &scratch.store, storage.local, io)?
+        }
+    };
+    Ok(Place { storage, scratch, backend })
+}
+
+fn execute(args: &BenchArgs, plan: &Plan) -> Result<()> {
+    let io = IoRuntime::new(cores().clamp(2, 4))?;
+    let place = open(args, plan, &io)?;
+    let requests = &place.storage.requests;
+    let crew = Crew::start(subtasks(args, plan, &place)?)?;
+    let prepared = crew.gather(|report| match report {
+        Report::Prepared(took, stats) => Some((took, stats)),
+        _ => None,
+    })?;
+    let (begun, cpu) = (requests.snapshot(), cpu::process());
+    crew.go();
+    let measured = crew.gather(|report| match report {
+        Report::Measured(measured, stats) => Some((*measured, stats)),
+        _ => None,
+    })?;
+    let (ended, cpu) = (requests.snapshot(), cpu::process().saturating_sub(cpu));
+    crew.go();
+    let checked = crew.gather(|report| match report {
+        Report::Checked(verified) => Some(verified),
+        _ => None,
+    })?;
+    let stats = |stats: &mut dyn Iterator<Item = BackendStats>| {
+        stats.fold(BackendStats::default(), |mut sum, one| {
+            sum += one;
+            sum
+        })
+    };
+    let figures = Figures {
+        load: prepared.iter().map(|(took, _)| took.wall).max().unwrap_or_default(),
+        before: Phase { requests: begun, stats: stats(&mut prepared.iter().map(|(_, stats)| *stats)) },
+        after: Phase { requests: ended, stats: stats(&mut measured.iter().map(|(_, stats)| *stats)) },
+        process_cpu: cpu,
+        measured: measured.into_iter().map(|(measured, _)| measured).collect(),
+        verified: checked.iter().sum(),
+        stored_bytes: place.scratch.stored_bytes()?,
+    };
+    crew.end();
+    report::print(args, place.storage.url(), &figures)?;
+    place.scratch.clear()
+}
+
+fn subtasks(args: &BenchArgs, plan: &Plan, place: &Place) -> Result<Vec<Subtask>> {
+    let requests = (args.backend == Backend::Forst).then(|| Arc::clone(&place.storage.requests));
+    let quiet = Arc::new(Quiet::new(requests, link(args)));
+    let args = Arc::new(args.clone());
+    let progress = Arc::new(AtomicU64::new(0));
+    let subtask = |index| {
+        Ok(Subtask {
+            index,
+            key_groups: MaxParallelism::DEFAULT.range_of(index, args.parallelism)?,
+            args: Arc::clone(&args),
+            controller: plan.controller.clone(),
+            backend: Arc::clone(&place.backend),
+            files: Arc::clone(&place.scratch) as _,
+            quiet: Arc::clone(&quiet),
+            order_keys: args.memory.0 / ORDER_SHARE / size_of::<u64>() as u64 / u64::from(args.parallelism),
+            progress: Arc::clone(&progress),
+        })
+    };
+    (0..args.parallelism).map(subtask).collect()
+}
