@@ -8,7 +8,7 @@ use std::time::Duration;
 use alluvium_env::{Background, Entropy, IoRuntime, Result};
 use alluvium_forst::{
     Answer, ForstSettings, MergeOperator, MergeOperators, Ownership, Page, PageQuery, Resident, Restored,
-    Store, StoreOptions,
+    Store, StoreCounters, StoreOptions,
 };
 use object_store::memory::InMemory;
 use object_store::path::Path;
