@@ -158,6 +158,7 @@ impl TableBuilder {
         }
         let keys = keys?;
         let filter = Filter::build(std::mem::take(&mut self.hashes));
+        self.index.finish();
         let tail = TableTail { filter, index: self.index, properties: self.properties, deleted };
         let encoded = tail.encode();
         let tail_bytes = encoded.len() as u64;
