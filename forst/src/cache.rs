@@ -81,6 +81,17 @@ impl BlockCache {
         Some((block, hits >= HOT_HITS))
     }
 
+    /// A block, without asking for it.
+    #[inline]
+    pub(crate) fn peek(&self, file: FileId, number: u32) -> Option<&Block> {
+        self.tables.get(&file)?.get(number as usize)?.block.as_deref()
+    }
+
+    /// Bytes of the blocks it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn insert(&mut self, file: FileId, number: u32, block: Arc<Block>) {
         let added = weight(&block);
         if added > self.capacity_bytes {

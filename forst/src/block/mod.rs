@@ -103,6 +103,19 @@ impl Block {
         }
     }
 
+    /// Loads what a search by hash looks at first.
+    #[inline]
+    pub(crate) fn touch_slots(&self, hash: u64) -> Option<usize> {
+        self.lookup.get()?.as_ref()?.candidates(hash).next()
+    }
+
+    /// Loads what a search by hash looks at next.
+    #[inline]
+    pub(crate) fn touch_entry(&self, hash: u64) -> Option<(u8, usize)> {
+        let offset = self.touch_slots(hash)?;
+        Some((*self.bytes.get(offset)?, self.restart(self.restart_before(offset))))
+    }
+
     fn probe(&self, lookup: &Lookup, key: &[u8], hash: u64) -> Result<Option<(EntryKind, &[u8])>> {
         for offset in lookup.candidates(hash) {
             let entry = BlockEntry::parse(self.entries(), offset)?;
