@@ -49,7 +49,6 @@ pub(crate) const EXAMPLES: &str = "\
 
 /// Options of `alluvium bench`.
 #[derive(Args, Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct BenchArgs {
     /// What to measure
     #[arg(value_name = "CASE")]

@@ -106,7 +106,9 @@ impl Keys {
             }
         }
         let keys = *self;
-        by_group.iter_mut().for_each(|list| list.sort_unstable());
+        for list in &mut by_group {
+            list.sort_unstable();
+        }
         by_group.into_iter().flatten().map(move |first| keys.index(first))
     }
 
