@@ -1,4 +1,5 @@
-//! The world as Alluvium sees it: clock, randomness, threads (design D17), and the error every crate speaks.
+//! The world as Alluvium sees it: clock, randomness, threads (design D17), local files, and the error every crate
+//! speaks.
 //!
 //! Everything a deterministic simulation must control enters through here, so that no other crate names
 //! `Instant::now`, `thread::spawn` or a random number generator (`clippy.toml` bans them and names these instead).
@@ -16,6 +17,7 @@ mod clock;
 mod collections;
 mod entropy;
 mod error;
+mod files;
 mod io;
 mod threads;
 
@@ -24,5 +26,6 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use collections::{HashMap, HashSet, RandomState};
 pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Result};
+pub use files::read_ranges;
 pub use io::IoRuntime;
 pub use threads::{cores, spawn_thread};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use alluvium_env::Result;
 
 use crate::{
-    CheckpointId, FileOwnership, KeyGroupRange, ReadBatch, ReadId, RestoredPart, SnapshotTask,
+    CheckpointId, FileOwnership, KeyGroupRange, PageRequest, ReadBatch, ReadId, RestoredPart, SnapshotTask,
     StateDescriptor, StateId,
 };
 
@@ -23,7 +23,7 @@ pub enum Lookup<'a> {
     Miss,
 }
 
-/// Whom [`KeyedStateBackend::poll`] hands each answer: the value, or `None` for an absent key.
+/// Whom [`KeyedStateBackend::poll`] hands each answer: the value or the encoded page, or `None` for an absent key.
 pub type Answered<'a> = dyn FnMut(ReadId, Result<Option<&[u8]>>) + 'a;
 
 /// One subtask's keyed state.
@@ -57,6 +57,18 @@ pub trait KeyedStateBackend {
     /// # Errors
     /// `Invalid` if the key is too large.
     fn delete(&mut self, key: &[u8]) -> Result<()>;
+
+    /// Removes every entry whose state key begins with `prefix`: one tombstone, not a scan.
+    ///
+    /// # Errors
+    /// `Invalid` if the prefix is too large.
+    fn delete_prefix(&mut self, prefix: &[u8]) -> Result<()>;
+
+    /// Asks memory for a [`crate::Page`], which is a hit even without entries; never absent, never does I/O.
+    ///
+    /// # Errors
+    /// As [`KeyedStateBackend::try_get`].
+    fn try_page(&self, request: PageRequest<'_>) -> Result<Lookup<'_>>;
 
     /// Starts the reads of a batch; each is answered once, by [`KeyedStateBackend::poll`].
     fn submit(&mut self, batch: ReadBatch);

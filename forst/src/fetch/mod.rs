@@ -147,23 +147,19 @@ impl Fetcher {
         let groups = ranges::coalesce(remote, self.policy.coalesce_gap_bytes);
         if self.policy.vectored {
             let spans: Vec<_> = groups.iter().map(|g| g.span.clone()).collect();
-            let mut pieces = self.read_all(file.name(), &spans).await.map(Vec::into_iter);
-            for group in groups {
-                let piece = match &mut pieces {
-                    Ok(pieces) => {
-                        pieces.next().ok_or_else(|| Error::internal("a vectored read returned too little"))
-                    }
-                    Err(error) => Err(error.duplicate()),
-                };
-                self.deliver(file, &group, piece, done).await;
-            }
+            let pieces = self.read_all(file.name(), &spans).await;
+            self.deliver(file, groups, pieces, done).await;
         } else {
             let reads: FuturesUnordered<_> = groups
                 .into_iter()
-                .map(|group| async move { (self.read(file.name(), group.span.clone()).await, group) })
+                .map(|group| async move {
+                    (self.read(file.name(), group.span.clone()).await.map(|piece| vec![piece]), group)
+                })
                 .collect();
             reads
-                .for_each(|(piece, group)| async move { self.deliver(file, &group, piece, done).await })
+                .for_each(
+                    |(pieces, group)| async move { self.deliver(file, vec![group], pieces, done).await },
+                )
                 .await;
         }
     }
@@ -204,21 +200,24 @@ impl Fetcher {
         bad
     }
 
-    /// Decodes the blocks of a fetched span and hands them over.
+    /// Decodes the blocks of spans that were fetched together and hands them over together.
     async fn deliver(
         &self,
         file: &Arc<TableFile>,
-        group: &ranges::Group,
-        piece: Result<Bytes>,
+        groups: Vec<ranges::Group>,
+        pieces: Result<Vec<Bytes>>,
         done: &(dyn Fn(Fetched) + Send + Sync),
     ) {
-        let mut parts = Vec::with_capacity(group.wanted.len());
-        for wanted in &group.wanted {
-            let block = match &piece {
-                Ok(piece) => self.decode(file, group, wanted, piece).await,
-                Err(error) => Err(error.duplicate()),
-            };
-            parts.push(FetchedPart::Block(wanted.block, block));
+        let mut parts = Vec::with_capacity(groups.iter().map(|group| group.wanted.len()).sum());
+        for (number, group) in groups.iter().enumerate() {
+            let piece = pieces.as_ref().map(|pieces| pieces.get(number));
+            for wanted in &group.wanted {
+                let block = match &piece {
+                    Ok(piece) => self.decode(file, group, wanted, piece.unwrap_or(&Bytes::new())).await,
+                    Err(error) => Err(error.duplicate()),
+                };
+                parts.push(FetchedPart::Block(wanted.block, block));
+            }
         }
         let from_store = parts.len() as u64;
         done(Fetched { file: Arc::clone(file), parts, from_disk: 0, from_store });
@@ -251,8 +250,8 @@ impl Fetcher {
     pub(crate) async fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         let path = Path::from(name);
         let length = range.end - range.start;
-        let read = || async { self.store.get_range(&path, range.clone()).await };
-        let bytes = self.persist(name, read).await?;
+        let read = || async { self.store.get_ranges(&path, std::slice::from_ref(&range)).await };
+        let bytes = self.persist(name, read).await?.pop().unwrap_or_default();
         check_length(name, length, &bytes)?;
         Ok(bytes)
     }

@@ -90,11 +90,13 @@ impl Store {
         let mut hash = None;
         let mut missing = false;
         for file in self.version.candidates(key) {
-            let part = match file.tail() {
+            let tail = file.tail();
+            let part = match tail {
                 None => TAIL,
-                Some(tail) if tail.filter.may_contain(*hash.get_or_insert_with(|| filter_hash(key))) => {
+                Some(tail) if tail.may_hold(*hash.get_or_insert_with(|| filter_hash(key))) => {
                     tail.index.block_of(key) as u32
                 }
+                Some(tail) if tail.deleted.covers(key) => break,
                 Some(_) => continue,
             };
             let Some(block) = self.block(file.id, part, got) else {
@@ -104,6 +106,9 @@ impl Store {
                 if self.operators.operator(key).is_none() {
                     return Ok(Resident::Miss);
                 }
+                if tail.is_some_and(|tail| tail.deleted.covers(key)) {
+                    break;
+                }
                 continue;
             };
             if let Some((kind, value)) = block.get(key)?
@@ -111,12 +116,15 @@ impl Store {
             {
                 return if missing { Ok(Resident::Miss) } else { self.finish(key, &fold, base) };
             }
+            if tail.is_some_and(|tail| tail.deleted.covers(key)) {
+                break;
+            }
         }
         if missing { Ok(Resident::Miss) } else { self.finish(key, &fold, None) }
     }
 
     #[inline]
-    fn block<'a>(&'a self, file: FileId, part: u32, got: &'a [GotBlock]) -> Option<&'a Block> {
+    pub(super) fn block<'a>(&'a self, file: FileId, part: u32, got: &'a [GotBlock]) -> Option<&'a Block> {
         if part == TAIL {
             return None;
         }

@@ -8,7 +8,9 @@ use super::index::Index;
 use super::tail::{KeyGroupEntry, Properties, TableTail};
 use crate::block::{Block, BlockBuilder};
 use crate::coding::{Compression, put_section};
+use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
+use crate::key_range::KeyRange;
 
 /// How tables are built.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +29,8 @@ pub(crate) struct BuiltTable {
     /// The file's bytes in order: runs of data blocks, then the tail.
     pub(crate) payload: Vec<Bytes>,
     pub(crate) tail: Arc<TableTail>,
-    pub(crate) smallest: Vec<u8>,
-    pub(crate) largest: Vec<u8>,
+    /// Spans every entry and every deleted range.
+    pub(crate) keys: KeyRange,
     pub(crate) tail_bytes: u64,
     /// The decoded blocks, if they were to be kept.
     pub(crate) blocks: Vec<Arc<Block>>,
@@ -141,22 +143,27 @@ impl TableBuilder {
         }
     }
 
-    /// Ends the table; `None` if it has no entry.
-    pub(crate) fn finish(mut self) -> Option<BuiltTable> {
-        if self.is_empty() {
-            return None;
+    /// Ends the table, which hides `deleted` of older tables; `None` if there is nothing in it.
+    pub(crate) fn finish(mut self, deleted: DeletedRanges) -> Option<BuiltTable> {
+        let mut keys = deleted.hull();
+        if !self.is_empty() {
+            self.end_block(None);
+            let entries = KeyRange::through(&self.smallest, self.block.last_key());
+            keys = Some(keys.map_or(entries.clone(), |mut keys| {
+                keys.extend(&entries);
+                keys
+            }));
         }
-        self.end_block(None);
-        let largest = self.block.last_key().to_vec();
+        let keys = keys?;
         let filter = Filter::build(std::mem::take(&mut self.hashes));
-        let tail = TableTail { filter, index: self.index, properties: self.properties };
+        let tail = TableTail { filter, index: self.index, properties: self.properties, deleted };
         let encoded = tail.encode();
         let tail_bytes = encoded.len() as u64;
         if !self.piece.is_empty() {
             self.payload.push(self.piece.into());
         }
         self.payload.push(encoded.into());
-        let (smallest, blocks, payload) = (self.smallest, self.blocks, self.payload);
-        Some(BuiltTable { payload, tail: Arc::new(tail), smallest, largest, tail_bytes, blocks })
+        let (blocks, payload) = (self.blocks, self.payload);
+        Some(BuiltTable { payload, tail: Arc::new(tail), keys, tail_bytes, blocks })
     }
 }

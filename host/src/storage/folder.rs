@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use alluvium_env::{Error, Result};
 use object_store::local::LocalFileSystem;
 
+use super::local_reads::LocalReads;
+
 /// The lock's file below the root; nothing is ever stored under that name.
 const LOCK: &str = "LOCK";
 
@@ -25,7 +27,7 @@ impl FolderLock {
 }
 
 /// Creates, locks and opens a folder.
-pub(super) fn open(path: &Path) -> Result<(LocalFileSystem, FolderLock)> {
+pub(super) fn open(path: &Path) -> Result<(LocalReads, FolderLock)> {
     let shown = path.display();
     let unusable = |what: &str, source: std::io::Error| {
         Error::invalid(format!("cannot {what} the state folder {shown}; choose one that can be written"))
@@ -52,6 +54,6 @@ pub(super) fn open(path: &Path) -> Result<(LocalFileSystem, FolderLock)> {
         .map_err(|e| Error::invalid(format!("cannot open the state folder {shown}")).with_source(e))?;
     // A complete checkpoint survives a power cut, as it does on S3. Measured: 6 ms for a small object, and for large
     // ones what the disk takes anyway.
-    let store = store.with_fsync(true);
+    let store = LocalReads::new(store.with_fsync(true));
     Ok((store, FolderLock { _file: file, root }))
 }

@@ -6,7 +6,9 @@
 //! bucket and takes the keys is asked by the checkpoint store, whose first request tells.
 mod delayed;
 mod folder;
+mod local_reads;
 mod metered;
+mod open_files;
 #[cfg(feature = "s3")]
 mod s3;
 mod timer;
