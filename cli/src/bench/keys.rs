@@ -67,6 +67,11 @@ impl Keys {
         Self { count, salt: mix(seed) }
     }
 
+    /// Only the first `count` of them.
+    pub(super) fn first(self, count: u64) -> Self {
+        Self { count, ..self }
+    }
+
     /// The key of an index.
     #[inline]
     pub(super) fn key(&self, index: u64) -> Key {
