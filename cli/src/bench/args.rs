@@ -15,6 +15,9 @@ use crate::units::{ByteSize, Count, Delay};
 pub(super) const DEFAULT_STATE: &str = ".alluvium/bench";
 const DEFAULT_VALUE_BYTES: usize = 100;
 const DEFAULT_RECORDS: u64 = 1_000_000;
+const DEFAULT_SCAN_LENGTH: u32 = 100;
+/// In a mixed load maps hold one entry for so many keys.
+const MIXED_MAP_SHARE: u64 = 10;
 
 /// After the options.
 pub(crate) const EXAMPLES: &str = "\
@@ -32,15 +35,21 @@ pub(crate) const EXAMPLES: &str = "\
     alluvium bench get --latency 15ms --mode sync --batch 64 --records 64k --json | tail -n 1 | jq .latency
 
 \x1b[1;33mWhat is measured:\x1b[0m
-  Every case but load first puts its keys in ascending order and waits until flushes and compactions have ended; then
-  come --warm-up operations, which do not count, and those that do. Keys are 16 bytes and as good as random; about half
-  of a value's bytes are random, the other half compresses away; all follow from --seed. Of a sample of keys every byte
-  that comes back is compared with what was written: a wrong answer ends the benchmark.
+  Every case but load first puts its keys and waits until flushes and compactions have ended; then come --warm-up
+  operations, which do not count, and those that do. Keys are 16 bytes and as good as random; about half of a value's
+  bytes are random, the other half compresses away; all follow from --seed. Of a sample of keys every byte that comes
+  back is compared with what was written: a wrong answer ends the benchmark.
 
-  CPU is that of the whole process; task_micros_per_operation is the task threads' part. A latency is one operation's,
-  with --batch N in mode sync one batch's; in mode async it does not include a wait behind another record of the key.
-  Write amplification is bytes sent to the store over bytes of keys and values written; what is still in memtables has
-  not been sent, so measure long. Space amplification is bytes on the store over bytes of keys and values loaded.
+  get and rmw are about single values, add about sums of 8 bytes, append adds an element of --value-bytes to a list.
+  map-scan reads one map of --scan-length entries, a page of 128 at a time; --keys counts the entries of all maps.
+  mixed is half get, 45 % rmw and 5 % map-scan, of maps that hold a tenth of --keys besides. scan is one ordered pass.
+  append, map-scan and mixed run in mode sync only.
+
+  A latency is one operation's; with --batch N in mode sync one batch's; in mode async it does not include the wait
+  behind another record of the key. CPU is the process's, without the thread that keeps the time of --latency.
+  debt is what flushes and compactions had left to do when the last operation ended: how long it took, and what they
+  wrote. Write amplification is bytes sent to the store, those included, over bytes of keys and values written. Space
+  amplification is bytes on the store at the end over bytes of keys and values loaded.
 
 \x1b[1;33mExit codes:\x1b[0m
   0  measured
@@ -49,13 +58,12 @@ pub(crate) const EXAMPLES: &str = "\
 
 /// Options of `alluvium bench`.
 #[derive(Args, Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct BenchArgs {
     /// What to measure
     #[arg(value_name = "CASE")]
     pub(super) case: Case,
 
-    /// How many keys to load; a number like 500k or 10M
+    /// How many keys to load, or entries of maps; a number like 500k or 10M
     #[arg(long, value_name = "N", default_value = "1M", help_heading = "Workload")]
     pub(super) keys: Count,
 
@@ -75,6 +83,14 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", help_heading = "Workload")]
     warm_up: Option<Count>,
 
+    /// Entries of a map [default: 100]
+    #[arg(long, value_name = "N", help_heading = "Workload", value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    scan_length: Option<u32>,
+
+    /// The order in which keys are loaded: that of the store, or as good as random
+    #[arg(long, value_name = "ORDER", default_value = "ascending", help_heading = "Workload")]
+    pub(super) order: Order,
+
     /// Draw keys by Zipf's law with this exponent instead of uniformly
     #[arg(long, value_name = "S", help_heading = "Workload", value_parser = exponent)]
     pub(super) zipf: Option<f64>,
@@ -88,8 +104,9 @@ pub(crate) struct BenchArgs {
     pub(super) seed: u64,
 
     /// How operations reach the state: async runs them as records of a keyed operator, sync calls the backend
-    #[arg(long, value_name = "HOW", default_value = "async", help_heading = "Engine")]
-    pub(super) mode: Mode,
+    /// [default: async; sync for append, map-scan and mixed]
+    #[arg(long, value_name = "HOW", help_heading = "Engine")]
+    mode: Option<Mode>,
 
     /// Which backend
     #[arg(long, value_name = "NAME", default_value = "forst", help_heading = "Engine")]
@@ -152,6 +169,12 @@ pub(super) enum Case {
     Rmw,
     /// Blind additions to sums of eight bytes
     Add,
+    /// Blind appends of elements to lists
+    Append,
+    /// Reads of whole maps, page by page
+    MapScan,
+    /// Half reads, 45 % read-modify-writes, 5 % reads of maps
+    Mixed,
     /// One ordered pass over everything
     Scan,
 }
@@ -163,6 +186,15 @@ pub(super) enum Mode {
     Async,
     /// By calls.
     Sync,
+}
+
+/// In which order keys are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Order {
+    /// By state key.
+    Ascending,
+    /// As good as random.
+    Random,
 }
 
 /// Which backend.
@@ -185,6 +217,42 @@ pub(super) fn name(value: &impl ValueEnum) -> String {
 }
 
 impl BenchArgs {
+    /// How operations reach the state.
+    pub(super) fn mode(&self) -> Mode {
+        let default = if self.is_sync_only() { Mode::Sync } else { Mode::Async };
+        self.mode.unwrap_or(default)
+    }
+
+    /// Whether there is no typed state for what the case does.
+    fn is_sync_only(&self) -> bool {
+        matches!(self.case, Case::Append | Case::MapScan | Case::Mixed)
+    }
+
+    /// Whether the case changes state, and so may leave something to do.
+    pub(super) fn writes(&self) -> bool {
+        matches!(self.case, Case::Rmw | Case::Add | Case::Append | Case::Mixed)
+    }
+
+    /// Entries of a map.
+    pub(super) fn scan_length(&self) -> u64 {
+        self.scan_length.unwrap_or(DEFAULT_SCAN_LENGTH).into()
+    }
+
+    /// How many maps there are.
+    pub(super) fn maps(&self) -> u64 {
+        let entries = match self.case {
+            Case::MapScan => self.keys.0,
+            Case::Mixed => self.keys.0 / MIXED_MAP_SHARE,
+            _ => return 0,
+        };
+        (entries / self.scan_length()).max(1)
+    }
+
+    /// How many keys have a value, a sum or a list.
+    pub(super) fn single_keys(&self) -> u64 {
+        if self.case == Case::MapScan { 0 } else { self.keys.0 }
+    }
+
     /// Bytes of a value.
     pub(super) fn value_bytes(&self) -> usize {
         if self.case == Case::Add {
@@ -208,7 +276,7 @@ impl BenchArgs {
 
     /// Operations under way at once.
     pub(super) fn in_flight(&self) -> usize {
-        let default = match self.mode {
+        let default = match self.mode() {
             Mode::Async => ControllerSettings::DEFAULT_MAX_IN_FLIGHT,
             Mode::Sync => 1,
         };
@@ -217,7 +285,7 @@ impl BenchArgs {
 
     /// Reads that go together.
     pub(super) fn batch(&self) -> usize {
-        let default = match self.mode {
+        let default = match self.mode() {
             Mode::Async => ControllerSettings::DEFAULT_BATCH_READS,
             Mode::Sync => 1,
         };
@@ -252,7 +320,7 @@ impl BenchArgs {
         let given = |option: &str, value: Option<String>| value.map(|value| format!("{option} {value}"));
         let heap = (self.backend == Backend::Heap).then(|| "--backend heap".to_owned());
         let sync_batch =
-            (self.mode == Mode::Sync && self.batch() > 1).then(|| format!("--batch {}", self.batch()));
+            (self.mode() == Mode::Sync && self.batch() > 1).then(|| format!("--batch {}", self.batch()));
         let value_bytes = given("--value-bytes", self.value_bytes.map(|n| n.to_string()));
         let short = self.value_bytes.is_some_and(|bytes| (bytes as usize) < VERSION_BYTES);
         let records = given("--records", self.records.map(|n| n.0.to_string()));
@@ -261,16 +329,35 @@ impl BenchArgs {
         let whole = is(&[Case::Load, Case::Scan]);
         let all = "it goes once over all keys, so give it --keys only";
         let no_store = "it keeps its state in memory and asks no store";
-        let without_reads = is(&[Case::Load, Case::Rmw, Case::Add, Case::Scan]);
+        let no_get = (self.case != Case::Get).then(|| name(&self.case));
+        let no_maps = (self.maps() == 0).then(|| name(&self.case));
+        let sync_only = self.is_sync_only().then(|| name(&self.case));
+        let asynchronous = self.mode.filter(|mode| *mode == Mode::Async).map(|_| "--mode async".to_owned());
+        let too_long = self.scan_length() > self.keys.0;
         vec![
             (seconds.clone(), records.clone(), "give one of them"),
             (records, whole.clone(), all),
             (seconds, whole.clone(), all),
             (given("--warm-up", self.warm_up.map(|n| n.0.to_string())), whole.clone(), all),
             (given("--zipf", self.zipf.map(|s| s.to_string())), whole, all),
-            (absent, without_reads, "only get asks for keys that are not there"),
+            (absent, no_get, "only get asks for keys that are not there"),
+            (
+                given("--scan-length", self.scan_length.map(|n| n.to_string())),
+                no_maps,
+                "only maps have a length",
+            ),
+            (
+                is(&[Case::MapScan]).map(|_| format!("--keys {}", self.keys.0)).filter(|_| too_long),
+                Some(format!("--scan-length {}", self.scan_length())),
+                "that is less than one map",
+            ),
+            (asynchronous, sync_only, "lists and maps have no typed state for an operator to use"),
             (value_bytes.clone(), is(&[Case::Add]), "sums have eight bytes"),
-            (value_bytes.filter(|_| short), is(&[Case::Rmw]), "a value that is changed needs eight bytes"),
+            (
+                value_bytes.filter(|_| short),
+                is(&[Case::Rmw, Case::Append, Case::Mixed]),
+                "what is changed and compared needs eight bytes",
+            ),
             (
                 given("--in-flight", self.in_flight.map(|n| n.to_string())),
                 sync_batch,
@@ -285,12 +372,13 @@ impl BenchArgs {
 
     /// Each task thread needs a key.
     fn check_shares(&self) -> Result<()> {
-        let keys = Keys::new(self.keys.0, self.seed);
+        let least = [self.single_keys(), self.maps()].into_iter().filter(|count| *count > 0).min();
+        let keys = Keys::new(least.unwrap_or(1), self.seed);
         for subtask in 0..self.parallelism {
             if !keys.any_in(MaxParallelism::DEFAULT.range_of(subtask, self.parallelism)?) {
                 let (keys, parallelism) = (self.keys.0, self.parallelism);
                 return Err(Error::invalid(format!(
-                    "--keys {keys} leaves a task thread of --parallelism {parallelism} without any; give more keys \
+                    "--keys {keys} leaves a task thread of --parallelism {parallelism} without any of its own; give more keys \
                      or fewer threads"
                 )));
             }

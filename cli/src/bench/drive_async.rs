@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use alluvium_async_exec::{AsyncExecutionController, StartRecord};
-use alluvium_env::Result;
+use alluvium_env::{Error, Result};
 use alluvium_state_api::{Codec as _, Context, KeyedProcess, MaxParallelism, RecordBatchBuilder};
 
 use super::bell::Bell;
@@ -65,6 +65,9 @@ impl KeyedProcess for BenchProcess {
                 self.oracle.changed(index);
                 self.gauge.wrote(KEY_BYTES + size_of::<u64>());
                 self.states.sums.add(ctx, &1)?;
+            }
+            Action::Append | Action::LoadMap | Action::MapScan => {
+                return Err(Error::internal("lists and maps are for mode sync"));
             }
         }
         self.gauge.done(start);

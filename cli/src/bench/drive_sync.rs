@@ -6,11 +6,12 @@
 //!
 //! **Invariants**: a key that is being read to be changed has no second operation: the reads under way end first.
 use alluvium_env::{Error, HashSet, Result};
-use alluvium_state_api::{Codec as _, KeyedStateBackend, Lookup, ReadBatch, ReadId, state_key};
+use alluvium_state_api::{KeyedStateBackend, Lookup, ReadBatch, ReadId, push_list_element, state_key};
 
 use super::bell::Bell;
 use super::gauge::Gauge;
 use super::keys::KEY_BYTES;
+use super::maps::{MapWalk, USER_KEY_BYTES};
 use super::oracle::Oracle;
 use super::states::BenchStates;
 use super::workload::{Action, Command, Target};
@@ -31,15 +32,29 @@ pub(super) struct Bench<'a> {
     pub(super) oracle: &'a Oracle,
     pub(super) gauge: &'a Gauge,
     pub(super) bell: &'a Bell,
+    /// Entries of a map.
+    pub(super) scan_length: u64,
 }
 
-/// An operation that waits for its read.
+impl Bench<'_> {
+    /// Compares an answer with what it must be.
+    #[inline]
+    fn check(&self, command: Command, value: Option<&[u8]>) -> Result<()> {
+        match command.action {
+            Action::GetAbsent => self.oracle.check_absent(command, value),
+            _ => self.oracle.check_value(command, value),
+        }
+    }
+}
+
+/// An operation that waits for a read.
 struct Waiting {
     target: Target,
     start: u64,
     /// What was read.
     value: Vec<u8>,
     present: bool,
+    walk: MapWalk,
 }
 
 /// See the module.
@@ -55,6 +70,7 @@ pub(super) struct SyncDriver<'a> {
     batch: ReadBatch,
     key: Vec<u8>,
     value: Vec<u8>,
+    walk: MapWalk,
 }
 
 impl<'a> SyncDriver<'a> {
@@ -70,6 +86,7 @@ impl<'a> SyncDriver<'a> {
             batch: ReadBatch::default(),
             key: Vec::new(),
             value: Vec::new(),
+            walk: MapWalk::default(),
         }
     }
 
@@ -137,43 +154,60 @@ impl<'a> SyncDriver<'a> {
     #[inline]
     fn begin(&mut self, target: Target, start: u64) -> Result<bool> {
         let Command { action, index } = target.command;
-        if !self.changing.is_empty() && self.changing.contains(&index) {
+        if !self.changing.is_empty() && !action.is_of_map() && self.changing.contains(&index) {
             self.drain()?;
         }
-        let state = self.bench.states.id(action);
-        state_key::build(&mut self.key, target.key.group(), state, &target.key.bytes);
+        self.build_key(target);
         match action {
-            Action::Load => {
-                self.bench.oracle.values.write(index, 0, &mut self.value);
-                self.put()?;
-                return Ok(true);
+            Action::Get | Action::GetAbsent | Action::Rmw => self.begin_get(target, start),
+            Action::MapScan => self.begin_scan(target, start),
+            Action::Load | Action::LoadMap | Action::Add | Action::Append => {
+                self.write(target.command).map(|()| true)
             }
+        }
+    }
+
+    fn build_key(&mut self, target: Target) {
+        let Target { command, key } = target;
+        state_key::build(&mut self.key, key.group(), self.bench.states.id(command.action), &key.bytes);
+    }
+
+    /// An operation that reads nothing.
+    fn write(&mut self, command: Command) -> Result<()> {
+        let Command { action, index } = command;
+        let oracle = self.bench.oracle;
+        match action {
             Action::Add => {
-                self.bench.oracle.changed(index);
+                oracle.changed(index);
                 self.bench.gauge.wrote(KEY_BYTES + SUM_BYTES);
-                self.backend.merge(&self.key, &1_u64.to_le_bytes())?;
-                return Ok(true);
+                self.backend.merge(&self.key, &1_u64.to_le_bytes())
             }
-            Action::Get | Action::GetAbsent | Action::Rmw => {}
-        }
-        match self.backend.try_get(&self.key)? {
-            Lookup::Miss => {
-                self.request(target, start);
-                return Ok(false);
+            Action::Append => {
+                let mut element = Vec::with_capacity(oracle.values.bytes);
+                oracle.values.write(index, oracle.next_version(index), &mut element);
+                self.value.clear();
+                push_list_element(&mut self.value, &element);
+                oracle.changed(index);
+                self.bench.gauge.wrote(KEY_BYTES + element.len());
+                self.backend.merge(&self.key, &self.value)
             }
-            Lookup::Absent => check(&self.bench, target.command, None)?,
-            Lookup::Hit(value) => {
-                check(&self.bench, target.command, Some(&value))?;
-                if action == Action::Rmw {
-                    self.value.clear();
-                    self.value.extend_from_slice(&value);
+            Action::LoadMap => {
+                let prefix = self.key.len();
+                for entry in 0..self.bench.scan_length {
+                    self.key.truncate(prefix);
+                    self.key.extend_from_slice(&entry.to_be_bytes());
+                    oracle.values.write(index * self.bench.scan_length + entry, 0, &mut self.value);
+                    self.bench.gauge.wrote(USER_KEY_BYTES);
+                    self.put()?;
+                    self.make_way()?;
                 }
+                Ok(())
+            }
+            _ => {
+                oracle.values.write(index, 0, &mut self.value);
+                self.put()
             }
         }
-        if action == Action::Rmw {
-            self.change(index)?;
-        }
-        Ok(true)
     }
 
     fn put(&mut self) -> Result<()> {
@@ -188,20 +222,78 @@ impl<'a> SyncDriver<'a> {
         self.put()
     }
 
-    /// Adds a read to the batch.
-    fn request(&mut self, target: Target, start: u64) {
-        if target.command.action == Action::Rmw {
-            self.changing.insert(target.command.index);
+    #[inline]
+    fn begin_get(&mut self, target: Target, start: u64) -> Result<bool> {
+        let Command { action, index } = target.command;
+        match self.backend.try_get(&self.key)? {
+            Lookup::Miss => {
+                if action == Action::Rmw {
+                    self.changing.insert(index);
+                }
+                let slot = self.slot(target, start);
+                self.batch.push(ReadId(slot), &self.key);
+                return Ok(false);
+            }
+            Lookup::Absent => self.bench.check(target.command, None)?,
+            Lookup::Hit(value) => {
+                self.bench.check(target.command, Some(&value))?;
+                if action == Action::Rmw {
+                    self.value.clear();
+                    self.value.extend_from_slice(&value);
+                }
+            }
         }
+        if action == Action::Rmw {
+            self.change(index)?;
+        }
+        Ok(true)
+    }
+
+    fn begin_scan(&mut self, target: Target, start: u64) -> Result<bool> {
+        self.walk.begin(&self.key);
+        let is_done = self.walk_on(target.command.index)?;
+        if !is_done {
+            let slot = self.slot(target, start);
+            self.ask_for_page(slot);
+        }
+        Ok(is_done)
+    }
+
+    /// Takes pages as long as memory has them; `true` if the last one was taken.
+    fn walk_on(&mut self, index: u64) -> Result<bool> {
+        loop {
+            match self.backend.try_page(self.walk.request())? {
+                Lookup::Miss => return Ok(false),
+                Lookup::Absent => return Err(Error::internal("a page is never absent")),
+                Lookup::Hit(page) => {
+                    if !self.walk.take(&page, (index, self.bench.scan_length), self.bench.oracle)? {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Leaves the walk in a slot until its next page is there.
+    fn ask_for_page(&mut self, slot: u32) {
+        self.batch.push_page(ReadId(slot), self.walk.request());
+        if let Some(waiting) = self.waiting.get_mut(slot as usize) {
+            std::mem::swap(&mut waiting.walk, &mut self.walk);
+        }
+    }
+
+    /// A place for an operation to wait.
+    fn slot(&mut self, target: Target, start: u64) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.waiting.push(Waiting { target, start, value: Vec::new(), present: false });
+            let walk = MapWalk::default();
+            self.waiting.push(Waiting { target, start, value: Vec::new(), present: false, walk });
             (self.waiting.len() - 1) as u32
         });
         if let Some(waiting) = self.waiting.get_mut(slot as usize) {
             waiting.target = target;
             waiting.start = start;
         }
-        self.batch.push(ReadId(slot), &self.key);
+        slot
     }
 
     fn submit(&mut self) {
@@ -224,7 +316,7 @@ impl<'a> SyncDriver<'a> {
         Ok(())
     }
 
-    /// Takes answers, and ends the operations that waited for them.
+    /// Takes answers, and goes on with the operations that waited for them.
     fn poll(&mut self) -> Result<()> {
         let Self { backend, waiting, answered, .. } = self;
         backend.poll(&mut |id, answer| {
@@ -239,23 +331,34 @@ impl<'a> SyncDriver<'a> {
         let mut answered = std::mem::take(&mut self.answered);
         for (slot, answer) in answered.drain(..) {
             answer?;
-            self.end(slot)?;
+            self.go_on(slot)?;
         }
         self.answered = answered;
+        self.submit();
         self.bench.gauge.tick();
         Ok(())
     }
 
-    fn end(&mut self, slot: u32) -> Result<()> {
+    fn go_on(&mut self, slot: u32) -> Result<()> {
         let lost = || Error::internal("an answer came for no operation");
         let waiting = self.waiting.get_mut(slot as usize).ok_or_else(lost)?;
-        let (Target { command, key }, start) = (waiting.target, waiting.start);
-        check(&self.bench, command, waiting.present.then_some(waiting.value.as_slice()))?;
-        if command.action == Action::Rmw {
-            std::mem::swap(&mut self.value, &mut waiting.value);
-            state_key::build(&mut self.key, key.group(), self.bench.states.id(command.action), &key.bytes);
-            self.change(command.index)?;
-            self.changing.remove(&command.index);
+        let (target, start) = (waiting.target, waiting.start);
+        let Command { action, index } = target.command;
+        if action == Action::MapScan {
+            std::mem::swap(&mut waiting.walk, &mut self.walk);
+            let more = self.walk.take(&waiting.value, (index, self.bench.scan_length), self.bench.oracle)?;
+            if more && !self.walk_on(index)? {
+                self.ask_for_page(slot);
+                return Ok(());
+            }
+        } else {
+            self.bench.check(target.command, waiting.present.then_some(waiting.value.as_slice()))?;
+            if action == Action::Rmw {
+                std::mem::swap(&mut self.value, &mut waiting.value);
+                self.build_key(target);
+                self.change(index)?;
+                self.changing.remove(&index);
+            }
         }
         self.free.push(slot);
         if self.depth.batch == 1 {
@@ -264,23 +367,12 @@ impl<'a> SyncDriver<'a> {
         Ok(())
     }
 
-    /// Reads back some of the sums that were added to.
+    /// Reads one key, however long it takes.
     ///
     /// # Errors
-    /// The backend's, or that it answered wrongly.
-    pub(super) fn check_sums(&mut self, targets: impl Iterator<Item = Target>) -> Result<()> {
-        for target in targets {
-            let sum = self.read(target)?;
-            let sum = sum.map(|bytes| u64::decode(&bytes)).transpose()?;
-            self.bench.oracle.check_sum(target.command.index, sum)?;
-        }
-        Ok(())
-    }
-
-    /// Reads one key, however long it takes.
-    fn read(&mut self, target: Target) -> Result<Option<Vec<u8>>> {
-        let state = self.bench.states.id(target.command.action);
-        state_key::build(&mut self.key, target.key.group(), state, &target.key.bytes);
+    /// The backend's.
+    pub(super) fn read(&mut self, target: Target) -> Result<Option<Vec<u8>>> {
+        self.build_key(target);
         match self.backend.try_get(&self.key)? {
             Lookup::Hit(value) => return Ok(Some(value.into_owned())),
             Lookup::Absent => return Ok(None),
@@ -296,14 +388,5 @@ impl<'a> SyncDriver<'a> {
                 .poll(&mut |_, answer| found = Some(answer.map(|value| value.map(<[u8]>::to_vec))))?;
         }
         found.transpose().map(Option::flatten)
-    }
-}
-
-/// Compares an answer with what it must be.
-#[inline]
-fn check(bench: &Bench<'_>, command: Command, value: Option<&[u8]>) -> Result<()> {
-    match command.action {
-        Action::GetAbsent => bench.oracle.check_absent(command, value),
-        _ => bench.oracle.check_value(command, value),
     }
 }

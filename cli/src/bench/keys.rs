@@ -67,6 +67,11 @@ impl Keys {
         Self { count, salt: mix(seed) }
     }
 
+    /// Only the first `count` of them.
+    pub(super) fn first(self, count: u64) -> Self {
+        Self { count, ..self }
+    }
+
     /// The key of an index.
     #[inline]
     pub(super) fn key(&self, index: u64) -> Key {
@@ -106,7 +111,9 @@ impl Keys {
             }
         }
         let keys = *self;
-        by_group.iter_mut().for_each(|list| list.sort_unstable());
+        for list in &mut by_group {
+            list.sort_unstable();
+        }
         by_group.into_iter().flatten().map(move |first| keys.index(first))
     }
 

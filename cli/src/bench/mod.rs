@@ -4,7 +4,8 @@
 //!  calling thread                 task threads, one a subtask
 //!  budget, store, link ─start──►  open backend, load, settle, warm up ──► prepared
 //!  counters before     ─go─────►  measure (sync or async driver)      ──► measured
-//!  counters after      ─go─────►  compare what was not compared yet   ──► checked
+//!  counters after      ─go─────►  wait for what is left to do         ──► paid off
+//!  counters once more  ─go─────►  compare what was not compared yet   ──► checked
 //!  report, clean up    ─end────►  drop the backend, which deletes its files
 //! ```
 mod args;
@@ -13,36 +14,42 @@ mod cpu;
 mod crew;
 mod drive_async;
 mod drive_sync;
+mod figures;
 mod gauge;
 mod keys;
+mod load;
+mod maps;
 mod oracle;
+mod progress;
 mod report;
 mod scratch;
 mod settle;
 mod states;
 mod subtask;
+mod threads;
 mod values;
 mod workload;
 mod zipf;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use alluvium_async_exec::ControllerSettings;
 use alluvium_env::{Error, IoRuntime, Result, cores};
 use alluvium_host::JobSettings;
 use alluvium_host::storage::{Link, Storage};
-use alluvium_state_api::{BackendFactory, BackendStats, HeapBackendFactory, MaxParallelism};
+use alluvium_state_api::{BackendFactory, HeapBackendFactory, MaxParallelism};
 
 use crate::backend::Local;
+use crate::progress::{Pace, ProgressLine};
 use crate::units::ByteSize;
 use crate::{Failure, backend, budget, state};
 use args::{Backend, DEFAULT_STATE, Mode};
 pub(crate) use args::{BenchArgs, EXAMPLES};
 use crew::{Crew, Report};
-use report::{Figures, Phase};
+use figures::{Figures, Moment};
+use progress::Progress;
 use scratch::Scratch;
 use settle::Quiet;
 use subtask::Subtask;
@@ -82,7 +89,7 @@ fn plan(args: &BenchArgs) -> Result<Plan> {
         Backend::Heap => args.memory,
     };
     let fits = settings.controller.max_in_flight;
-    if args.mode == Mode::Async && args.in_flight.is_some() && fits < wanted {
+    if args.mode() == Mode::Async && args.in_flight.is_some() && fits < wanted {
         return Err(Error::invalid(format!(
             "--memory {} holds at most {fits} operations under way, not --in-flight {wanted}; give more memory or \
              fewer operations",
@@ -125,49 +132,61 @@ fn open(args: &BenchArgs, plan: &Plan, io: &IoRuntime) -> Result<Place> {
 fn execute(args: &BenchArgs, plan: &Plan) -> Result<()> {
     let io = IoRuntime::new(cores().clamp(2, 4))?;
     let place = open(args, plan, &io)?;
-    let requests = &place.storage.requests;
-    let crew = Crew::start(subtasks(args, plan, &place)?)?;
-    let prepared = crew.gather(|report| match report {
-        Report::Prepared(took, stats) => Some((took, stats)),
-        _ => None,
-    })?;
-    let (begun, cpu) = (requests.snapshot(), cpu::process());
-    crew.go();
-    let measured = crew.gather(|report| match report {
-        Report::Measured(measured, stats) => Some((*measured, stats)),
-        _ => None,
-    })?;
-    let (ended, cpu) = (requests.snapshot(), cpu::process().saturating_sub(cpu));
-    crew.go();
-    let checked = crew.gather(|report| match report {
-        Report::Checked(verified) => Some(verified),
-        _ => None,
-    })?;
-    let stats = |stats: &mut dyn Iterator<Item = BackendStats>| {
-        stats.fold(BackendStats::default(), |mut sum, one| {
-            sum += one;
-            sum
-        })
+    let progress = Arc::new(Progress::default());
+    let crew = Crew::start(subtasks(args, plan, &place, &progress)?)?;
+    let line = {
+        let mut rate = Pace::default();
+        ProgressLine::start(None, move |now| progress.look(&mut rate, now))?
     };
-    let figures = Figures {
-        load: prepared.iter().map(|(took, _)| took.wall).max().unwrap_or_default(),
-        before: Phase { requests: begun, stats: stats(&mut prepared.iter().map(|(_, stats)| *stats)) },
-        after: Phase { requests: ended, stats: stats(&mut measured.iter().map(|(_, stats)| *stats)) },
-        process_cpu: cpu,
-        measured: measured.into_iter().map(|(measured, _)| measured).collect(),
-        verified: checked.iter().sum(),
-        stored_bytes: place.scratch.stored_bytes()?,
-    };
+    let figures = measure(&crew, &place)?;
+    drop(line);
     crew.end();
     report::print(args, place.storage.url(), &figures)?;
     place.scratch.clear()
 }
 
-fn subtasks(args: &BenchArgs, plan: &Plan, place: &Place) -> Result<Vec<Subtask>> {
+/// Leads the crew through the phases and reads the counters in between.
+fn measure(crew: &Crew, place: &Place) -> Result<Figures> {
+    let requests = || place.storage.requests.snapshot();
+    let prepared = crew.gather(|report| match report {
+        Report::Prepared(took, stats) => Some((took, stats)),
+        _ => None,
+    })?;
+    let before = Moment::now(requests(), prepared.iter().map(|(_, stats)| *stats));
+    crew.go();
+    let measured = crew.gather(|report| match report {
+        Report::Measured(measured, stats) => Some((*measured, stats)),
+        _ => None,
+    })?;
+    let after = Moment::now(requests(), measured.iter().map(|(_, stats)| *stats));
+    crew.go();
+    let debts = crew.gather(|report| match report {
+        Report::PaidOff(debt) => Some(debt),
+        _ => None,
+    })?;
+    let paid_off = requests();
+    let stored_bytes = place.scratch.stored_bytes()?;
+    crew.go();
+    let checked = crew.gather(|report| match report {
+        Report::Checked(verified) => Some(verified),
+        _ => None,
+    })?;
+    Ok(Figures {
+        load: prepared.iter().map(|(took, _)| took.wall).max().unwrap_or_default(),
+        before,
+        after,
+        debt: debts.into_iter().max().unwrap_or_default(),
+        paid_off,
+        measured: measured.into_iter().map(|(measured, _)| measured).collect(),
+        verified: checked.iter().sum(),
+        stored_bytes,
+    })
+}
+
+fn subtasks(args: &BenchArgs, plan: &Plan, place: &Place, progress: &Arc<Progress>) -> Result<Vec<Subtask>> {
     let requests = (args.backend == Backend::Forst).then(|| Arc::clone(&place.storage.requests));
     let quiet = Arc::new(Quiet::new(requests, link(args)));
     let args = Arc::new(args.clone());
-    let progress = Arc::new(AtomicU64::new(0));
     let subtask = |index| {
         Ok(Subtask {
             index,
@@ -178,7 +197,7 @@ fn subtasks(args: &BenchArgs, plan: &Plan, place: &Place) -> Result<Vec<Subtask>
             files: Arc::clone(&place.scratch) as _,
             quiet: Arc::clone(&quiet),
             order_keys: args.memory.0 / ORDER_SHARE / size_of::<u64>() as u64 / u64::from(args.parallelism),
-            progress: Arc::clone(&progress),
+            progress: Arc::clone(progress),
         })
     };
     (0..args.parallelism).map(subtask).collect()

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 
 use alluvium_env::{Error, HashMap, Result};
+use alluvium_state_api::list_elements;
 
 use super::keys::mix;
 use super::values::Values;
@@ -45,6 +46,11 @@ impl Oracle {
         if self.is_sampled(index) {
             *self.changes.borrow_mut().entry(index).or_default() += 1;
         }
+    }
+
+    /// The version that the next element of a list has.
+    pub(super) fn next_version(&self, index: u64) -> u64 {
+        if self.is_sampled(index) { self.changes(index) + 1 } else { 0 }
     }
 
     /// Looks at a value.
@@ -94,6 +100,38 @@ impl Oracle {
         }
     }
 
+    /// Looks at a list; each key was loaded with one element.
+    ///
+    /// # Errors
+    /// `Corruption` if an element is missing, too many, or not what was appended at its place.
+    pub(super) fn check_list(&self, index: u64, list: Option<&[u8]>) -> Result<()> {
+        let (expected, mut found) = (1 + self.changes(index), 0);
+        self.verified.set(self.verified.get() + 1);
+        for element in list_elements(list.ok_or_else(|| missing(index))?) {
+            self.values.check(index, found, element?)?;
+            found += 1;
+        }
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::corruption(format!(
+            "the store answered wrongly: the list of key {index} has {found} elements instead of {expected}"
+        )))
+    }
+
+    /// Looks at an entry of a map; `number` is its place among all entries of all maps.
+    ///
+    /// # Errors
+    /// `Corruption` if it is not what was put.
+    #[inline]
+    pub(super) fn check_entry(&self, index: u64, number: u64, value: &[u8]) -> Result<()> {
+        if self.is_sampled(index) {
+            self.verified.set(self.verified.get() + 1);
+            return self.values.check(number, 0, value);
+        }
+        self.values.check_length(number, value)
+    }
+
     /// What was done so far is how things stand.
     pub(super) fn forget_changes(&self) {
         self.changes.borrow_mut().clear();
@@ -116,6 +154,8 @@ fn missing(index: u64) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use alluvium_state_api::push_list_element;
+
     use super::*;
     use crate::bench::workload::Action;
 
@@ -129,6 +169,13 @@ mod tests {
         assert!(oracle.check_value(command, Some(&value)).is_err(), "of before the change");
         assert!(oracle.check_value(command, None).is_err());
         assert!(oracle.check_absent(command, Some(&value)).is_err());
+        let mut list = Vec::new();
+        for version in 0..2 {
+            oracle.values.write(3, version, &mut value);
+            push_list_element(&mut list, &value);
+        }
+        oracle.check_list(3, Some(&list)).unwrap();
+        assert!(oracle.check_list(3, Some(&list[..24])).is_err(), "one element is missing");
         oracle.check_sum(3, Some(2)).unwrap();
         assert!(oracle.check_sum(3, Some(1)).is_err());
     }

@@ -1,36 +1,14 @@
 //! The figures: as a table for a person, as one JSON object for a script.
-use std::time::Duration;
-
 use alluvium_env::{Error, Result};
-use alluvium_host::storage::StoreRequests;
 use alluvium_state_api::BackendStats;
 use serde::Serialize;
 
 use super::args::{Backend, BenchArgs, Case, Mode, name};
-use super::gauge::{Latencies, latencies};
+use super::figures::{Figures, micros_each, nanos, rate, ratio, raw_bytes, rounded};
+use super::gauge::Latencies;
 use super::keys::KEY_BYTES;
-use super::subtask::Measured;
 use crate::results::{grouped, peak_rss_bytes, print_figures, print_line};
 use crate::units::ByteSize;
-
-/// Counters at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Phase {
-    pub(super) requests: StoreRequests,
-    pub(super) stats: BackendStats,
-}
-
-/// All that was measured.
-pub(super) struct Figures {
-    /// The longest load of a subtask.
-    pub(super) load: Duration,
-    pub(super) before: Phase,
-    pub(super) after: Phase,
-    pub(super) process_cpu: Duration,
-    pub(super) measured: Vec<Measured>,
-    pub(super) verified: u64,
-    pub(super) stored_bytes: u64,
-}
 
 /// What was asked for.
 #[derive(Debug, Serialize)]
@@ -41,6 +19,9 @@ struct Setting {
     state: Option<String>,
     keys: u64,
     value_bytes: usize,
+    /// `null` without maps.
+    scan_length: Option<u64>,
+    order: String,
     parallelism: u16,
     in_flight: usize,
     batch: usize,
@@ -65,9 +46,11 @@ struct Latency {
 }
 
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "units last")]
 struct Cpu {
     micros_per_operation: f64,
     task_micros_per_operation: f64,
+    background_micros_per_operation: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,6 +77,12 @@ struct Blocks {
 }
 
 #[derive(Debug, Serialize)]
+struct Debt {
+    seconds: f64,
+    bytes_written: u64,
+}
+
+#[derive(Debug, Serialize)]
 struct Amplification {
     /// `null` where the user wrote nothing.
     write: Option<f64>,
@@ -113,6 +102,8 @@ struct Summary {
     operations: u64,
     seconds: f64,
     operations_per_second: f64,
+    /// Operations in each second; the last one may be cut short.
+    per_second: Vec<u64>,
     /// `null` for a scan.
     latency: Option<Latency>,
     cpu: Cpu,
@@ -120,6 +111,9 @@ struct Summary {
     cache: Blocks,
     flushes: u64,
     compactions: u64,
+    /// What was left to do; `null` for a case that does not write.
+    debt: Option<Debt>,
+    user_bytes_written: u64,
     amplification: Amplification,
     /// What was loaded before; `null` for `load`.
     load: Option<Load>,
@@ -134,46 +128,24 @@ struct Summary {
 /// `Unavailable` if stdout cannot be written.
 pub(super) fn print(args: &BenchArgs, url: &str, figures: &Figures) -> Result<()> {
     let summary = summary(args, url, figures)?;
-    if args.json {
-        let json = serde_json::to_string(&summary);
-        return print_line(
-            &json.map_err(|e| Error::internal("cannot write the figures as JSON").with_source(e))?,
-        );
+    if !args.json {
+        return print_figures(&rows(&summary));
     }
-    print_figures(&rows(&summary))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures are shown with a few digits")]
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
-fn share(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| rounded(ratio(part, whole)))
-}
-
-/// Six digits behind the point.
-fn rounded(figure: f64) -> f64 {
-    (figure * 1e6).round() / 1e6
-}
-
-fn micros(nanos: u64) -> f64 {
-    ratio(nanos, 1000)
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    let json = serde_json::to_string(&summary);
+    print_line(&json.map_err(|e| Error::internal("cannot write the figures as JSON").with_source(e))?)
 }
 
 fn setting(args: &BenchArgs, url: &str) -> Setting {
     let heap = args.backend == Backend::Heap;
     Setting {
         case: name(&args.case),
-        mode: name(&args.mode),
+        mode: name(&args.mode()),
         backend: name(&args.backend),
         state: (!heap).then(|| url.to_owned()),
         keys: args.keys.0,
         value_bytes: args.value_bytes(),
+        scan_length: (args.maps() > 0).then(|| args.scan_length()),
+        order: name(&args.order),
         parallelism: args.parallelism,
         in_flight: args.in_flight(),
         batch: args.batch(),
@@ -189,53 +161,51 @@ fn setting(args: &BenchArgs, url: &str) -> Setting {
 }
 
 fn summary(args: &BenchArgs, url: &str, figures: &Figures) -> Result<Summary> {
-    let measured = &figures.measured;
-    let operations: u64 = measured.iter().map(|one| one.readings.operations).sum();
-    let took = measured.iter().map(|one| one.took.wall).max().unwrap_or_default();
-    let thread_cpu: Duration = measured.iter().map(|one| one.took.thread_cpu).sum();
-    let apart: Duration = measured.iter().map(|one| one.apart_cpu).sum();
-    let user_bytes: u64 = measured.iter().map(|one| one.readings.user_bytes).sum();
-    let mut all = latencies()?;
-    for one in measured {
-        all.add(&one.readings.latencies)
-            .map_err(|e| Error::internal("cannot add up latencies").with_source(e))?;
-    }
-    let per_operation = |time: Duration| rounded(ratio(nanos(time), operations) / 1000.0);
-    let requests = requests(figures, operations);
-    let (before, after) = (figures.before.stats, figures.after.stats);
-    let raw_bytes = args.keys.0 * (KEY_BYTES + args.value_bytes()) as u64;
-    let is_stored = args.backend == Backend::Forst;
+    let (operations, took, cpu) = (figures.operations(), figures.took(), figures.cpu());
+    let (before, after) = (figures.before, figures.after);
+    let (user_bytes, is_stored) = (figures.user_bytes(), args.backend == Backend::Forst);
+    let written = figures.paid_off.bytes_written - before.requests.bytes_written;
+    let left = figures.paid_off.bytes_written - after.requests.bytes_written;
+    let debt = || Debt { seconds: rounded(figures.debt().as_secs_f64()), bytes_written: left };
+    let load = || Load {
+        seconds: rounded(figures.load.as_secs_f64()),
+        keys_per_second: rate(args.keys.0, figures.load),
+    };
     Ok(Summary {
         setting: setting(args, url),
         operations,
         seconds: rounded(took.as_secs_f64()),
-        operations_per_second: rounded(ratio(operations, nanos(took)) * 1e9),
-        latency: (args.case != Case::Scan).then(|| latency(args, &all)),
+        operations_per_second: rate(operations, took),
+        per_second: figures.per_second(),
+        latency: (args.case != Case::Scan)
+            .then(|| figures.latencies().map(|all| latency(args, &all)))
+            .transpose()?,
         cpu: Cpu {
-            micros_per_operation: per_operation(figures.process_cpu.saturating_sub(apart)),
-            task_micros_per_operation: per_operation(thread_cpu),
+            micros_per_operation: micros_each(cpu.process, operations),
+            task_micros_per_operation: micros_each(cpu.task, operations),
+            background_micros_per_operation: micros_each(cpu.background, operations),
         },
+        store: requests(figures, operations),
+        cache: blocks(before.stats, after.stats),
+        flushes: after.stats.flushes - before.stats.flushes,
+        compactions: after.stats.compactions - before.stats.compactions,
+        debt: (user_bytes > 0).then(debt),
+        user_bytes_written: user_bytes,
         amplification: Amplification {
-            write: share(requests.bytes_written, user_bytes).filter(|_| is_stored),
-            space: share(figures.stored_bytes, raw_bytes).filter(|_| is_stored),
+            write: ratio(written, user_bytes).filter(|_| is_stored),
+            space: ratio(figures.stored_bytes, raw_bytes(args)).filter(|_| is_stored),
         },
-        store: requests,
-        cache: blocks(before, after),
-        flushes: after.flushes - before.flushes,
-        compactions: after.compactions - before.compactions,
-        load: (args.case != Case::Load).then(|| Load {
-            seconds: rounded(figures.load.as_secs_f64()),
-            keys_per_second: rounded(ratio(args.keys.0, nanos(figures.load)) * 1e9),
-        }),
+        load: (args.case != Case::Load).then(load),
         verified: figures.verified,
         peak_rss_bytes: peak_rss_bytes(),
     })
 }
 
 fn latency(args: &BenchArgs, all: &Latencies) -> Latency {
+    let micros = |nanos| ratio(nanos, 1000).unwrap_or(0.0);
     let at = |quantile| micros(all.value_at_quantile(quantile));
     Latency {
-        of: if args.mode == Mode::Sync && args.batch() > 1 { "batch" } else { "operation" },
+        of: if args.mode() == Mode::Sync && args.batch() > 1 { "batch" } else { "operation" },
         p50_micros: at(0.5),
         p99_micros: at(0.99),
         p999_micros: at(0.999),
@@ -247,7 +217,7 @@ fn requests(figures: &Figures, operations: u64) -> Requests {
     let (before, after) = (figures.before.requests, figures.after.requests);
     let (gets, puts) = (after.gets - before.gets, after.puts - before.puts);
     let (read, written) = (after.bytes_read - before.bytes_read, after.bytes_written - before.bytes_written);
-    let per_operation = |count| rounded(ratio(count, operations));
+    let each = |count| ratio(count, operations).unwrap_or(0.0);
     Requests {
         gets,
         puts,
@@ -255,10 +225,10 @@ fn requests(figures: &Figures, operations: u64) -> Requests {
         lists: after.lists - before.lists,
         bytes_read: read,
         bytes_written: written,
-        gets_per_operation: per_operation(gets),
-        puts_per_operation: per_operation(puts),
-        bytes_read_per_operation: per_operation(read),
-        bytes_written_per_operation: per_operation(written),
+        gets_per_operation: each(gets),
+        puts_per_operation: each(puts),
+        bytes_read_per_operation: each(read),
+        bytes_written_per_operation: each(written),
     }
 }
 
@@ -266,73 +236,68 @@ fn blocks(before: BackendStats, after: BackendStats) -> Blocks {
     let memory_hits = after.memory_hits - before.memory_hits;
     let disk_hits = after.disk_hits - before.disk_hits;
     let misses = after.misses - before.misses;
-    let asked = memory_hits + disk_hits + misses;
     Blocks {
         memory_hits,
         disk_hits,
         misses,
-        memory_hit_rate: share(memory_hits, asked),
-        disk_hit_rate: share(disk_hits, disk_hits + misses),
+        memory_hit_rate: ratio(memory_hits, memory_hits + disk_hits + misses),
+        disk_hit_rate: ratio(disk_hits, disk_hits + misses),
     }
 }
 
+/// The table: what, and how much.
 #[expect(clippy::cast_sign_loss, reason = "rates are not negative")]
 fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
-    let Summary { setting, store, cache, cpu, .. } = summary;
+    let Summary { setting, store, cache, cpu, amplification, .. } = summary;
     let rate = |rate: f64| format!("{}/s", grouped(rate as u64));
     let percent =
         |share: Option<f64>| share.map_or("–".to_owned(), |share| format!("{:.2} %", share * 100.0));
     let times = |factor: Option<f64>| factor.map_or("–".to_owned(), |factor| format!("{factor:.2} ×"));
-    let mut rows = vec![
-        ("case", format!("{}, {}, {}", setting.case, setting.mode, setting.backend)),
-        ("keys", format!("{} of {KEY_BYTES} + {} bytes", grouped(setting.keys), setting.value_bytes)),
-    ];
-    if let Some(load) = &summary.load {
-        rows.push(("load", format!("{} in {:.2} s", rate(load.keys_per_second), load.seconds)));
-    }
-    let operations = grouped(summary.operations);
-    rows.push(("operations", format!("{operations} in {:.2} s", summary.seconds)));
-    rows.push(("rate", rate(summary.operations_per_second)));
-    if let Some(latency) = &summary.latency {
+    let loaded = summary.load.as_ref();
+    let loaded = loaded.map(|load| format!("{} in {:.2} s", rate(load.keys_per_second), load.seconds));
+    let latency = summary.latency.as_ref().map(|latency| {
         let Latency { of, p50_micros, p99_micros, p999_micros, max_micros } = latency;
-        rows.push((
-            "latency",
-            format!(
-                "p50 {p50_micros} µs, p99 {p99_micros} µs, p99.9 {p999_micros} µs, max {max_micros} µs ({of})"
-            ),
-        ));
-    }
-    let (process, task) = (cpu.micros_per_operation, cpu.task_micros_per_operation);
-    rows.extend([
-        ("CPU an operation", format!("{process:.2} µs, of which task threads {task:.2} µs")),
+        format!(
+            "p50 {p50_micros} µs, p99 {p99_micros} µs, p99.9 {p999_micros} µs, max {max_micros} µs ({of})"
+        )
+    });
+    let debt = summary.debt.as_ref();
+    let debt = debt.map(|debt| format!("{:.2} s, {} to write", debt.seconds, ByteSize(debt.bytes_written)));
+    let Cpu {
+        micros_per_operation,
+        task_micros_per_operation: task,
+        background_micros_per_operation: background,
+    } = cpu;
+    let (reads, read) = (store.gets_per_operation, store.bytes_read_per_operation);
+    let (puts, written) = (grouped(store.puts), ByteSize(store.bytes_written));
+    let (flushes, compactions) = (summary.flushes, summary.compactions);
+    let keys = grouped(setting.keys);
+    let rows = [
+        ("case", Some(format!("{}, {}, {}", setting.case, setting.mode, setting.backend))),
+        ("keys", Some(format!("{keys} of {KEY_BYTES} + {} bytes", setting.value_bytes))),
+        ("load", loaded),
+        ("operations", Some(format!("{} in {:.2} s", grouped(summary.operations), summary.seconds))),
+        ("rate", Some(rate(summary.operations_per_second))),
+        ("latency", latency),
         (
-            "reads an operation",
-            format!("{:.3}, {:.0} bytes", store.gets_per_operation, store.bytes_read_per_operation),
+            "CPU an operation",
+            Some(format!(
+                "{micros_per_operation:.2} µs; task threads {task:.2} µs, background {background:.2} µs"
+            )),
         ),
-        (
-            "writes",
-            format!(
-                "{}, {}; {} flushes, {} compactions",
-                grouped(store.puts),
-                ByteSize(store.bytes_written),
-                summary.flushes,
-                summary.compactions
-            ),
-        ),
+        ("reads an operation", Some(format!("{reads:.3}, {read:.0} bytes"))),
+        ("writes", Some(format!("{puts}, {written}; {flushes} flushes, {compactions} compactions"))),
+        ("debt", debt),
         (
             "block hits",
-            format!("memory {}, disk {}", percent(cache.memory_hit_rate), percent(cache.disk_hit_rate)),
+            Some(format!("memory {}, disk {}", percent(cache.memory_hit_rate), percent(cache.disk_hit_rate))),
         ),
         (
             "amplification",
-            format!(
-                "write {}, space {}",
-                times(summary.amplification.write),
-                times(summary.amplification.space)
-            ),
+            Some(format!("write {}, space {}", times(amplification.write), times(amplification.space))),
         ),
-        ("answers compared", grouped(summary.verified)),
-        ("peak memory", ByteSize(summary.peak_rss_bytes).to_string()),
-    ]);
-    rows
+        ("answers compared", Some(grouped(summary.verified))),
+        ("peak memory", Some(ByteSize(summary.peak_rss_bytes).to_string())),
+    ];
+    rows.into_iter().filter_map(|(name, figure)| Some((name, figure?))).collect()
 }

@@ -95,7 +95,9 @@ mod tests {
         let io = IoRuntime::new(1).unwrap();
         let root: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let put = |name: &str| io.block_on(root.put(&Path::from(name), "x".into())).map(drop).unwrap();
-        ["state/00000001/0000/1.sst", "bench/state/1/0/1.sst", "ledger/1"].map(put);
+        for name in ["state/00000001/0000/1.sst", "bench/state/1/0/1.sst", "ledger/1"] {
+            put(name);
+        }
         let scratch = Scratch::open(&root, &io).unwrap();
         assert_eq!(scratch.stored_bytes().unwrap(), 0);
         put("bench/state/2/0/1.sst");

@@ -27,6 +27,15 @@ pub(super) struct Quiet {
     window: Duration,
 }
 
+/// When background work was done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settled {
+    /// The last flush.
+    pub(super) flushed_at: Duration,
+    /// The last thing of any kind.
+    pub(super) quiet_at: Duration,
+}
+
 impl Quiet {
     pub(super) fn new(requests: Option<Arc<StoreMetrics>>, link: Link) -> Self {
         let rate = link.bytes_per_second.map_or(u64::MAX, std::num::NonZero::get);
@@ -34,7 +43,7 @@ impl Quiet {
         Self { requests, window: QUIET + link.latency * ROUND_TRIPS + on_its_way }
     }
 
-    /// Waits; returns when the last thing happened, on the gauge's clock.
+    /// Waits; returns when the last things happened, on the gauge's clock.
     ///
     /// # Errors
     /// What the backend cannot survive.
@@ -42,24 +51,28 @@ impl Quiet {
         &self,
         backend: &mut dyn KeyedStateBackend,
         (gauge, bell): (&Gauge, &Bell),
-    ) -> Result<Duration> {
+    ) -> Result<Settled> {
         let requests = || self.requests.as_ref().map(|requests| requests.snapshot());
-        let mut seen = None;
-        let mut changed_at = gauge.elapsed();
-        let (mut begun, mut cpu_at) = (changed_at, cpu::process());
+        let mut seen = (backend.stats(), requests());
+        let mut settled = Settled { flushed_at: gauge.elapsed(), quiet_at: gauge.elapsed() };
+        let (mut begun, mut cpu_at) = (gauge.elapsed(), cpu::process());
         loop {
             backend.poll(&mut |_, _| ())?;
             gauge.tick();
             let now = gauge.elapsed();
             let current = (backend.stats(), requests());
-            if seen != Some(current) {
-                (seen, changed_at, begun, cpu_at) = (Some(current), now, now, cpu::process());
+            if seen.0.flushes != current.0.flushes {
+                settled.flushed_at = now;
+            }
+            if seen != current {
+                settled.quiet_at = now;
+                (seen, begun, cpu_at) = (current, now, cpu::process());
             }
             let passed = now.saturating_sub(begun);
             if passed >= self.window {
                 let cpu = cpu::process();
                 if cpu.saturating_sub(cpu_at) * IDLE_SHARE < passed {
-                    return Ok(changed_at);
+                    return Ok(settled);
                 }
                 (begun, cpu_at) = (now, cpu);
             }

@@ -2,7 +2,7 @@
 use std::rc::Rc;
 
 use alluvium_env::Result;
-use alluvium_state_api::{ReducingState, StateId, Sum, TaskContext, ValueState};
+use alluvium_state_api::{ReducingState, StateDescriptor, StateId, StateKind, Sum, TaskContext, ValueState};
 
 use super::workload::Action;
 
@@ -11,6 +11,8 @@ use super::workload::Action;
 pub(super) struct BenchStates {
     pub(super) values: Rc<ValueState<Vec<u8>>>,
     pub(super) sums: Rc<ReducingState<Sum<u64>>>,
+    lists: StateId,
+    maps: StateId,
 }
 
 impl BenchStates {
@@ -20,7 +22,15 @@ impl BenchStates {
     /// What the backend says.
     pub(super) fn open(task: &TaskContext<()>) -> Result<Self> {
         let states = task.states();
-        Ok(Self { values: Rc::new(states.value("values")?), sums: Rc::new(states.reducing("sums")?) })
+        let other = |name: &str, kind| {
+            task.with_backend(|backend| backend.register(&StateDescriptor { name: name.to_owned(), kind }))
+        };
+        Ok(Self {
+            values: Rc::new(states.value("values")?),
+            sums: Rc::new(states.reducing("sums")?),
+            lists: other("lists", StateKind::List)?,
+            maps: other("maps", StateKind::Map)?,
+        })
     }
 
     /// The state that an action is about.
@@ -29,6 +39,8 @@ impl BenchStates {
         match action {
             Action::Load | Action::Get | Action::GetAbsent | Action::Rmw => self.values.id(),
             Action::Add => self.sums.id(),
+            Action::Append => self.lists,
+            Action::LoadMap | Action::MapScan => self.maps,
         }
     }
 }

@@ -2,34 +2,34 @@
 //!
 //! **Threads**: runs on its own; the calling thread starts each phase and hears how it ended (see `crew.rs`).
 use std::cell::RefCell;
+use std::ops::AddAssign;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use alluvium_async_exec::{ControllerSettings, controller};
-use alluvium_env::{Error, Result};
+use alluvium_env::Result;
 use alluvium_state_api::{
-    BackendFactory, BackendStats, FileOwnership, KeyGroupRange, OpenRequest, StateScan, TaskContext,
+    BackendFactory, BackendStats, Codec as _, FileOwnership, KeyGroupRange, OpenRequest, TaskContext,
 };
 
-use super::args::{Backend, BenchArgs, Case, Mode};
+use super::args::{BenchArgs, Case, Mode};
 use super::bell::Bell;
 use super::cpu;
 use super::drive_async::{self, BenchProcess};
 use super::drive_sync::{Bench, Depth, SyncDriver};
 use super::gauge::{Gauge, Readings};
 use super::keys::Keys;
+use super::load::ONE;
 use super::oracle::Oracle;
-use super::settle::Quiet;
+use super::progress::{Phase, Progress};
+use super::settle::{Quiet, Settled};
 use super::states::BenchStates;
 use super::values::Values;
-use super::workload::{Action, Command, Draw, Target};
+use super::workload::{Action, Draw, Target};
 
-/// Sums that are read back after a case that only adds.
-const SUMS_READ_BACK: usize = 1000;
-/// Loading is one operation after the other.
-const ONE: Depth = Depth { in_flight: 1, batch: 1 };
+/// Keys that are read back after a case that only adds or appends.
+const READ_BACK: usize = 1000;
 
 /// What a task thread is given.
 pub(super) struct Subtask {
@@ -42,7 +42,7 @@ pub(super) struct Subtask {
     pub(super) quiet: Arc<Quiet>,
     /// How many keys may be put in order at once.
     pub(super) order_keys: u64,
-    pub(super) progress: Arc<AtomicU64>,
+    pub(super) progress: Arc<Progress>,
 }
 
 /// A phase that took so long, by the wall and on the task thread.
@@ -52,23 +52,32 @@ pub(super) struct Took {
     pub(super) thread_cpu: Duration,
 }
 
+impl AddAssign for Took {
+    fn add_assign(&mut self, other: Self) {
+        self.wall += other.wall;
+        self.thread_cpu += other.thread_cpu;
+    }
+}
+
 /// A subtask's part of the measurement.
 pub(super) struct Measured {
     pub(super) took: Took,
-    /// CPU of this thread that was taken for the benchmark's own preparations in between.
-    pub(super) apart_cpu: Duration,
+    /// CPU of this thread that went into the benchmark's own preparations in between.
+    pub(super) ordering_cpu: Duration,
+    /// What was left to do, where that was waited for already.
+    pub(super) debt: Option<Duration>,
     pub(super) readings: Readings,
 }
 
 /// A subtask on its thread.
 pub(super) struct Opened {
-    given: Subtask,
-    bell: Bell,
-    task: Rc<TaskContext<()>>,
-    states: BenchStates,
-    oracle: Rc<Oracle>,
-    gauge: Rc<Gauge>,
-    keys: Keys,
+    pub(super) given: Subtask,
+    pub(super) bell: Bell,
+    pub(super) task: Rc<TaskContext<()>>,
+    pub(super) states: BenchStates,
+    pub(super) oracle: Rc<Oracle>,
+    pub(super) gauge: Rc<Gauge>,
+    pub(super) keys: Keys,
     draw: RefCell<Draw>,
 }
 
@@ -104,7 +113,7 @@ impl Subtask {
             states,
             task,
             oracle: Rc::new(Oracle::new(values, args.keys.0)),
-            gauge: Rc::new(Gauge::new(Arc::clone(&self.progress))?),
+            gauge: Rc::new(Gauge::new(self.progress.counter())?),
             keys: Keys::new(args.keys.0, args.seed),
             draw: RefCell::new(Draw::new(args, self.key_groups)),
             given: self,
@@ -122,9 +131,11 @@ impl Opened {
             return Ok(Took::default());
         }
         let (took, _) = self.load(Mode::Sync)?;
+        self.given.progress.enter(Phase::Settle, 0);
         self.settle()?;
         let warm_up = self.share(self.given.args.warm_up());
         if warm_up > 0 {
+            self.given.progress.enter(Phase::WarmUp, self.given.args.warm_up());
             self.operate(Limit::Records(warm_up))?;
         }
         self.gauge.take()?;
@@ -136,28 +147,45 @@ impl Opened {
     /// # Errors
     /// What the backend cannot survive, or that it answered wrongly.
     pub(super) fn measure(&self) -> Result<Measured> {
-        let args = Arc::clone(&self.given.args);
-        let (took, apart_cpu) = match args.case {
+        let args = &self.given.args;
+        let (mut debt, mut ordering_cpu) = (None, Duration::ZERO);
+        let operations = if args.seconds.is_some() { 0 } else { args.records() };
+        self.given.progress.enter(Phase::Measure, operations);
+        self.gauge.begin_seconds();
+        let took = match args.case {
             Case::Load => {
-                let (mut took, apart_cpu) = self.load(args.mode)?;
-                took.wall += self.flush()?;
-                (took, apart_cpu)
+                let (mut took, ordering) = self.load(args.mode())?;
+                let begun = self.now();
+                let Settled { flushed_at, quiet_at } = self.settle()?;
+                took.wall += flushed_at.saturating_sub(begun);
+                (debt, ordering_cpu) = (Some(quiet_at.saturating_sub(flushed_at)), ordering);
+                took
             }
-            Case::Scan => (self.scan()?, Duration::ZERO),
-            Case::Get | Case::Rmw | Case::Add => {
-                let (begun, cpu) = (self.now(), cpu::thread());
-                self.operate(match args.seconds {
-                    None => Limit::Records(self.share(args.records())),
-                    Some(seconds) => Limit::Until(begun + Duration::from_secs(seconds.into())),
-                })?;
-                let took = Took {
-                    wall: self.now().saturating_sub(begun),
-                    thread_cpu: cpu::thread().saturating_sub(cpu),
-                };
-                (took, Duration::ZERO)
+            Case::Scan => self.scan()?,
+            _ => {
+                let begun = self.now();
+                self.timed(|| {
+                    self.operate(match args.seconds {
+                        None => Limit::Records(self.share(args.records())),
+                        Some(seconds) => Limit::Until(begun + Duration::from_secs(seconds.into())),
+                    })
+                })?
             }
         };
-        Ok(Measured { took, apart_cpu, readings: self.gauge.take()? })
+        Ok(Measured { took, ordering_cpu, debt, readings: self.gauge.take()? })
+    }
+
+    /// Waits until what the measurement has left to do is done; returns how long that took.
+    ///
+    /// # Errors
+    /// What the backend cannot survive.
+    pub(super) fn pay_off(&self) -> Result<Duration> {
+        if !self.given.args.writes() {
+            return Ok(Duration::ZERO);
+        }
+        self.given.progress.enter(Phase::Settle, 0);
+        let begun = self.now();
+        Ok(self.settle()?.quiet_at.saturating_sub(begun))
     }
 
     /// Looks at answers that the operations themselves did not show; returns how many were compared in all.
@@ -165,14 +193,22 @@ impl Opened {
     /// # Errors
     /// What the backend cannot survive, or that it answered wrongly.
     pub(super) fn check(&self) -> Result<u64> {
-        let (oracle, keys) = (Rc::clone(&self.oracle), self.keys);
-        if self.given.args.case == Case::Add {
-            let changed = oracle.some_changed(SUMS_READ_BACK);
-            self.with_driver(ONE, |driver| {
-                driver.check_sums(changed.into_iter().map(|index| target(keys, Action::Add, index)))
-            })?;
-        }
-        Ok(oracle.verified())
+        self.given.progress.enter(Phase::Check, 0);
+        let action = match self.given.args.case {
+            Case::Add => Action::Add,
+            Case::Append => Action::Append,
+            _ => return Ok(self.oracle.verified()),
+        };
+        self.with_driver(ONE, |driver| {
+            self.oracle.some_changed(READ_BACK).into_iter().try_for_each(|index| {
+                let found = driver.read(Target::new(&self.keys, action, index))?;
+                if action == Action::Append {
+                    return self.oracle.check_list(index, found.as_deref());
+                }
+                self.oracle.check_sum(index, found.map(|sum| u64::decode(&sum)).transpose()?)
+            })
+        })?;
+        Ok(self.oracle.verified())
     }
 
     /// The backend's counters.
@@ -180,9 +216,18 @@ impl Opened {
         self.task.with_backend(|backend| backend.stats())
     }
 
-    fn now(&self) -> Duration {
+    /// Reads the clock.
+    pub(super) fn now(&self) -> Duration {
         self.gauge.tick();
         self.gauge.elapsed()
+    }
+
+    /// Does something and says what it took.
+    pub(super) fn timed(&self, work: impl FnOnce() -> Result<()>) -> Result<Took> {
+        let (begun, cpu) = (self.now(), cpu::thread());
+        work()?;
+        let thread_cpu = cpu::thread().saturating_sub(cpu);
+        Ok(Took { wall: self.now().saturating_sub(begun), thread_cpu })
     }
 
     /// This subtask's share of so many operations.
@@ -191,15 +236,16 @@ impl Opened {
         operations / parallelism + u64::from(index < operations % parallelism)
     }
 
-    fn with_driver<R>(&self, depth: Depth, call: impl FnOnce(&mut SyncDriver<'_>) -> R) -> R {
+    pub(super) fn with_driver<R>(&self, depth: Depth, call: impl FnOnce(&mut SyncDriver<'_>) -> R) -> R {
         let Self { states, oracle, gauge, bell, .. } = self;
-        let bench = Bench { states, oracle, gauge, bell };
+        let scan_length = self.given.args.scan_length();
+        let bench = Bench { states, oracle, gauge, bell, scan_length };
         self.task.with_backend(|backend| call(&mut SyncDriver::new(bench, backend, depth)))
     }
 
     /// Runs operations as the command line says; they go on from where they were left.
     fn operate(&self, limit: Limit) -> Result<()> {
-        let (mode, mut draw) = (self.given.args.mode, self.draw.borrow_mut());
+        let (mode, mut draw) = (self.given.args.mode(), self.draw.borrow_mut());
         match limit {
             Limit::Records(records) => {
                 let records = usize::try_from(records).unwrap_or(usize::MAX);
@@ -209,7 +255,8 @@ impl Opened {
         }
     }
 
-    fn drive(&self, mode: Mode, targets: impl Iterator<Item = Target>) -> Result<()> {
+    /// Runs these operations.
+    pub(super) fn drive(&self, mode: Mode, targets: impl Iterator<Item = Target>) -> Result<()> {
         let args = &self.given.args;
         match mode {
             Mode::Sync => {
@@ -228,83 +275,4 @@ impl Opened {
             }
         }
     }
-
-    /// Puts all keys in the order of their state keys. What it takes to find that order is not counted, and returned
-    /// besides.
-    fn load(&self, mode: Mode) -> Result<(Took, Duration)> {
-        let action = if self.given.args.case == Case::Add { Action::Add } else { Action::Load };
-        let (mut took, mut apart_cpu) = (Took::default(), Duration::ZERO);
-        for groups in self.passes() {
-            let cpu = cpu::thread();
-            let order = self.keys.ascending(groups);
-            apart_cpu += cpu::thread().saturating_sub(cpu);
-            let (begun, cpu) = (self.now(), cpu::thread());
-            let keys = self.keys;
-            let targets = order.map(|index| target(keys, action, index));
-            if mode == Mode::Async {
-                self.drive(mode, targets)?;
-            } else {
-                self.with_driver(ONE, |driver| driver.run(targets))?;
-            }
-            took.wall += self.now().saturating_sub(begun);
-            took.thread_cpu += cpu::thread().saturating_sub(cpu);
-        }
-        self.oracle.forget_changes();
-        Ok((took, apart_cpu))
-    }
-
-    /// Key groups that are put in order together.
-    fn passes(&self) -> Vec<std::ops::Range<u16>> {
-        let KeyGroupRange { start, end } = self.given.key_groups;
-        let groups = u64::from(end - start);
-        let own = self.keys.count / u64::from(self.given.args.parallelism);
-        let at_once = (groups * self.given.order_keys / own.max(1)).clamp(1, groups);
-        let step = usize::try_from(at_once).unwrap_or(1);
-        (start..end).step_by(step).map(|first| first..end.min(first + at_once as u16)).collect()
-    }
-
-    /// Has what is in memtables written, and waits for quiet.
-    fn settle(&self) -> Result<()> {
-        self.flush().map(drop)
-    }
-
-    /// Has what is in memtables written; returns how long it took until the last thing happened.
-    fn flush(&self) -> Result<Duration> {
-        let begun = self.now();
-        if self.given.args.backend == Backend::Heap {
-            return Ok(Duration::ZERO);
-        }
-        self.task.with_backend(|backend| {
-            // A scan freezes the memtable for itself; the flush of it is what is wanted here.
-            drop(backend.scan(self.states.values.id())?);
-            self.given.quiet.wait(backend, (&self.gauge, &self.bell)).map(|last| last.saturating_sub(begun))
-        })
-    }
-
-    /// Reads everything once, on a thread of its own as scans must be.
-    fn scan(&self) -> Result<Took> {
-        let begun = self.now();
-        let state = self.states.values.id();
-        let mut scan = self.task.with_backend(|backend| backend.scan(state))?;
-        let scanned = alluvium_env::spawn_thread("alluvium-scan", move || {
-            let cpu = cpu::thread();
-            scan_all(scan.as_mut()).map(|entries| (entries, cpu::thread().saturating_sub(cpu)))
-        })?;
-        let ended = scanned.join().map_err(|_| Error::internal("the scan panicked"))?;
-        let (entries, thread_cpu) = ended?;
-        self.gauge.count(entries);
-        Ok(Took { wall: self.now().saturating_sub(begun), thread_cpu })
-    }
-}
-
-fn scan_all(scan: &mut dyn StateScan) -> Result<u64> {
-    let mut entries = 0;
-    while scan.next_entry()?.is_some() {
-        entries += 1;
-    }
-    Ok(entries)
-}
-
-fn target(keys: Keys, action: Action, index: u64) -> Target {
-    Target { command: Command { action, index }, key: keys.key(index) }
 }

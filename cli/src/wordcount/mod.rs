@@ -6,6 +6,7 @@ mod operator;
 mod report;
 mod resume;
 mod source;
+mod watched;
 
 use std::io::{IsTerminal as _, stdin};
 use std::path::PathBuf;
@@ -18,12 +19,13 @@ use alluvium_host::{Job, JobControl, JobSettings, Outcome, World};
 use crate::args::{Counting, DEFAULT_STATE, WordcountArgs};
 use crate::backend::Local;
 use crate::input::{TextInput, discover};
-use crate::progress::{ProgressLine, Watched};
+use crate::progress::{Pace, ProgressLine};
 use crate::results::{Counts, SortedFile, collect};
 use crate::signals::stop_on_signal;
 use crate::units::ByteSize;
 use crate::{Failure, backend, budget, state};
 use operator::{CountByAdd, CountByGetPut};
+use watched::Watched;
 
 /// What is known before anything is touched.
 struct Plan {
@@ -77,9 +79,10 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
     let watched = Watched {
         control: control.clone(),
         read_bytes: input.read_bytes(),
-        total_bytes: input.total_bytes().filter(|_| fresh),
         finishing: Arc::clone(&finishing),
     };
+    // What an earlier run has read is not known.
+    let total_bytes = input.total_bytes().filter(|_| fresh);
     let local =
         Local { memory: plan.store_memory, cache_dir: args.cache_dir.clone(), cache_size: args.cache_size() };
     let backend = backend::open(local, &storage.store, storage.local, &io)?;
@@ -96,7 +99,8 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
         },
     };
     stop_on_signal(control.clone())?;
-    let progress = ProgressLine::start(watched)?;
+    let mut pace = Pace::default();
+    let progress = ProgressLine::start(total_bytes, move |now| watched.look(&mut pace, now))?;
     let mut counts = None;
     let finish = |scans| {
         finishing.store(true, Ordering::Relaxed);
