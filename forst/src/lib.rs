@@ -38,6 +38,7 @@ mod compaction;
 mod deleted;
 mod entry;
 mod fetch;
+pub mod inspect;
 mod key_range;
 mod memtable;
 mod merge;

@@ -15,5 +15,6 @@ mod tail;
 pub(crate) use builder::{BuiltTable, TableBuilder, TableOptions};
 pub(crate) use file::{FileId, FileMeta, Held, TableFile};
 pub use file::{KeepAll, Ownership};
-pub(crate) use filter::filter_hash;
-pub(crate) use tail::TableTail;
+pub(crate) use filter::{Filter, filter_hash};
+pub(crate) use index::Index;
+pub(crate) use tail::{FOOTER_BYTES, KeyGroupEntry, Properties, TableTail, TailLayout};
