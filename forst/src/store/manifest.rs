@@ -40,6 +40,8 @@ pub(super) struct TableRecord {
     pub(super) clip_start: Vec<u8>,
     #[prost(bytes = "vec", tag = "10")]
     pub(super) clip_end: Vec<u8>,
+    #[prost(fixed64, tag = "11")]
+    pub(super) content_hash: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -13,7 +13,7 @@ use super::inbox::Inbox;
 use super::manifest::{Manifest, MemtableRecord, TableRecord, unframe_delta};
 use super::{Counters, DeltaChain, Frozen, Jobs, Reads, Store};
 use crate::cache::BlockCache;
-use crate::fetch::{DiskCache, FetchPolicy, Fetcher};
+use crate::fetch::{DiskCache, Fetcher};
 use crate::memtable::{Memtable, read_log};
 use crate::merge::MergeOperators;
 use crate::naming::Naming;
@@ -66,12 +66,9 @@ impl Store {
         options.settings.validate()?;
         let settings = options.settings;
         let budget = settings.budget();
-        let policy = FetchPolicy {
-            coalesce_gap_bytes: settings.coalesce_gap_bytes,
-            vectored: settings.vectored_reads,
-        };
+        let fetcher = Fetcher::new(options.store, options.io, options.disk, &settings, &options.prefix);
         let mut store = Self {
-            fetcher: Fetcher::new(options.store, options.io, options.disk, policy),
+            fetcher,
             naming: Arc::new(Naming::new(options.prefix, options.ownership)),
             background: options.background,
             inbox: Inbox::new(options.notify),
@@ -120,6 +117,7 @@ impl Store {
             largest: record.largest,
             entries: record.entries,
             deletes: record.deletes,
+            content_hash: record.content_hash,
         };
         if meta.tail_bytes > meta.size_bytes || record.level as usize > LEVELS {
             let (name, level) = (record.name, record.level);
@@ -146,7 +144,8 @@ impl Store {
         let mut tables: Vec<Memtable> = (0..ages).map(|_| Memtable::default()).collect();
         for (clip, record, age) in memtables {
             let Some(table) = tables.get_mut(age) else { continue };
-            let reads = record.deltas.iter().map(|delta| self.fetcher.read_object(&delta.name));
+            let reads =
+                record.deltas.iter().map(|delta| self.fetcher.read_object(&delta.name, delta.size_bytes));
             let objects = self.fetcher.io().block_on(try_join_all(reads))?;
             for (delta, object) in record.deltas.iter().zip(objects) {
                 let log = unframe_delta(delta, &object)?;

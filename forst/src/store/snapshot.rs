@@ -89,6 +89,7 @@ impl Snapshot {
             deletes: file.meta.deletes,
             clip_start: file.clip.start.clone(),
             clip_end: file.clip.end.clone(),
+            content_hash: file.meta.content_hash,
         });
         let record = |delta: &Arc<Delta>| DeltaRecord {
             name: delta.held.name().to_owned(),

@@ -30,6 +30,8 @@ pub(crate) struct BuiltTable {
     pub(crate) smallest: Vec<u8>,
     pub(crate) largest: Vec<u8>,
     pub(crate) tail_bytes: u64,
+    /// Of the payload; never 0.
+    pub(crate) content_hash: u64,
     /// The decoded blocks, if they were to be kept.
     pub(crate) blocks: Vec<Arc<Block>>,
 }
@@ -157,6 +159,24 @@ impl TableBuilder {
         }
         self.payload.push(encoded.into());
         let (smallest, blocks, payload) = (self.smallest, self.blocks, self.payload);
-        Some(BuiltTable { payload, tail: Arc::new(tail), smallest, largest, tail_bytes, blocks })
+        let content_hash = content_hash(&payload);
+        Some(BuiltTable {
+            payload,
+            tail: Arc::new(tail),
+            smallest,
+            largest,
+            tail_bytes,
+            content_hash,
+            blocks,
+        })
     }
+}
+
+/// Tells a table's bytes from any other's (xxh3-64); 0 is kept for "not known".
+fn content_hash(payload: &[Bytes]) -> u64 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    for piece in payload {
+        hasher.update(piece);
+    }
+    hasher.digest().max(1)
 }

@@ -7,7 +7,6 @@
 mod folder;
 mod local_reads;
 mod metered;
-mod open_files;
 #[cfg(feature = "s3")]
 mod s3;
 
