@@ -6,7 +6,9 @@
 //!
 //! **Invariants**: a key that is being read to be changed has no second operation: the reads under way end first.
 use alluvium_env::{Error, HashSet, Result};
-use alluvium_state_api::{KeyedStateBackend, Lookup, ReadBatch, ReadId, push_list_element, state_key};
+use alluvium_state_api::{
+    Access, KeyedStateBackend, Lookup, ReadBatch, ReadId, push_list_element, state_key,
+};
 
 use super::bell::Bell;
 use super::gauge::Gauge;
@@ -122,16 +124,31 @@ impl<'a> SyncDriver<'a> {
         let mut targets = targets.peekable();
         while targets.peek().is_some() {
             self.make_way()?;
-            let (start, mut operations) = (gauge.last(), 0);
-            for target in targets.by_ref().take(self.depth.batch) {
-                self.begin(target, start)?;
-                operations += 1;
+            let start = gauge.last();
+            let batch: Vec<_> = targets.by_ref().take(self.depth.batch).collect();
+            self.warm(&batch);
+            for target in &batch {
+                self.begin(*target, start)?;
             }
             self.drain()?;
-            gauge.count(operations);
+            gauge.count(batch.len() as u64);
             gauge.record(start);
         }
         Ok(())
+    }
+
+    /// Tells the backend of a batch as the controller does of records to come.
+    fn warm(&mut self, batch: &[Target]) {
+        let (states, keys, mut ends) = (self.bench.states, &mut self.key, Vec::with_capacity(batch.len()));
+        keys.clear();
+        for target in batch {
+            let state = states.id(target.command.action);
+            state_key::append(keys, target.key.group(), state, &target.key.bytes);
+            ends.push(keys.len());
+        }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let mut keys = starts.zip(&ends).map(|(start, end)| keys.get(start..*end).unwrap_or_default());
+        self.backend.warm(&mut keys, Access::Read);
     }
 
     /// Lets background work in, and waits where it has fallen behind.
