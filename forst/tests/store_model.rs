@@ -8,7 +8,7 @@ use std::time::Duration;
 use alluvium_env::{Background, Entropy, IoRuntime, Result};
 use alluvium_forst::{
     Answer, ForstSettings, MergeOperator, MergeOperators, Ownership, Page, PageQuery, Resident, Restored,
-    Store, StoreOptions,
+    Store, StoreCounters, StoreOptions,
 };
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -203,11 +203,22 @@ fn key_of(number: u64) -> Vec<u8> {
     format!("{state}{:02}-key-{number}", number % 7).into_bytes()
 }
 
+fn sum(a: StoreCounters, b: StoreCounters) -> StoreCounters {
+    StoreCounters {
+        memory_hits: a.memory_hits + b.memory_hits,
+        disk_hits: a.disk_hits + b.disk_hits,
+        misses: a.misses + b.misses,
+        flushes: a.flushes + b.flushes,
+        compactions: a.compactions + b.compactions,
+    }
+}
+
 #[test]
 fn random_operations_and_reopens_match_a_map_while_released_files_vanish() {
     for seed in 0..3 {
         let (world, random) = (World::new(), Entropy::from_seed(seed));
         let mut store = world.open(0, Vec::new());
+        let mut counted = StoreCounters::default();
         let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         for step in 1..=120_000_u64 {
             let number = random.next_u64() % 30_000;
@@ -257,11 +268,12 @@ fn random_operations_and_reopens_match_a_map_while_released_files_vanish() {
             if step % 17_000 == 0 {
                 let restored = world.snapshot(&mut store);
                 if step % 34_000 == 0 {
+                    counted = sum(counted, store.counters());
                     store = world.open(step, vec![restored]);
                 }
             }
         }
-        let counters = store.counters();
+        let counters = sum(counted, store.counters());
         assert!(counters.flushes > 3 && counters.compactions > 0 && counters.misses > 0, "{counters:?}");
         let mut scan = store.scan();
         let mut scanned = BTreeMap::new();

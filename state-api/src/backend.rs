@@ -23,6 +23,15 @@ pub enum Lookup<'a> {
     Miss,
 }
 
+/// What is about to happen to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It is read, and perhaps written.
+    Read,
+    /// It is written without being read.
+    Write,
+}
+
 /// Whom [`KeyedStateBackend::poll`] hands each answer: the value or the encoded page, or `None` for an absent key.
 pub type Answered<'a> = dyn FnMut(ReadId, Result<Option<&[u8]>>) + 'a;
 
@@ -39,6 +48,10 @@ pub trait KeyedStateBackend {
     /// # Errors
     /// `Corruption` if what memory holds cannot be decoded.
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>>;
+
+    /// Says which keys are about to be asked for or written, so that a backend can have the processor load what it will
+    /// touch. Changes nothing; a backend may ignore it.
+    fn warm(&self, _keys: &mut dyn Iterator<Item = &[u8]>, _access: Access) {}
 
     /// Replaces a value.
     ///

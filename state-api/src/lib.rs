@@ -70,7 +70,7 @@ pub mod state_key;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
 pub use backend::{
-    Answered, BackendFactory, BackendStats, KeyedStateBackend, Lookup, Notify, OpenRequest, StateScan,
+    Access, Answered, BackendFactory, BackendStats, KeyedStateBackend, Lookup, Notify, OpenRequest, StateScan,
 };
 pub use codec::{Codec, KeyCodec};
 pub use context::{Context, TaskContext};

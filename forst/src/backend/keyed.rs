@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use alluvium_state_api::{
-    Answered, BackendStats, CheckpointId, FileRef, KeyGroupRange, KeyedStateBackend, Lookup, PageBuilder,
+    Access, Answered, BackendStats, CheckpointId, FileRef, KeyGroupRange, KeyedStateBackend, Lookup, PageBuilder,
     PageRequest, ReadBatch, ReadId, Result, SnapshotTask, StateDescriptor, StateId, StateScan, StateTable,
     SubtaskSnapshot, state_key,
 };
@@ -94,6 +94,13 @@ impl KeyedStateBackend for ForstBackend {
             Resident::Absent => Lookup::Absent,
             Resident::Miss => Lookup::Miss,
         })
+    }
+
+    fn warm(&self, keys: &mut dyn Iterator<Item = &[u8]>, access: Access) {
+        match access {
+            Access::Read => self.store.warm_reads(keys),
+            Access::Write => self.store.warm_writes(keys),
+        }
     }
 
     #[inline]

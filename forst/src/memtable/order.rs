@@ -4,12 +4,34 @@
 //! size are merged, so that an entry moves O(log n) times and a page looks at O(log n) runs.
 //!
 //! **Threads**: the task thread's own, beside a memtable that others may read.
+use std::cmp::Ordering;
+
 use super::arena::{Location, Mark};
-use super::sorted::prefix;
 use super::{LogEntry, Memtable};
 use crate::deleted::DeletedRanges;
 
-type Slot = (u64, Location);
+/// An entry and the first bytes of its key: most comparisons end with those, without touching the arena. Key group and
+/// state are the first four bytes of every key, so twelve are of the record's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    prefix: (u64, u64),
+    pub(super) at: Location,
+}
+
+fn prefix(key: &[u8]) -> (u64, u64) {
+    let mut bytes = [0; 16];
+    let length = key.len().min(16);
+    if let (Some(to), Some(from)) = (bytes.get_mut(..length), key.get(..length)) {
+        to.copy_from_slice(from);
+    }
+    let all = u128::from_be_bytes(bytes);
+    ((all >> 64) as u64, all as u64)
+}
+
+/// Key order.
+fn by_key(table: &Memtable, a: &Slot, b: &Slot) -> Ordering {
+    a.prefix.cmp(&b.prefix).then_with(|| table.arena.entry(a.at).key.cmp(table.arena.entry(b.at).key))
+}
 
 /// A run is merged into the one before it unless that one is this many times larger.
 const RUN_RATIO: usize = 4;
@@ -25,28 +47,43 @@ pub(crate) struct KeyOrder {
 impl KeyOrder {
     /// Takes in what was written since the last call.
     pub(crate) fn catch_up(&mut self, table: &Memtable) {
-        let mut fresh: Vec<Slot> = Vec::new();
-        let seen = table.arena.entries_from(self.seen, &mut |at, entry| fresh.push((prefix(entry.key), at)));
+        let (fresh, seen) = sorted_from(table, self.seen);
         if seen == self.seen {
             return;
         }
         self.seen = seen;
         self.deleted = table.deleted();
-        if fresh.is_empty() {
-            return;
-        }
-        let key = |slot: &Slot| table.arena.entry(slot.1).key;
-        fresh.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| (key(a), a.1).cmp(&(key(b), b.1))));
-        keep_last_of_equal(&mut fresh, |a, b| a.0 == b.0 && key(a) == key(b));
         self.runs.push(fresh);
         while let [.., older, newer] = self.runs.as_slice()
-            && older.len() < newer.len() * RUN_RATIO
+            && older.len() < newer.len().max(1) * RUN_RATIO
         {
             let merged = merge(older, newer, table);
             self.runs.truncate(self.runs.len() - 2);
             self.runs.push(merged);
         }
     }
+
+    /// Everything a memtable holds, in order, without what its deletions hide.
+    pub(super) fn of(table: &Memtable) -> Vec<Slot> {
+        let (mut all, _) = sorted_from(table, Mark::default());
+        if !table.deletions.is_empty() {
+            all.retain(|slot| !table.deletions.hide(table.arena.entry(slot.at).key, slot.at));
+        }
+        all
+    }
+}
+
+/// The newest entry of each key that the log has behind a mark, in key order, and where the log ends.
+///
+/// The log is walked as it lies in memory, and a sort finds the order in what was written in order.
+fn sorted_from(table: &Memtable, mark: Mark) -> (Vec<Slot>, Mark) {
+    let mut slots: Vec<Slot> = Vec::new();
+    let end = table.arena.entries_from(mark, &mut |at, entry| {
+        slots.push(Slot { prefix: prefix(entry.key), at });
+    });
+    slots.sort_unstable_by(|a, b| by_key(table, a, b).then(a.at.cmp(&b.at)));
+    keep_last_of_equal(&mut slots, |a, b| by_key(table, a, b).is_eq());
+    (slots, end)
 }
 
 /// Drops each slot whose successor has the same key.
@@ -58,15 +95,14 @@ fn keep_last_of_equal(slots: &mut Vec<Slot>, same: impl Fn(&Slot, &Slot) -> bool
 
 /// One run of two; of equal keys the newer one's.
 fn merge(older: &[Slot], newer: &[Slot], table: &Memtable) -> Vec<Slot> {
-    let key = |slot: &Slot| table.arena.entry(slot.1).key;
     let mut merged = Vec::with_capacity(older.len() + newer.len());
     let (mut older, mut newer) = (older.iter().peekable(), newer.iter().peekable());
     while let (Some(a), Some(b)) = (older.peek(), newer.peek()) {
-        let by_key = a.0.cmp(&b.0).then_with(|| key(a).cmp(key(b)));
-        if by_key.is_lt() {
+        let relation = by_key(table, a, b);
+        if relation.is_lt() {
             merged.extend(older.next());
         } else {
-            if by_key.is_eq() {
+            if relation.is_eq() {
                 older.next();
             }
             merged.extend(newer.next());
@@ -91,8 +127,8 @@ impl<'a> OrderedCursor<'a> {
     pub(crate) fn new(table: &'a Memtable, order: &'a KeyOrder, start: &[u8], behind: bool) -> Self {
         let first = prefix(start);
         let before = |slot: &Slot| {
-            let order = slot.0.cmp(&first).then_with(|| table.arena.entry(slot.1).key.cmp(start));
-            order.is_lt() || (behind && order.is_eq())
+            let relation = slot.prefix.cmp(&first).then_with(|| table.arena.entry(slot.at).key.cmp(start));
+            relation.is_lt() || (behind && relation.is_eq())
         };
         let rest = |run: &'a Vec<Slot>| run.get(run.partition_point(before)..).unwrap_or_default();
         let rest = order.runs.iter().rev().map(rest).collect();
@@ -113,29 +149,25 @@ impl<'a> OrderedCursor<'a> {
     /// Goes to the next entry that no deletion hides.
     pub(crate) fn advance(&mut self) {
         loop {
-            let mut lowest: Option<(u64, &'a [u8], Location)> = None;
-            for run in &self.rest {
-                let Some((prefix, at)) = run.first() else { continue };
-                if lowest.is_some_and(|(low, _, _)| low < *prefix) {
-                    continue;
-                }
-                let key = self.table.arena.entry(*at).key;
-                if lowest.is_none_or(|(low, low_key, _)| (*prefix, key) < (low, low_key)) {
-                    lowest = Some((*prefix, key, *at));
+            let mut lowest: Option<Slot> = None;
+            for slot in self.rest.iter().filter_map(|run| run.first()) {
+                // Of equal keys the newest, which comes first.
+                if lowest.is_none_or(|low| by_key(self.table, slot, &low).is_lt()) {
+                    lowest = Some(*slot);
                 }
             }
-            let Some((prefix, key, at)) = lowest else {
+            let Some(lowest) = lowest else {
                 self.entry = None;
                 return;
             };
             for run in &mut self.rest {
-                if let Some(((p, a), tail)) = run.split_first()
-                    && *p == prefix
-                    && self.table.arena.entry(*a).key == key
+                if let Some((slot, tail)) = run.split_first()
+                    && by_key(self.table, slot, &lowest).is_eq()
                 {
                     *run = tail;
                 }
             }
+            let (key, at) = (self.table.arena.entry(lowest.at).key, lowest.at);
             if !self.table.deletions.hide(key, at) {
                 self.entry = Some(self.table.arena.entry(at));
                 return;

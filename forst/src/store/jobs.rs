@@ -67,7 +67,7 @@ impl Store {
             table_size_bytes: self.budget.table_size_bytes,
             compression: Compression::Lz4,
             // Write-through while it does not push out what is hotter.
-            keep_blocks: input_bytes < self.cache.capacity_bytes() / 4,
+            keep_blocks: input_bytes < self.cache.capacity_bytes() as u64 / 4,
         }
     }
 

@@ -26,6 +26,7 @@ mod reads;
 mod scan;
 mod snapshot;
 mod walk;
+mod warm;
 
 pub use counters::StoreCounters;
 #[cfg(test)]

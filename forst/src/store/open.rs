@@ -86,7 +86,7 @@ impl Store {
             active_order: RefCell::default(),
             frozen: Vec::new(),
             version: Arc::default(),
-            cache: BlockCache::new(budget.resident_bytes, settings.block_size_bytes),
+            cache: BlockCache::new(budget.resident_bytes),
             reads: Reads::default(),
             jobs: Jobs::default(),
             counters: Counters::default(),

@@ -178,7 +178,7 @@ impl<'a> Plan<'a> {
     }
 
     fn block(&self, file: &'a Arc<TableFile>, number: usize, run_entries: u64) -> Result<&'a Block, Stop> {
-        if let Some(block) = self.store.block(file.id, number as u32, self.got) {
+        if let Some((block, _)) = self.store.block(file.id, number as u32, self.got) {
             return Ok(block);
         }
         if let (Some(needs), Some(tail)) = (self.needs, file.tail()) {

@@ -7,7 +7,7 @@ use super::filter::{Filter, filter_hash};
 use super::index::Index;
 use super::tail::{KeyGroupEntry, Properties, TableTail};
 use crate::block::{Block, BlockBuilder};
-use crate::coding::{Compression, put_section};
+use crate::coding::{Compression, SectionWriter};
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::key_range::KeyRange;
@@ -47,6 +47,7 @@ pub(crate) struct TableBuilder {
     index: Index,
     hashes: Vec<u64>,
     properties: Properties,
+    sections: SectionWriter,
     piece: Vec<u8>,
     payload: Vec<Bytes>,
     blocks: Vec<Arc<Block>>,
@@ -63,6 +64,7 @@ impl TableBuilder {
             index: Index::default(),
             hashes: Vec::new(),
             properties: Properties::default(),
+            sections: SectionWriter::default(),
             piece: Vec::with_capacity(PIECE_BYTES + 2 * options.block_size_bytes),
             payload: Vec::new(),
             blocks: Vec::new(),
@@ -120,7 +122,7 @@ impl TableBuilder {
     fn end_block(&mut self, next_key: Option<&[u8]>) {
         let start = self.piece.len();
         let content = self.block.finish();
-        put_section(&mut self.piece, content, self.options.compression);
+        self.sections.put(&mut self.piece, content, self.options.compression);
         if self.options.keep_blocks
             && let Ok(block) = Block::from_content(content.to_vec())
         {
@@ -156,6 +158,7 @@ impl TableBuilder {
         }
         let keys = keys?;
         let filter = Filter::build(std::mem::take(&mut self.hashes));
+        self.index.finish();
         let tail = TableTail { filter, index: self.index, properties: self.properties, deleted };
         let encoded = tail.encode();
         let tail_bytes = encoded.len() as u64;

@@ -1,5 +1,5 @@
 //! Holds `docs/formats/sst.md` and `docs/formats/delta.md` to the code: their worked bytes are built, compared, read.
-use super::{TableBuilder, TableOptions, TableTail};
+use super::{TableBuilder, TableOptions, TableTail, filter_hash};
 use crate::block::Block;
 use crate::coding::Compression;
 use crate::deleted::DeletedRanges;
@@ -58,7 +58,7 @@ fn the_worked_table_is_what_the_builder_writes_and_the_reader_reads() {
     assert_eq!(groups, [(1, 0, 2), (2, 0, 1)]);
     let block = Block::decode(&bytes[..data_bytes]).unwrap();
     for (kind, key, value) in ENTRIES {
-        assert_eq!(block.get(key).unwrap(), Some((kind, value)));
+        assert_eq!(block.get(key, filter_hash(key), false).unwrap(), Some((kind, value)));
     }
 }
 

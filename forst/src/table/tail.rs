@@ -10,10 +10,8 @@ use crate::deleted::DeletedRanges;
 
 /// Ends every table.
 const MAGIC: [u8; 8] = *b"ALVMSST\0";
-/// The version that is written; `docs/formats/sst.md` holds the ladder.
+/// The version that is written and read; `docs/formats/sst.md` holds the ladder.
 const VERSION: u16 = 2;
-/// The oldest version that is read. Version 1 has no deleted ranges.
-const OLDEST_VERSION: u16 = 1;
 /// CRC-32C.
 const CHECKSUM_ID: u8 = 1;
 /// `filter_len:u32 · index_len:u32 · properties_len:u32 · deleted_len:u32 · version:u16 · checksum:u8 · reserved:u8 ·
@@ -165,12 +163,11 @@ fn footer(tail: &[u8]) -> Result<(&[u8], [u32; 4])> {
     };
     let [low, high, checksum, _] = word(16).to_le_bytes();
     let version = u16::from_le_bytes([low, high]);
-    if !(OLDEST_VERSION..=VERSION).contains(&version) || checksum != CHECKSUM_ID {
+    if version != VERSION || checksum != CHECKSUM_ID {
         return Err(Error::invalid(format!(
-            "a table of format version {version} with checksum {checksum}; this build reads versions {OLDEST_VERSION} to \
-             {VERSION} with checksum {CHECKSUM_ID}: use the build that wrote it"
+            "a table of format version {version} with checksum {checksum}; this build reads version {VERSION} with \
+             checksum {CHECKSUM_ID}: use the build that wrote it"
         )));
     }
-    let deleted = if version == 1 { 0 } else { word(12) };
-    Ok((sections, [word(0), word(4), word(8), deleted]))
+    Ok((sections, [word(0), word(4), word(8), word(12)]))
 }

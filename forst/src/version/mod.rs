@@ -18,6 +18,13 @@ pub(crate) const LEVELS: usize = 6;
 /// Tables in key order that do not overlap.
 pub(crate) type Run = Vec<Arc<TableFile>>;
 
+/// The one table of a run that may hold `key`.
+#[inline]
+pub(crate) fn table_of<'a>(run: &'a [Arc<TableFile>], key: &[u8]) -> Option<&'a Arc<TableFile>> {
+    let after = run.partition_point(|file| file.keys().start.as_slice() <= key);
+    after.checked_sub(1).and_then(|i| run.get(i)).filter(|file| file.keys().ends_behind(key))
+}
+
 /// The live tables.
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
@@ -43,10 +50,7 @@ impl Version {
     /// The tables that may hold `key`, newest first.
     #[inline]
     pub(crate) fn candidates(&self, key: &[u8]) -> impl Iterator<Item = &Arc<TableFile>> {
-        self.runs().filter_map(move |run| {
-            let after = run.partition_point(|file| file.keys().start.as_slice() <= key);
-            after.checked_sub(1).and_then(|i| run.get(i)).filter(|file| file.keys().ends_behind(key))
-        })
+        self.runs().filter_map(move |run| table_of(run, key))
     }
 
     /// The references of level `level` (1 and below) that can hold keys of a range.
