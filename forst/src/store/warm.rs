@@ -62,7 +62,8 @@ impl Store {
         for (step, key) in steps.iter_mut().zip(keys) {
             let Some(file) = table_of(run, key) else { continue };
             let (hash, tail) = (filter_hash(key), file.tail().map(Arc::as_ref));
-            *step = tail.filter(|tail| tail.may_hold(hash)).map(|tail| Step { hash, key, file: file.id, tail });
+            *step =
+                tail.filter(|tail| tail.may_hold(hash)).map(|tail| Step { hash, key, file: file.id, tail });
         }
         let mut numbers = [0; GROUP];
         for (number, step) in numbers.iter_mut().zip(steps.iter().flatten()) {
