@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::process::{alluvium, fail, succeed, summary, text};
+use crate::s3_server::S3Server;
 
 /// Runs a benchmark in a folder of its own and returns its figures.
 fn figures(folder: &Path, arguments: &[&str]) -> Value {
@@ -110,6 +111,28 @@ fn writes_are_counted_to_the_last_byte_and_nothing_stays_behind() {
     assert_eq!(per_second.sum::<u64>(), 40_000);
     let left = fs::read_dir(folder.path().join(".alluvium/bench/bench/state/00000001/0000"));
     assert!(left.is_err() || left.unwrap().count() == 0, "files stay behind");
+}
+
+#[test]
+fn a_benchmark_on_a_bucket_leaves_what_was_there_and_nothing_else() {
+    let (folder, buckets) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let others = buckets.path().join("bucket/here/state/00000001/0000");
+    fs::create_dir_all(&others).unwrap();
+    fs::write(others.join("1.sst"), "a job's").unwrap();
+    // Of a benchmark that was killed.
+    let orphans = buckets.path().join("bucket/here/bench/state/00000001/0000");
+    fs::create_dir_all(&orphans).unwrap();
+    fs::write(orphans.join("99.sst"), "an orphan").unwrap();
+    let server = S3Server::start(buckets.path());
+    let mut command = alluvium(folder.path(), "bench");
+    server.configure(&mut command);
+    let arguments =
+        ["get", "--keys", "20k", "--records", "2k", "--memory", "40MiB", "--state", "s3://bucket/here"];
+    let figures = summary(&succeed(command.args(arguments).arg("--json")));
+    assert!(number(&figures, "/store/gets") > 0.0, "{figures}");
+    assert_eq!(fs::read_dir(&others).unwrap().count(), 1, "another's state is touched");
+    let left = fs::read_dir(&orphans).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "files stay behind");
 }
 
 #[test]
