@@ -15,7 +15,7 @@ use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, StartRec
 use alluvium_env::{Clock, Entropy, Error, HashMap, Result, SystemClock};
 use alluvium_state_api::{
     Answered, BackendStats, CheckpointId, Codec, Context, HeapBackend, KeyedProcess, KeyedStateBackend,
-    Lookup, MaxParallelism, ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, SnapshotTask,
+    Lookup, MaxParallelism, PageRequest, ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, SnapshotTask,
     StateDescriptor, StateId, StateKind, StateScan, TaskContext, ValueState, state_key,
 };
 
@@ -75,6 +75,14 @@ impl KeyedStateBackend for HashBackend {
     fn delete(&mut self, key: &[u8]) -> Result<()> {
         self.values.remove(key);
         Ok(())
+    }
+
+    fn delete_prefix(&mut self, _: &[u8]) -> Result<()> {
+        Err(Error::internal("not measured"))
+    }
+
+    fn try_page(&self, _: PageRequest<'_>) -> Result<Lookup<'_>> {
+        Err(Error::internal("not measured"))
     }
 
     fn submit(&mut self, batch: ReadBatch) {

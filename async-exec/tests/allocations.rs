@@ -11,8 +11,8 @@ use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, StartRec
 use alluvium_env::{Error, Result};
 use alluvium_state_api::{
     Answered, BackendStats, CheckpointId, Context, KeyedProcess, KeyedStateBackend, Lookup, MaxParallelism,
-    ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, SnapshotTask, StateDescriptor, StateId, StateScan,
-    TaskContext, ValueState,
+    PageRequest, ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, SnapshotTask, StateDescriptor, StateId,
+    StateScan, TaskContext, ValueState,
 };
 
 thread_local! {
@@ -89,6 +89,14 @@ impl KeyedStateBackend for InPlace {
     fn delete(&mut self, key: &[u8]) -> Result<()> {
         self.values.remove(key);
         Ok(())
+    }
+
+    fn delete_prefix(&mut self, _: &[u8]) -> Result<()> {
+        Err(Error::internal("not called"))
+    }
+
+    fn try_page(&self, _: PageRequest<'_>) -> Result<Lookup<'_>> {
+        Err(Error::internal("not called"))
     }
 
     fn submit(&mut self, batch: ReadBatch) {

@@ -8,6 +8,8 @@ use alluvium_host::Restore;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench::{self, BenchArgs};
+use crate::state::is_in_memory;
 use crate::units::{ByteSize, Interval};
 
 /// Where state lives if nothing else is said, below the current folder.
@@ -64,6 +66,13 @@ pub(crate) enum Command {
     /// whatever parallelism is given, and counts every word exactly once.
     #[command(after_long_help = EXAMPLES, after_help = "`--help` shows more, with examples.")]
     Wordcount(Box<WordcountArgs>),
+
+    /// Drive the state engine with one kind of operation and report what it takes
+    ///
+    /// Loads keys into a backend as a task thread of a job has it, then reads, changes, adds or scans them, and prints
+    /// operations a second, latencies, CPU, requests and bytes, hit rates, amplification and memory.
+    #[command(after_long_help = bench::EXAMPLES, after_help = "`--help` shows more, with examples.")]
+    Bench(Box<BenchArgs>),
 }
 
 /// Options of `alluvium wordcount`.
@@ -192,31 +201,44 @@ impl WordcountArgs {
                 "--restore contradicts --state memory:///, which ends with the process; use a file:// or s3:// state",
             ));
         }
-        if let (Some(cache), Some(state)) = (&self.cache_dir, self.state_folder()) {
-            let inside =
-                |folder: &Path, root: &Path| Some(absolute(folder).ok()?.starts_with(absolute(root).ok()?));
-            if inside(cache, &state) == Some(true) || inside(&state, cache) == Some(true) {
-                return Err(Error::invalid(format!(
-                    "--cache-dir {} and --state {} are one inside the other, but a cache may be deleted and state may \
-                     not; keep them apart",
-                    cache.display(),
-                    state.display()
-                )));
-            }
+        match (&self.cache_dir, self.state_folder()) {
+            (Some(cache), Some(state)) => apart(cache, &state),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether the state ends with the process.
     pub(crate) fn state_in_memory(&self) -> bool {
-        self.state.as_deref().is_some_and(|url| url.starts_with("memory:"))
+        self.state.as_deref().is_some_and(is_in_memory)
     }
 
     /// The local folder that holds the state, if one does.
     pub(crate) fn state_folder(&self) -> Option<PathBuf> {
-        match &self.state {
-            None => Some(PathBuf::from(DEFAULT_STATE)),
-            Some(url) => url.strip_prefix("file://").map(PathBuf::from),
-        }
+        local_folder(self.state.as_deref(), DEFAULT_STATE)
     }
+}
+
+/// The local folder that a state URL names, or `default` if none is given.
+pub(crate) fn local_folder(url: Option<&str>, default: &str) -> Option<PathBuf> {
+    match url {
+        None => Some(PathBuf::from(default)),
+        Some(url) => url.strip_prefix("file://").map(PathBuf::from),
+    }
+}
+
+/// Refuses a cache folder inside the state folder, and the other way round.
+///
+/// # Errors
+/// `Invalid`, naming both options.
+pub(crate) fn apart(cache: &Path, state: &Path) -> Result<()> {
+    let inside = |folder: &Path, root: &Path| Some(absolute(folder).ok()?.starts_with(absolute(root).ok()?));
+    if inside(cache, state) == Some(true) || inside(state, cache) == Some(true) {
+        return Err(Error::invalid(format!(
+            "--cache-dir {} and --state {} are one inside the other, but a cache may be deleted and state may not; \
+             keep them apart",
+            cache.display(),
+            state.display()
+        )));
+    }
+    Ok(())
 }

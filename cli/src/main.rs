@@ -4,11 +4,14 @@
 //! usage).
 mod allocator;
 mod args;
+mod backend;
+mod bench;
 mod budget;
 mod input;
 mod progress;
 mod results;
 mod signals;
+mod state;
 mod units;
 mod wordcount;
 mod words;
@@ -29,9 +32,14 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
-    let args::Cli { command: args::Command::Wordcount(args) } = args::Cli::parse();
-    match wordcount::run(&args) {
-        Ok(Outcome::Finished | Outcome::Stopped) => ExitCode::SUCCESS,
+    let ended = match args::Cli::parse().command {
+        args::Command::Wordcount(args) => {
+            wordcount::run(&args).map(|(Outcome::Finished | Outcome::Stopped)| ())
+        }
+        args::Command::Bench(args) => bench::run(&args),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(error)) => {
             eprintln!("alluvium: {}", sentence(&error.to_string()));
             ExitCode::from(2)

@@ -1,18 +1,15 @@
-//! A progress line on a terminal's stderr: words, rate, last checkpoint. Nothing where stderr is not a terminal.
+//! A progress line on a terminal's stderr. Nothing where stderr is not a terminal.
 //!
-//! **Threads**: one, which looks at the job's counters a few times a second and ends with the bar.
+//! **Threads**: one, which looks a few times a second and ends with the line.
 use std::io::{IsTerminal as _, stderr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use alluvium_env::{Clock as _, Result, SystemClock, spawn_thread};
-use alluvium_host::JobControl;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::results::{grouped, per_second};
+use crate::results::per_second;
 
 const REFRESH: Duration = Duration::from_millis(200);
 /// The newest rate is one part in so many of what is shown.
@@ -24,46 +21,53 @@ pub(crate) struct ProgressLine {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the line shows.
-pub(crate) struct Watched {
-    /// The job.
-    pub(crate) control: JobControl,
-    /// Bytes of input read so far.
-    pub(crate) read_bytes: Arc<AtomicU64>,
-    /// Bytes there are; `None` if that cannot be known (a stream, or splits done by an earlier run).
-    pub(crate) total_bytes: Option<u64>,
-    /// Set once the input has ended and the counts are being read.
-    pub(crate) finishing: Arc<AtomicBool>,
+/// What the line shows at one moment.
+pub(crate) struct Seen {
+    /// Where the bar stands, of the total.
+    pub(crate) position: u64,
+    /// What is written behind it.
+    pub(crate) message: String,
+}
+
+/// A rate that does not jump.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    count: u64,
+    at: Duration,
+    rate: u64,
+}
+
+impl Pace {
+    /// The rate, now that `count` is reached.
+    pub(crate) fn rate(&mut self, count: u64, now: Duration) -> u64 {
+        let fresh = per_second(count.saturating_sub(self.count), now.saturating_sub(self.at));
+        self.rate = if self.count == 0 { fresh } else { (self.rate * (INERTIA - 1) + fresh) / INERTIA };
+        (self.count, self.at) = (count, now);
+        self.rate
+    }
 }
 
 impl ProgressLine {
-    /// Starts a line, if stderr is a terminal.
+    /// Starts a line, if stderr is a terminal: a bar if there is a total, a spinner if not. `look` is called with the
+    /// time since the start.
     ///
     /// # Errors
     /// `Unavailable` if its thread cannot be started.
-    pub(crate) fn start(watched: Watched) -> Result<Option<Self>> {
+    pub(crate) fn start(
+        total: Option<u64>,
+        mut look: impl FnMut(Duration) -> Seen + Send + 'static,
+    ) -> Result<Option<Self>> {
         if !stderr().is_terminal() {
             return Ok(None);
         }
         let (stop, stopped) = channel();
         let thread = spawn_thread("alluvium-progress", move || {
-            let bar = new_bar(watched.total_bytes);
+            let bar = new_bar(total);
             let clock = SystemClock::new();
-            let (mut records, mut rate, mut at) = (0, 0, Duration::ZERO);
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(REFRESH) {
-                let (progress, now) = (watched.control.progress(), clock.monotonic());
-                let fresh = per_second(progress.records.saturating_sub(records), now.saturating_sub(at));
-                rate = if records == 0 { fresh } else { (rate * (INERTIA - 1) + fresh) / INERTIA };
-                (records, at) = (progress.records, now);
-                let checkpoint = match progress.last_checkpoint.or(progress.restored) {
-                    Some(id) => format!("checkpoint {id}"),
-                    None => "no checkpoint yet".to_owned(),
-                };
-                let finishing = watched.finishing.load(Ordering::Relaxed);
-                let pace =
-                    if finishing { "reading the counts".to_owned() } else { format!("{}/s", grouped(rate)) };
-                bar.set_position(watched.read_bytes.load(Ordering::Relaxed));
-                bar.set_message(format!("{} words  {pace}  {checkpoint}", grouped(records)));
+                let Seen { position, message } = look(clock.monotonic());
+                bar.set_position(position);
+                bar.set_message(message);
                 bar.tick();
             }
             bar.finish_and_clear();
@@ -72,8 +76,8 @@ impl ProgressLine {
     }
 }
 
-fn new_bar(total_bytes: Option<u64>) -> ProgressBar {
-    let (bar, template) = match total_bytes {
+fn new_bar(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
         Some(total) => (ProgressBar::new(total), "{bar:24.cyan/dim} {percent:>3}%  {msg}"),
         None => (ProgressBar::new_spinner(), "{spinner:.cyan} {msg}"),
     };
@@ -85,8 +89,20 @@ impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
-            // It only draws; if it panicked, the job is not the worse for it.
+            // It only draws; if it panicked, the work is not the worse for it.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_follows_slowly() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.rate(1000, Duration::from_secs(1)), 1000);
+        assert_eq!(pace.rate(1000, Duration::from_secs(2)), 800, "a second without anything");
     }
 }

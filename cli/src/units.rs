@@ -33,6 +33,9 @@ const SIZE_UNITS: [(&str, u64); 14] = [
 ];
 
 const DURATION_UNITS: [(&str, f64); 4] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+/// A round trip is not an hour, but may be microseconds.
+const DELAY_UNITS: [(&str, f64); 4] = [("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)];
+const COUNT_UNITS: [(&str, f64); 4] = [("", 1.0), ("k", 1e3), ("m", 1e6), ("g", 1e9)];
 
 /// Splits `12.5MiB` into its number and its unit in lower case.
 fn number_and_unit(text: &str) -> Option<(f64, String)> {
@@ -103,6 +106,43 @@ impl FromStr for Interval {
     }
 }
 
+/// How many: `1000`, `500k`, `10M`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count(pub(crate) u64);
+
+impl FromStr for Count {
+    type Err = String;
+
+    #[expect(clippy::cast_sign_loss, reason = "the range was checked")]
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a number from 1 to 1000G; write it like 1000, 500k or 10M");
+        let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
+        let (_, factor) = COUNT_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        let count = (number * factor).round();
+        if (1.0..=1e12).contains(&count) { Ok(Self(count as u64)) } else { Err(wrong()) }
+    }
+}
+
+/// How long something far away takes: `15ms`, `70us`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Delay(pub(crate) Duration);
+
+impl FromStr for Delay {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a time from 1us to 60s; write it like 70us or 15ms");
+        let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
+        let (_, seconds) = DELAY_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        let seconds = number * seconds;
+        if (1e-6..=60.0).contains(&seconds) {
+            Ok(Self(Duration::from_secs_f64(seconds)))
+        } else {
+            Err(wrong())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +161,24 @@ mod tests {
         }
         for text in ["", "MiB", "12XB", "-1", "1e3", "0", "99999999TiB", "1.2.3K"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_and_delays_read_as_people_write_them() {
+        for (text, count) in [("1", 1), ("500k", 500_000), ("10M", 10_000_000), ("1.5M", 1_500_000)] {
+            assert_eq!(text.parse::<Count>().unwrap().0, count, "{text}");
+        }
+        for (text, micros) in
+            [("70us", 70), ("70µs", 70), ("15ms", 15_000), ("0.5ms", 500), ("1s", 1_000_000)]
+        {
+            assert_eq!(text.parse::<Delay>().unwrap().0, Duration::from_micros(micros), "{text}");
+        }
+        for text in ["", "0", "0.2", "M", "-1", "10X"] {
+            assert!(text.parse::<Count>().is_err(), "{text}");
+        }
+        for text in ["", "15", "ms", "0ms", "0.1us", "2h"] {
+            assert!(text.parse::<Delay>().is_err(), "{text}");
         }
     }
 

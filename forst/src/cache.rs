@@ -1,74 +1,269 @@
 //! The memory tier: decoded blocks of one store, owned by its task thread.
 //!
 //! There is no lock because there is no sharing: blocks are decoded on the I/O runtime and handed to the task thread,
-//! which alone inserts and reads them. What filters and indexes take is taken from the blocks (design D14).
+//! which alone inserts and reads them. A block is found by its number in its table's slots, so a hit costs two loads
+//! and no hash of its own, and a map of tables stays in the nearest cache. What filters and indexes take is taken from
+//! the blocks (design D14).
+//!
+//! Eviction is S3-FIFO (Yang et al., SOSP 2023): a block enters a small queue and moves to the main one only if it is
+//! asked for again, so that a scan passes through the small one; a block that was wanted soon after it had left goes to
+//! the main one at once.
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use alluvium_env::RandomState;
-use quick_cache::unsync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
+use alluvium_env::{HashMap, HashSet};
 
 use crate::block::Block;
 use crate::table::FileId;
 
 type BlockKey = (FileId, u32);
 
-#[derive(Clone, Debug)]
-struct BySize;
+/// What a slot, its place in a queue and the allocator add to a block.
+const ENTRY_OVERHEAD_BYTES: usize = 80;
+/// The small queue's share of the capacity: one part in so many.
+const SMALL_SHARE: usize = 10;
+/// Hits that are remembered; each buys one more round in the main queue.
+const MAX_HITS: u8 = 3;
+/// Hits after which a block is searched by hash.
+const HOT_HITS: u8 = 1;
 
-impl Weighter<BlockKey, Arc<Block>> for BySize {
-    fn weight(&self, _: &BlockKey, block: &Arc<Block>) -> u64 {
-        (block.size_bytes() + size_of::<BlockKey>() + ENTRY_OVERHEAD_BYTES) as u64
-    }
+#[derive(Default)]
+struct Slot {
+    block: Option<Arc<Block>>,
+    hits: Cell<u8>,
+    in_main: bool,
 }
 
-/// What the cache and the allocator add to a block.
-const ENTRY_OVERHEAD_BYTES: usize = 64;
-
-/// Decoded blocks within a byte budget (S3-FIFO-like admission: a scan does not flush it).
+/// Decoded blocks within a byte budget.
 pub(crate) struct BlockCache {
-    blocks: Cache<BlockKey, Arc<Block>, BySize, RandomState>,
+    tables: HashMap<FileId, Vec<Slot>>,
+    small: VecDeque<BlockKey>,
+    main: VecDeque<BlockKey>,
+    /// Blocks that left the small queue lately, and the order in which they did.
+    ghosts: HashSet<BlockKey>,
+    ghost_order: VecDeque<BlockKey>,
+    small_bytes: usize,
+    bytes: usize,
+    capacity_bytes: usize,
     resident_bytes: usize,
+}
+
+fn weight(block: &Block) -> usize {
+    block.size_bytes() + ENTRY_OVERHEAD_BYTES
 }
 
 impl BlockCache {
     /// A cache that shares `resident_bytes` with the filters and indexes.
-    pub(crate) fn new(resident_bytes: usize, block_size_bytes: usize) -> Self {
-        let items = (resident_bytes / block_size_bytes).max(16);
-        let mut options = OptionsBuilder::new();
-        options.estimated_items_capacity(items).weight_capacity(resident_bytes as u64);
-        let lifecycle = DefaultLifecycle::default();
-        let blocks = match options.build() {
-            Ok(options) => Cache::with_options(options, BySize, RandomState::default(), lifecycle),
-            Err(_) => Cache::with(items, resident_bytes as u64, BySize, RandomState::default(), lifecycle),
-        };
-        Self { blocks, resident_bytes }
+    pub(crate) fn new(resident_bytes: usize) -> Self {
+        Self {
+            tables: HashMap::default(),
+            small: VecDeque::new(),
+            main: VecDeque::new(),
+            ghosts: HashSet::default(),
+            ghost_order: VecDeque::new(),
+            small_bytes: 0,
+            bytes: 0,
+            capacity_bytes: resident_bytes,
+            resident_bytes,
+        }
     }
 
+    /// A block, and whether it has been asked for before.
     #[inline]
-    pub(crate) fn get(&self, file: FileId, block: u32) -> Option<&Arc<Block>> {
-        self.blocks.get(&(file, block))
+    pub(crate) fn get(&self, file: FileId, number: u32) -> Option<(&Arc<Block>, bool)> {
+        let slot = self.tables.get(&file)?.get(number as usize)?;
+        let block = slot.block.as_ref()?;
+        let hits = slot.hits.get();
+        if hits < MAX_HITS {
+            slot.hits.set(hits + 1);
+        }
+        Some((block, hits >= HOT_HITS))
+    }
+
+    /// A block, without asking for it.
+    #[inline]
+    pub(crate) fn peek(&self, file: FileId, number: u32) -> Option<&Block> {
+        self.tables.get(&file)?.get(number as usize)?.block.as_deref()
+    }
+
+    /// Bytes of the blocks it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn insert(&mut self, file: FileId, number: u32, block: Arc<Block>) {
-        self.blocks.insert((file, number), block);
+        let added = weight(&block);
+        if added > self.capacity_bytes {
+            return;
+        }
+        let key = (file, number);
+        let wanted_again = self.ghosts.remove(&key);
+        let slots = self.tables.entry(file).or_default();
+        if slots.len() <= number as usize {
+            slots.resize_with(number as usize + 1, Slot::default);
+        }
+        let Some(slot) = slots.get_mut(number as usize) else { return };
+        if slot.block.is_some() {
+            return;
+        }
+        *slot = Slot { block: Some(block), hits: Cell::new(0), in_main: wanted_again };
+        self.bytes += added;
+        if wanted_again {
+            self.main.push_back(key);
+        } else {
+            self.small_bytes += added;
+            self.small.push_back(key);
+        }
+        self.evict();
+    }
+
+    fn evict(&mut self) {
+        while self.bytes > self.capacity_bytes {
+            let from_small = self.small_bytes > self.capacity_bytes / SMALL_SHARE || self.main.is_empty();
+            if from_small {
+                self.evict_small();
+            } else {
+                self.evict_main();
+            }
+            if self.small.is_empty() && self.main.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn slot(&mut self, (file, number): BlockKey) -> Option<&mut Slot> {
+        self.tables.get_mut(&file)?.get_mut(number as usize)
+    }
+
+    fn evict_small(&mut self) {
+        let Some(key) = self.small.pop_front() else { return };
+        // A table that is gone has taken its bytes along.
+        let Some(slot) = self.slot(key) else { return };
+        let Some(leaving) = slot.block.as_deref().map(weight) else { return };
+        if slot.hits.get() > 0 {
+            slot.hits.set(0);
+            slot.in_main = true;
+            self.main.push_back(key);
+        } else {
+            slot.block = None;
+            self.bytes -= leaving;
+            self.remember(key);
+        }
+        self.small_bytes -= leaving;
+    }
+
+    fn evict_main(&mut self) {
+        let Some(key) = self.main.pop_front() else { return };
+        let Some(slot) = self.slot(key) else { return };
+        let Some(leaving) = slot.block.as_deref().map(weight) else { return };
+        if let Some(hits) = slot.hits.get().checked_sub(1) {
+            slot.hits.set(hits);
+            self.main.push_back(key);
+        } else {
+            slot.block = None;
+            self.bytes -= leaving;
+        }
+    }
+
+    fn remember(&mut self, key: BlockKey) {
+        if self.ghosts.insert(key) {
+            self.ghost_order.push_back(key);
+        }
+        while self.ghost_order.len() > self.main.len().max(16) {
+            if let Some(old) = self.ghost_order.pop_front() {
+                self.ghosts.remove(&old);
+            }
+        }
     }
 
     /// Gives the blocks what filters and indexes leave, at least an eighth.
     pub(crate) fn make_room(&mut self, tail_bytes: usize) {
-        let left = self.resident_bytes.saturating_sub(tail_bytes).max(self.resident_bytes / 8);
-        self.blocks.set_capacity(left as u64);
+        self.capacity_bytes = self.resident_bytes.saturating_sub(tail_bytes).max(self.resident_bytes / 8);
+        self.evict();
     }
 
     /// Bytes it may hold now.
-    pub(crate) fn capacity_bytes(&self) -> u64 {
-        self.blocks.capacity()
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.capacity_bytes
     }
 
     /// Forgets the blocks of tables that are gone.
     pub(crate) fn forget(&mut self, gone: &[FileId]) {
-        if !gone.is_empty() {
-            self.blocks.retain(|(file, _), _| !gone.contains(file));
+        for file in gone {
+            for slot in self.tables.remove(file).unwrap_or_default() {
+                let Some(block) = slot.block else { continue };
+                self.bytes -= weight(&block);
+                if !slot.in_main {
+                    self.small_bytes -= weight(&block);
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block() -> Arc<Block> {
+        let mut content = vec![0; 1000];
+        content.extend_from_slice(&0_u32.to_le_bytes());
+        Arc::new(Block::from_content(content).unwrap())
+    }
+
+    fn held(cache: &BlockCache) -> usize {
+        let blocks = cache.tables.values().flatten().filter_map(|slot| slot.block.as_deref());
+        blocks.map(weight).sum()
+    }
+
+    #[test]
+    fn what_is_asked_for_again_survives_a_scan_and_the_budget_holds() {
+        let mut cache = BlockCache::new(100 * weight(&block()));
+        for number in 0..50 {
+            cache.insert(FileId(1), number, block());
+        }
+        for number in 0..50 {
+            assert!(cache.get(FileId(1), number).is_some_and(|(_, hot)| !hot));
+            assert!(cache.get(FileId(1), number).is_some_and(|(_, hot)| hot));
+        }
+        for number in 0..10_000 {
+            cache.insert(FileId(2), number, block());
+            assert!(cache.bytes <= cache.capacity_bytes && cache.bytes == held(&cache));
+        }
+        let kept = (0..50).filter(|n| cache.get(FileId(1), *n).is_some()).count();
+        assert_eq!(kept, 50, "a scan flushed blocks that are in use");
+        assert!(cache.ghosts.len() <= 1000 && cache.ghost_order.len() <= 1000);
+    }
+
+    #[test]
+    fn a_table_that_is_gone_takes_its_bytes_along() {
+        let mut cache = BlockCache::new(100 * weight(&block()));
+        for number in 0..200 {
+            cache.insert(FileId(number % 3), (number / 3) as u32, block());
+            cache.get(FileId(number % 2), (number / 4) as u32);
+        }
+        cache.forget(&[FileId(0), FileId(2)]);
+        assert_eq!(cache.bytes, held(&cache));
+        for number in 0..200 {
+            cache.insert(FileId(7), number, block());
+            assert!(cache.bytes <= cache.capacity_bytes && cache.bytes == held(&cache));
+        }
+        cache.make_room(cache.resident_bytes * 3 / 4);
+        assert!(cache.bytes <= cache.capacity_bytes && cache.bytes == held(&cache));
+    }
+
+    #[test]
+    fn a_block_that_is_wanted_soon_after_it_left_stays() {
+        let mut cache = BlockCache::new(100 * weight(&block()));
+        for number in 0..110 {
+            cache.insert(FileId(1), number, block());
+        }
+        assert!(cache.get(FileId(1), 9).is_none());
+        cache.insert(FileId(1), 9, block());
+        for number in 200..300 {
+            cache.insert(FileId(1), number, block());
+        }
+        assert!(cache.get(FileId(1), 9).is_some());
     }
 }

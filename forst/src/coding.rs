@@ -2,6 +2,7 @@
 //!
 //! Every decoder here takes bytes from outside: it never panics and says at which offset of what it stopped.
 use alluvium_env::{Error, Result};
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 
 /// CRC-32C (Castagnoli, RFC 3720): checksum id 1 of the formats.
 #[inline]
@@ -103,25 +104,43 @@ pub(crate) enum Compression {
 /// A section never decodes to more: keys and values end at 64 MiB, a filter far below.
 const MAX_RAW_BYTES: usize = 256 << 20;
 
-/// Appends `content · compression:u8 · crc32c:u32le`; the checksum covers what is before it.
-pub(crate) fn put_section(out: &mut Vec<u8>, content: &[u8], compression: Compression) {
-    let start = out.len();
-    let mut stored = Compression::None;
-    if compression == Compression::Lz4 {
-        let packed = lz4_flex::block::compress(content);
-        // Under an eighth saved, decompression costs more than the bytes.
-        if packed.len() + 4 < content.len() - content.len() / 8 {
-            out.extend_from_slice(&(content.len() as u32).to_le_bytes());
-            out.extend_from_slice(&packed);
-            stored = Compression::Lz4;
+/// Writes sections; keeps the compressor's table from one to the next.
+#[derive(Default)]
+pub(crate) struct SectionWriter {
+    table: CompressTable,
+}
+
+impl SectionWriter {
+    /// Appends `content · compression:u8 · crc32c:u32le`; the checksum covers what is before it.
+    pub(crate) fn put(&mut self, out: &mut Vec<u8>, content: &[u8], compression: Compression) {
+        let start = out.len();
+        let packed = compression == Compression::Lz4 && self.pack(out, content);
+        if !packed {
+            out.extend_from_slice(content);
         }
+        out.push(if packed { Compression::Lz4 } else { Compression::None } as u8);
+        let crc = crc32c(out.get(start..).unwrap_or_default());
+        out.extend_from_slice(&crc.to_le_bytes());
     }
-    if stored == Compression::None {
-        out.extend_from_slice(content);
+
+    /// Appends the content packed, unless that saves too little.
+    fn pack(&mut self, out: &mut Vec<u8>, content: &[u8]) -> bool {
+        let start = out.len();
+        out.extend_from_slice(&(content.len() as u32).to_le_bytes());
+        let body = out.len();
+        out.resize(body + get_maximum_output_size(content.len()), 0);
+        let room = out.get_mut(body..).unwrap_or_default();
+        let packed = compress_into_with_table(content, room, &mut self.table).unwrap_or(usize::MAX);
+        // Under an eighth saved, decompression costs more than the bytes.
+        let worth_it = packed.saturating_add(4) < content.len() - content.len() / 8;
+        out.truncate(if worth_it { body + packed } else { start });
+        worth_it
     }
-    out.push(stored as u8);
-    let crc = crc32c(out.get(start..).unwrap_or_default());
-    out.extend_from_slice(&crc.to_le_bytes());
+}
+
+/// Appends one section; see [`SectionWriter::put`].
+pub(crate) fn put_section(out: &mut Vec<u8>, content: &[u8], compression: Compression) {
+    SectionWriter::default().put(out, content, compression);
 }
 
 /// Reads a section whole: checks it, then unpacks it.

@@ -35,8 +35,10 @@ mod block;
 mod cache;
 mod coding;
 mod compaction;
+mod deleted;
 mod entry;
 mod fetch;
+mod key_range;
 mod memtable;
 mod merge;
 mod naming;
@@ -52,6 +54,7 @@ pub use fetch::{DiskCache, DiskLimits};
 pub use merge::{MergeOperator, MergeOperators, NoMerges};
 pub use settings::{FetchSettings, ForstSettings};
 pub use store::{
-    Answered, Resident, Restored, Snapshot, SnapshotFile, Store, StoreCounters, StoreOptions, StoreScan,
+    Answer, Answered, Page, PageQuery, Resident, Restored, Snapshot, SnapshotFile, Store, StoreCounters,
+    StoreOptions, StoreScan,
 };
 pub use table::{KeepAll, Ownership};

@@ -88,6 +88,11 @@ impl Default for ForstSettings {
     }
 }
 
+/// A larger memtable saves few merges more, but its flush is a long one that ends late.
+const MAX_MEMTABLE_BYTES: usize = 256 << 20;
+/// Two sources with reads of 1 MiB and two ahead for each of a dozen runs, and the tables being built.
+const MAX_BACKGROUND_BYTES: usize = 128 << 20;
+
 impl ForstSettings {
     /// Below this the smallest memtables and buffers do not fit.
     pub const MIN_MEMORY_BYTES: u64 = 1 << 20;
@@ -114,12 +119,14 @@ impl ForstSettings {
 
     pub(crate) fn budget(&self) -> Budget {
         let memory = self.memory_bytes as usize;
+        let memtable_bytes = (memory / 4).min(MAX_MEMTABLE_BYTES);
+        let background_bytes = (memory / 8).min(MAX_BACKGROUND_BYTES);
         Budget {
-            memtable_bytes: memory / 4,
-            background_bytes: memory / 8,
+            memtable_bytes,
+            background_bytes,
             table_size_bytes: (memory / 16).min(32 << 20),
-            level_base_bytes: memory as u64 / 2,
-            resident_bytes: memory / 8 * 3,
+            level_base_bytes: memtable_bytes as u64 * 2,
+            resident_bytes: memory - 2 * memtable_bytes - background_bytes,
         }
     }
 }
@@ -129,14 +136,14 @@ impl ForstSettings {
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_field_names, reason = "units last")]
 pub(crate) struct Budget {
-    /// One memtable: a quarter, so that two are half.
+    /// One memtable: a quarter, so that two are half, up to [`MAX_MEMTABLE_BYTES`].
     pub(crate) memtable_bytes: usize,
-    /// Buffers of flush and compaction: an eighth.
+    /// Buffers of flush and compaction: an eighth, up to [`MAX_BACKGROUND_BYTES`].
     pub(crate) background_bytes: usize,
     /// One output table.
     pub(crate) table_size_bytes: usize,
-    /// The size of level 1; each further level may be ten times the one above.
+    /// The most that the first level below level 0 holds.
     pub(crate) level_base_bytes: u64,
-    /// Blocks, filters and indexes: three eighths. What filters and indexes take is taken from the blocks.
+    /// Blocks, filters and indexes: the rest, at least three eighths. What filters and indexes take is taken from the blocks.
     pub(crate) resident_bytes: usize,
 }

@@ -99,7 +99,9 @@ impl World {
         }
         loop {
             let mut found = None;
-            store.poll(&mut |_, answer| found = Some(answer.map(|value| value.map(<[u8]>::to_vec))))?;
+            store.poll(&mut |_, answer| {
+                found = Some(answer.map(|answer| answer.value().map(<[u8]>::to_vec)));
+            })?;
             match found {
                 Some(found) => return found,
                 None => self.wait(),

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use alluvium_env::{Background, Entropy, IoRuntime, Result};
 use alluvium_forst::{
-    ForstSettings, MergeOperator, MergeOperators, Ownership, Resident, Restored, Store, StoreOptions,
+    Answer, ForstSettings, MergeOperator, MergeOperators, Ownership, Page, PageQuery, Resident, Restored,
+    Store, StoreCounters, StoreOptions,
 };
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -132,7 +133,7 @@ impl World {
                 .poll(&mut |token, answer| {
                     let slot = &mut found[token as usize];
                     assert!(slot.is_none(), "read {token} was answered twice");
-                    *slot = Some(answer.unwrap().map(<[u8]>::to_vec));
+                    *slot = Some(answer.unwrap().value().map(<[u8]>::to_vec));
                     open -= 1;
                 })
                 .unwrap();
@@ -141,6 +142,41 @@ impl World {
             }
         }
         found.into_iter().map(Option::unwrap).collect()
+    }
+
+    fn page(&self, store: &mut Store, query: PageQuery<'_>) -> Page {
+        if let Some(page) = store.page_resident(query).unwrap() {
+            return page;
+        }
+        store.read_pages([(7, query)]);
+        let mut found = None;
+        while found.is_none() {
+            let mut take = |token, answer: Result<Answer<'_>>| match answer.unwrap() {
+                Answer::Page(page) => found = Some((token, page.clone())),
+                other => panic!("{other:?} is no page"),
+            };
+            store.poll(&mut take).unwrap();
+            if found.is_none() {
+                self.wait();
+            }
+        }
+        let (token, page) = found.unwrap();
+        assert_eq!(token, 7);
+        page
+    }
+
+    /// All entries of a prefix, page by page.
+    fn entries(&self, store: &mut Store, prefix: &[u8], limit: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        loop {
+            let after = entries.last().map(|(key, _)| key.clone());
+            let page = self.page(store, PageQuery { prefix, after: after.as_deref(), limit });
+            assert!(page.len() <= limit as usize && (!page.more() || !page.is_empty()));
+            entries.extend(page.iter().map(|(key, value)| (key.to_vec(), value.to_vec())));
+            if !page.more() {
+                return entries;
+            }
+        }
     }
 
     /// Uploads a snapshot and makes it the one the reaper spares.
@@ -167,11 +203,22 @@ fn key_of(number: u64) -> Vec<u8> {
     format!("{state}{:02}-key-{number}", number % 7).into_bytes()
 }
 
+fn sum(a: StoreCounters, b: StoreCounters) -> StoreCounters {
+    StoreCounters {
+        memory_hits: a.memory_hits + b.memory_hits,
+        disk_hits: a.disk_hits + b.disk_hits,
+        misses: a.misses + b.misses,
+        flushes: a.flushes + b.flushes,
+        compactions: a.compactions + b.compactions,
+    }
+}
+
 #[test]
 fn random_operations_and_reopens_match_a_map_while_released_files_vanish() {
     for seed in 0..3 {
         let (world, random) = (World::new(), Entropy::from_seed(seed));
         let mut store = world.open(0, Vec::new());
+        let mut counted = StoreCounters::default();
         let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         for step in 1..=120_000_u64 {
             let number = random.next_u64() % 30_000;
@@ -180,6 +227,12 @@ fn random_operations_and_reopens_match_a_map_while_released_files_vanish() {
                 world.settle(&mut store);
             }
             match random.next_u64() % 10 {
+                0 if step % 100 == 0 => {
+                    // Anything from one key to a tenth of them.
+                    let prefix = &key[..key.len() - random.next_u64() as usize % 4];
+                    store.delete_prefix(prefix).unwrap();
+                    model.retain(|key, _| !key.starts_with(prefix));
+                }
                 0 => {
                     store.delete(&key).unwrap();
                     model.remove(&key);
@@ -201,14 +254,26 @@ fn random_operations_and_reopens_match_a_map_while_released_files_vanish() {
                     assert_eq!(found.as_ref(), model.get(key), "seed {seed}, step {step}, {key:?}");
                 }
             }
+            if step % 3_000 == 0 {
+                let key = key_of(number);
+                let prefix = &key[..key.len() - 2];
+                let found = world.entries(&mut store, prefix, random.next_u64() as u32 % 40 + 1);
+                let expected: Vec<_> = model
+                    .range(prefix.to_vec()..)
+                    .take_while(|(key, _)| key.starts_with(prefix))
+                    .map(|(key, value)| (key.clone(), value.clone()))
+                    .collect();
+                assert_eq!(found, expected, "seed {seed}, step {step}, entries of {prefix:?}");
+            }
             if step % 17_000 == 0 {
                 let restored = world.snapshot(&mut store);
                 if step % 34_000 == 0 {
+                    counted = sum(counted, store.counters());
                     store = world.open(step, vec![restored]);
                 }
             }
         }
-        let counters = store.counters();
+        let counters = sum(counted, store.counters());
         assert!(counters.flushes > 3 && counters.compactions > 0 && counters.misses > 0, "{counters:?}");
         let mut scan = store.scan();
         let mut scanned = BTreeMap::new();
@@ -216,5 +281,7 @@ fn random_operations_and_reopens_match_a_map_while_released_files_vanish() {
             scanned.insert(key.to_vec(), value.to_vec());
         }
         assert!(scanned == model, "seed {seed}: the scan differs");
+        let paged: BTreeMap<_, _> = world.entries(&mut store, b"", 500).into_iter().collect();
+        assert!(paged == model, "seed {seed}: the pages differ");
     }
 }

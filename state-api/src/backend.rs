@@ -8,7 +8,7 @@ use std::sync::Arc;
 use alluvium_env::Result;
 
 use crate::{
-    CheckpointId, FileOwnership, KeyGroupRange, ReadBatch, ReadId, RestoredPart, SnapshotTask,
+    CheckpointId, FileOwnership, KeyGroupRange, PageRequest, ReadBatch, ReadId, RestoredPart, SnapshotTask,
     StateDescriptor, StateId,
 };
 
@@ -23,7 +23,16 @@ pub enum Lookup<'a> {
     Miss,
 }
 
-/// Whom [`KeyedStateBackend::poll`] hands each answer: the value, or `None` for an absent key.
+/// What is about to happen to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It is read, and perhaps written.
+    Read,
+    /// It is written without being read.
+    Write,
+}
+
+/// Whom [`KeyedStateBackend::poll`] hands each answer: the value or the encoded page, or `None` for an absent key.
 pub type Answered<'a> = dyn FnMut(ReadId, Result<Option<&[u8]>>) + 'a;
 
 /// One subtask's keyed state.
@@ -39,6 +48,10 @@ pub trait KeyedStateBackend {
     /// # Errors
     /// `Corruption` if what memory holds cannot be decoded.
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>>;
+
+    /// Says which keys are about to be asked for or written, so that a backend can have the processor load what it will
+    /// touch. Changes nothing; a backend may ignore it.
+    fn warm(&self, _keys: &mut dyn Iterator<Item = &[u8]>, _access: Access) {}
 
     /// Replaces a value.
     ///
@@ -57,6 +70,18 @@ pub trait KeyedStateBackend {
     /// # Errors
     /// `Invalid` if the key is too large.
     fn delete(&mut self, key: &[u8]) -> Result<()>;
+
+    /// Removes every entry whose state key begins with `prefix`: one tombstone, not a scan.
+    ///
+    /// # Errors
+    /// `Invalid` if the prefix is too large.
+    fn delete_prefix(&mut self, prefix: &[u8]) -> Result<()>;
+
+    /// Asks memory for a [`crate::Page`], which is a hit even without entries; never absent, never does I/O.
+    ///
+    /// # Errors
+    /// As [`KeyedStateBackend::try_get`].
+    fn try_page(&self, request: PageRequest<'_>) -> Result<Lookup<'_>>;
 
     /// Starts the reads of a batch; each is answered once, by [`KeyedStateBackend::poll`].
     fn submit(&mut self, batch: ReadBatch);

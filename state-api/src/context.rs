@@ -11,8 +11,8 @@ use std::task::Waker;
 use alluvium_env::Result;
 
 use crate::{
-    KeyCodec, KeyedStateBackend, Lookup, ReadBatch, ReadId, ReadTable, RecordBatch, RecordRef, RecordSlot,
-    StateFuture, StateId, States, state_key,
+    Access, KeyCodec, KeyedStateBackend, Lookup, ReadBatch, ReadId, ReadTable, RecordBatch, RecordRef,
+    RecordSlot, StateFuture, StateId, States, state_key,
 };
 
 /// The reads of a task, shared with the futures that wait for them.
@@ -52,7 +52,24 @@ pub struct TaskContext<Out> {
     reads: Rc<Reads>,
     outputs: RefCell<Vec<Out>>,
     scratch: RefCell<Scratch>,
+    warming: RefCell<Warming>,
     effect: Cell<bool>,
+    /// Which of the first 64 states are read, and which are written: what to warm for the next records.
+    reads_of: Cell<u64>,
+    writes_of: Cell<u64>,
+}
+
+/// State keys of records to come, one behind the other, and where each ends.
+#[derive(Default)]
+struct Warming {
+    keys: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+/// The bit of a state among the first 64; none for the others.
+#[inline]
+fn bit(state: StateId) -> u64 {
+    1_u64.checked_shl(u32::from(state.0)).unwrap_or(0)
 }
 
 impl<Out> TaskContext<Out> {
@@ -63,7 +80,10 @@ impl<Out> TaskContext<Out> {
             reads: Rc::default(),
             outputs: RefCell::default(),
             scratch: RefCell::default(),
+            warming: RefCell::default(),
             effect: Cell::new(false),
+            reads_of: Cell::new(0),
+            writes_of: Cell::new(0),
         }
     }
 
@@ -75,6 +95,27 @@ impl<Out> TaskContext<Out> {
     /// Calls the backend; not from within a record.
     pub fn with_backend<R>(&self, call: impl FnOnce(&mut dyn KeyedStateBackend) -> R) -> R {
         call(self.backend.borrow_mut().as_mut())
+    }
+
+    /// Tells the backend of records that are about to run: it is asked for the states that records before them used.
+    pub fn warm(&self, batch: &RecordBatch, from: usize, count: usize) {
+        let (reads, writes) = (self.reads_of.get(), self.writes_of.get());
+        let mut used = reads | writes;
+        while used != 0 {
+            let state = StateId(used.trailing_zeros() as u16);
+            used &= used - 1;
+            let access = if reads & bit(state) != 0 { Access::Read } else { Access::Write };
+            let Warming { keys, ends } = &mut *self.warming.borrow_mut();
+            keys.clear();
+            ends.clear();
+            for record in (from..from + count).map_while(|index| batch.get(index)) {
+                state_key::append(keys, record.group, state, record.key);
+                ends.push(keys.len());
+            }
+            let starts = std::iter::once(0).chain(ends.iter().copied());
+            let mut keys = starts.zip(&*ends).map(|(start, end)| keys.get(start..*end).unwrap_or_default());
+            self.backend.borrow().warm(&mut keys, access);
+        }
     }
 
     /// Takes what records have emitted so far.
@@ -167,6 +208,7 @@ impl<Out> Context<Out> {
     pub(crate) fn read<T>(&self, state: StateId, decode: fn(Option<&[u8]>) -> Result<T>) -> StateFuture<T> {
         let record = self.record();
         let mut scratch = self.task.scratch.borrow_mut();
+        self.task.reads_of.set(self.task.reads_of.get() | bit(state));
         state_key::build(&mut scratch.key, record.group, state, record.key);
         match self.task.backend.borrow().try_get(&scratch.key) {
             Ok(Lookup::Hit(value)) => StateFuture::ready(decode(Some(value.as_ref()))),
@@ -193,6 +235,7 @@ impl<Out> Context<Out> {
         state_key::build(key, record.group, state, record.key);
         value.clear();
         encode(value);
+        self.task.writes_of.set(self.task.writes_of.get() | bit(state));
         self.task.effect.set(true);
         write(self.task.backend.borrow_mut().as_mut(), key, value)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use alluvium_env::{Error, HashSet, Result};
 
 use crate::MergeOperator;
+use crate::merge::Append;
 
 /// A registered state, as it stands in every state key. Given out in order of registration, kept across restores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,8 +17,14 @@ pub struct StateId(pub u16);
 pub enum StateKind {
     /// One value.
     Value,
+    /// Elements in the order they were added; an append is a merge ([`crate::push_list_element`] encodes one).
+    List,
+    /// An entry a user key, each under its own state key behind the record key's.
+    Map,
     /// One value that adds are folded into.
     Reducing(Arc<dyn MergeOperator>),
+    /// One accumulator that adds are folded into; it is read as something else than was added.
+    Aggregating(Arc<dyn MergeOperator>),
 }
 
 impl fmt::Debug for StateKind {
@@ -31,7 +38,19 @@ impl StateKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Value => "value",
+            Self::List => "list",
+            Self::Map => "map",
             Self::Reducing(_) => "reducing",
+            Self::Aggregating(_) => "aggregating",
+        }
+    }
+
+    /// What folds merges, if the kind takes any.
+    pub fn merge_operator(&self) -> Option<Arc<dyn MergeOperator>> {
+        match self {
+            Self::Value | Self::Map => None,
+            Self::List => Some(Arc::new(Append)),
+            Self::Reducing(operator) | Self::Aggregating(operator) => Some(Arc::clone(operator)),
         }
     }
 }

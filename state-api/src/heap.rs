@@ -1,6 +1,7 @@
 //! The heap backend: state in an ordered map, no misses, no I/O. The oracle of every other backend.
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use alluvium_env::{Error, HashMap, Result};
@@ -8,8 +9,8 @@ use bytes::Bytes;
 
 use crate::{
     Answered, BackendFactory, BackendStats, CheckpointId, KeyGroupRange, KeyedStateBackend, Lookup,
-    MergeOperator, Notify, OpenRequest, ReadBatch, ReadId, SnapshotTask, StateDescriptor, StateId, StateKind,
-    StateScan, StateTable, SubtaskSnapshot, state_key,
+    MergeOperator, Notify, OpenRequest, PageBuilder, PageRequest, ReadBatch, ReadId, SnapshotTask,
+    StateDescriptor, StateId, StateScan, StateTable, SubtaskSnapshot, state_key,
 };
 
 const NAME: &str = "heap";
@@ -30,6 +31,31 @@ impl HeapBackend {
         let (_, state, _) = state_key::split(key)?;
         let missing = || Error::invalid(format!("state {} has no merge operator", state.0));
         self.operators.get(&state).ok_or_else(missing)
+    }
+
+    /// The entries of a prefix behind a key.
+    fn below<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        after: Option<&'a [u8]>,
+    ) -> impl Iterator<Item = (&'a Vec<u8>, &'a Vec<u8>)> {
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let entries = self.entries.range::<[u8], _>((start, Bound::Unbounded));
+        entries.take_while(move |(key, _)| key.starts_with(prefix))
+    }
+
+    fn page(&self, request: PageRequest<'_>) -> Vec<u8> {
+        let mut page = PageBuilder::new(request.limit);
+        for (key, value) in self.below(request.prefix, request.after) {
+            if page.is_full() {
+                return page.finish(true);
+            }
+            page.push(key, value);
+        }
+        page.finish(false)
     }
 
     /// Names, then entries, each part with its length before it.
@@ -84,8 +110,8 @@ fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8]> {
 impl KeyedStateBackend for HeapBackend {
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         let id = self.states.register(descriptor)?;
-        if let StateKind::Reducing(operator) = &descriptor.kind {
-            self.operators.insert(id, Arc::clone(operator));
+        if let Some(operator) = descriptor.kind.merge_operator() {
+            self.operators.insert(id, operator);
         }
         Ok(id)
     }
@@ -112,9 +138,26 @@ impl KeyedStateBackend for HeapBackend {
         Ok(())
     }
 
+    fn delete_prefix(&mut self, prefix: &[u8]) -> Result<()> {
+        let keys: Vec<_> = self.below(prefix, None).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.entries.remove(&key);
+        }
+        Ok(())
+    }
+
+    fn try_page(&self, request: PageRequest<'_>) -> Result<Lookup<'_>> {
+        Ok(Lookup::Hit(Cow::Owned(self.page(request))))
+    }
+
     fn submit(&mut self, batch: ReadBatch) {
-        let answers = batch.iter().map(|(id, key)| (id, self.entries.get(key).cloned()));
-        self.answers.extend(answers);
+        for (id, key) in batch.iter() {
+            self.answers.push((id, self.entries.get(key).cloned()));
+        }
+        for (id, request) in batch.pages() {
+            let page = self.page(request);
+            self.answers.push((id, Some(page)));
+        }
         if let Some(notify) = &self.notify {
             notify();
         }

@@ -60,6 +60,7 @@ mod future;
 mod heap;
 mod key_group;
 mod merge;
+mod page;
 mod process;
 mod reads;
 mod record;
@@ -69,7 +70,7 @@ pub mod state_key;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
 pub use backend::{
-    Answered, BackendFactory, BackendStats, KeyedStateBackend, Lookup, Notify, OpenRequest, StateScan,
+    Access, Answered, BackendFactory, BackendStats, KeyedStateBackend, Lookup, Notify, OpenRequest, StateScan,
 };
 pub use codec::{Codec, KeyCodec};
 pub use context::{Context, TaskContext};
@@ -77,7 +78,8 @@ pub use descriptor::{StateDescriptor, StateId, StateKind, StateTable};
 pub use future::StateFuture;
 pub use heap::{HeapBackend, HeapBackendFactory};
 pub use key_group::{KeyGroup, KeyGroupRange, MaxParallelism, key_hash};
-pub use merge::{MergeOperator, Reduce, Sum};
+pub use merge::{MergeOperator, Reduce, Sum, list_elements, push_list_element};
+pub use page::{DEFAULT_PAGE_ENTRIES, Page, PageBuilder, PageRequest};
 pub use process::KeyedProcess;
 pub use reads::{ReadBatch, ReadId, ReadTable, RecordSlot};
 pub use record::{RecordBatch, RecordBatchBuilder, RecordRef};

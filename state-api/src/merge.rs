@@ -5,7 +5,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use alluvium_env::Result;
+use alluvium_env::{Error, Result};
 
 use crate::Codec;
 
@@ -47,6 +47,46 @@ impl Reduce for Sum<i64> {
     #[inline]
     fn reduce(a: i64, b: i64) -> i64 {
         a.wrapping_add(b)
+    }
+}
+
+/// Appends an element to an encoded list: `length:u32le · element`.
+///
+/// # Panics
+/// If the element is 4 GiB or more; backends refuse far smaller ones.
+pub fn push_list_element(list: &mut Vec<u8>, element: &[u8]) {
+    let length = u32::try_from(element.len());
+    assert!(length.is_ok(), "a list element of {} bytes", element.len());
+    list.extend_from_slice(&length.unwrap_or_default().to_le_bytes());
+    list.extend_from_slice(element);
+}
+
+/// The elements of an encoded list, in the order they were added; ends with `Corruption` if the bytes are no list.
+pub fn list_elements(mut list: &[u8]) -> impl Iterator<Item = Result<&[u8]>> {
+    std::iter::from_fn(move || {
+        if list.is_empty() {
+            return None;
+        }
+        let whole = list
+            .split_first_chunk::<4>()
+            .and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
+        if let Some((element, rest)) = whole {
+            list = rest;
+            return Some(Ok(element));
+        }
+        let length = std::mem::take(&mut list).len();
+        Some(Err(Error::corruption(format!("a list whose last {length} bytes are no element"))))
+    })
+}
+
+/// Concatenates encoded lists: what an append is.
+#[derive(Debug)]
+pub(crate) struct Append;
+
+impl MergeOperator for Append {
+    fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
+        acc.extend_from_slice(operand);
+        Ok(())
     }
 }
 

@@ -8,6 +8,8 @@ use std::task::Waker;
 
 use alluvium_env::{Error, Result};
 
+use crate::PageRequest;
+
 /// A read under way: the index of its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReadId(pub u32);
@@ -16,37 +18,75 @@ pub struct ReadId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordSlot(pub u32);
 
-/// Keys to read together; their order is the order of the requests.
+/// Keys and pages to read together; their order is the order of the requests.
 #[derive(Debug, Default)]
 pub struct ReadBatch {
     keys: Vec<u8>,
-    reads: Vec<(ReadId, u32)>,
+    reads: Vec<(ReadId, Span)>,
+    pages: Vec<PageRead>,
+}
+
+/// Bytes of a batch's keys.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PageRead {
+    id: ReadId,
+    prefix: Span,
+    after: Option<Span>,
+    limit: u32,
 }
 
 impl ReadBatch {
-    /// Adds a read of a state key.
-    pub fn push(&mut self, id: ReadId, key: &[u8]) {
+    #[inline]
+    fn keep(&mut self, key: &[u8]) -> Span {
+        let start = self.keys.len() as u32;
         self.keys.extend_from_slice(key);
-        self.reads.push((id, self.keys.len() as u32));
+        Span { start, end: self.keys.len() as u32 }
     }
 
-    /// How many reads.
+    #[inline]
+    fn at(&self, span: Span) -> &[u8] {
+        self.keys.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    /// Adds a read of a state key.
+    pub fn push(&mut self, id: ReadId, key: &[u8]) {
+        let key = self.keep(key);
+        self.reads.push((id, key));
+    }
+
+    /// Adds the read of a page.
+    pub fn push_page(&mut self, id: ReadId, request: PageRequest<'_>) {
+        let prefix = self.keep(request.prefix);
+        let after = request.after.map(|after| self.keep(after));
+        self.pages.push(PageRead { id, prefix, after, limit: request.limit });
+    }
+
+    /// How many reads, of keys and of pages.
     pub fn len(&self) -> usize {
-        self.reads.len()
+        self.reads.len() + self.pages.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.reads.is_empty()
+        self.reads.is_empty() && self.pages.is_empty()
     }
 
-    /// The reads with their state keys.
+    /// The reads of single keys with their state keys.
     pub fn iter(&self) -> impl Iterator<Item = (ReadId, &[u8])> {
-        let mut start = 0;
-        self.reads.iter().map(move |(id, end)| {
-            let key = self.keys.get(start as usize..*end as usize).unwrap_or_default();
-            start = *end;
-            (*id, key)
+        self.reads.iter().map(|(id, key)| (*id, self.at(*key)))
+    }
+
+    /// The reads of pages.
+    pub fn pages(&self) -> impl Iterator<Item = (ReadId, PageRequest<'_>)> {
+        self.pages.iter().map(|page| {
+            let after = page.after.map(|after| self.at(after));
+            (page.id, PageRequest { prefix: self.at(page.prefix), after, limit: page.limit })
         })
     }
 }
@@ -81,6 +121,19 @@ pub struct ReadTable {
 impl ReadTable {
     /// Puts a read of `key` into the batch being formed.
     pub fn request(&mut self, record: RecordSlot, key: &[u8]) -> ReadId {
+        let id = self.slot(record);
+        self.batch.push(id, key);
+        id
+    }
+
+    /// Puts the read of a page into the batch being formed.
+    pub fn request_page(&mut self, record: RecordSlot, request: PageRequest<'_>) -> ReadId {
+        let id = self.slot(record);
+        self.batch.push_page(id, request);
+        id
+    }
+
+    fn slot(&mut self, record: RecordSlot) -> ReadId {
         let id = self.free.pop().map_or_else(
             || {
                 self.slots.push(Slot::default());
@@ -91,7 +144,6 @@ impl ReadTable {
         if let Some(slot) = self.slots.get_mut(id.0 as usize) {
             slot.state = State::Waiting { record, waker: None };
         }
-        self.batch.push(id, key);
         self.outstanding += 1;
         id
     }

@@ -12,6 +12,12 @@ pub const PREFIX_BYTES: usize = 4;
 #[inline]
 pub fn build(out: &mut Vec<u8>, group: KeyGroup, state: StateId, encoded_key: &[u8]) {
     out.clear();
+    append(out, group, state, encoded_key);
+}
+
+/// Appends the state key of a record key to `out`.
+#[inline]
+pub fn append(out: &mut Vec<u8>, group: KeyGroup, state: StateId, encoded_key: &[u8]) {
     out.reserve(PREFIX_BYTES + encoded_key.len());
     let prefix = (u32::from(group.0) << 16) | u32::from(state.0);
     out.extend_from_slice(&prefix.to_be_bytes());

@@ -25,6 +25,8 @@ use crate::slots::Slots;
 use crate::waker::WakeQueue;
 use crate::{ControllerSettings, ControllerStats, EpochEnd, StartRecord, start};
 
+/// Records that the backend is told of before they run.
+const WARM_RECORDS: usize = 32;
 /// With admission closed, a batch goes once it is this part of the reads under way.
 const FLUSH_SHARE: usize = 4;
 
@@ -106,6 +108,9 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
         while let Some(record) = batch.get(index) {
             if !self.has_room() {
                 break;
+            }
+            if (index - from).is_multiple_of(WARM_RECORDS) {
+                self.task.warm(batch, index, WARM_RECORDS);
             }
             self.admit(batch, index as u32, record)?;
             index += 1;

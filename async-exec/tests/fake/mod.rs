@@ -9,8 +9,8 @@ use std::sync::Arc;
 use alluvium_env::{Entropy, Error, Result};
 use alluvium_state_api::{
     Answered, BackendStats, CheckpointId, KeyedStateBackend, Lookup, MaxParallelism, MergeOperator, Notify,
-    ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, SnapshotTask, StateDescriptor, StateId, StateKind,
-    StateScan, state_key,
+    PageRequest, ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, SnapshotTask, StateDescriptor, StateId,
+    StateKind, StateScan, state_key,
 };
 
 /// State keys and values.
@@ -109,6 +109,14 @@ impl KeyedStateBackend for FakeBackend {
     fn delete(&mut self, key: &[u8]) -> Result<()> {
         self.store.values.borrow_mut().remove(key);
         Ok(())
+    }
+
+    fn delete_prefix(&mut self, _: &[u8]) -> Result<()> {
+        Err(Error::internal("the fake keeps single keys only"))
+    }
+
+    fn try_page(&self, _: PageRequest<'_>) -> Result<Lookup<'_>> {
+        Err(Error::internal("the fake keeps single keys only"))
     }
 
     fn submit(&mut self, batch: ReadBatch) {

@@ -12,7 +12,7 @@ use alluvium_state_api::{Codec as _, KeyCodec, KeyGroup, StateScan, state_key};
 
 pub(crate) use sorted::SortedFile;
 pub(crate) use summary::{Cache, Checkpoints, LastCheckpoint, Restored, Store, Summary, peak_rss_bytes};
-pub(crate) use table::{grouped, per_second, print_line, print_table};
+pub(crate) use table::{grouped, per_second, print_figures, print_line, print_table};
 use top::TopWords;
 
 /// What the scans held.

@@ -44,6 +44,22 @@ pub(crate) fn print_table(words: &[(String, u64)]) -> Result<()> {
     print_line("")
 }
 
+/// Prints names and figures, a pair a line.
+///
+/// # Errors
+/// As for [`print_line`].
+pub(crate) fn print_figures(figures: &[(&str, String)]) -> Result<()> {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new());
+    for (name, figure) in figures {
+        table.add_row([Cell::new(name), Cell::new(figure)]);
+    }
+    for line in table.lines() {
+        print_line(line.trim_end())?;
+    }
+    Ok(())
+}
+
 /// Prints a line on stdout; a reader that has gone (`| head`) is not an error.
 ///
 /// # Errors

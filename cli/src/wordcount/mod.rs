@@ -6,7 +6,7 @@ mod operator;
 mod report;
 mod resume;
 mod source;
-mod state;
+mod watched;
 
 use std::io::{IsTerminal as _, stdin};
 use std::path::PathBuf;
@@ -14,18 +14,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use alluvium_env::{Entropy, Error, IoRuntime, Result, SystemClock, cores};
-use alluvium_forst::{ForstBackendFactory, ForstSettings};
-use alluvium_host::storage::Storage;
 use alluvium_host::{Job, JobControl, JobSettings, Outcome, World};
 
-use crate::args::{Counting, WordcountArgs};
+use crate::args::{Counting, DEFAULT_STATE, WordcountArgs};
+use crate::backend::Local;
 use crate::input::{TextInput, discover};
-use crate::progress::{ProgressLine, Watched};
+use crate::progress::{Pace, ProgressLine};
 use crate::results::{Counts, SortedFile, collect};
 use crate::signals::stop_on_signal;
 use crate::units::ByteSize;
-use crate::{Failure, budget};
+use crate::{Failure, backend, budget, state};
 use operator::{CountByAdd, CountByGetPut};
+use watched::Watched;
 
 /// What is known before anything is touched.
 struct Plan {
@@ -71,7 +71,7 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
     report::skipped(&found.skipped);
     let mut output = args.output.as_deref().map(SortedFile::create).transpose()?;
     let io = IoRuntime::new(cores().clamp(2, 4))?;
-    let storage = state::open(args, &io)?;
+    let storage = state::open(args.state.as_deref(), DEFAULT_STATE, &io)?;
     let input = TextInput::new(found.files, args.repeat);
     let control = JobControl::new();
     let fresh = plan.settings.restore == alluvium_host::Restore::None;
@@ -79,10 +79,13 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
     let watched = Watched {
         control: control.clone(),
         read_bytes: input.read_bytes(),
-        total_bytes: input.total_bytes().filter(|_| fresh),
         finishing: Arc::clone(&finishing),
     };
-    let backend = backend(args, plan.store_memory, &storage, &io)?;
+    // What an earlier run has read is not known.
+    let total_bytes = input.total_bytes().filter(|_| fresh);
+    let local =
+        Local { memory: plan.store_memory, cache_dir: args.cache_dir.clone(), cache_size: args.cache_size() };
+    let backend = backend::open(local, &storage.store, storage.local, &io)?;
     let job = Job {
         source: input,
         settings: plan.settings,
@@ -96,7 +99,8 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
         },
     };
     stop_on_signal(control.clone())?;
-    let progress = ProgressLine::start(watched)?;
+    let mut pace = Pace::default();
+    let progress = ProgressLine::start(total_bytes, move |now| watched.look(&mut pace, now))?;
     let mut counts = None;
     let finish = |scans| {
         finishing.store(true, Ordering::Relaxed);
@@ -117,23 +121,4 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
 /// What lies among the input but is not input: the job's own output, state and cache.
 fn own_paths(args: &WordcountArgs) -> Vec<PathBuf> {
     [args.output.clone(), args.cache_dir.clone(), args.state_folder()].into_iter().flatten().collect()
-}
-
-fn backend(
-    args: &WordcountArgs,
-    memory: ByteSize,
-    storage: &Storage,
-    io: &IoRuntime,
-) -> Result<Arc<ForstBackendFactory>> {
-    let defaults = ForstSettings::default();
-    let settings = ForstSettings {
-        memory_bytes: memory.0,
-        cache_dir: args.cache_dir.clone(),
-        cache_size_bytes: args.cache_size().0,
-        vectored_reads: storage.local,
-        // Beside a round trip a few blocks too many cost nothing; beside a `pread` they cost more than the next one.
-        coalesce_gap_bytes: if storage.local { 0 } else { defaults.coalesce_gap_bytes },
-        ..defaults
-    };
-    ForstBackendFactory::new(settings, Arc::clone(&storage.store), io.clone()).map(Arc::new)
 }

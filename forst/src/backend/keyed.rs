@@ -1,16 +1,17 @@
 //! One subtask's state on a [`Store`]: typed states become key prefixes, merge operators are found by state id.
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use alluvium_state_api::{
-    Answered, BackendStats, CheckpointId, FileRef, KeyGroupRange, KeyedStateBackend, Lookup, ReadBatch,
-    ReadId, Result, SnapshotTask, StateDescriptor, StateId, StateKind, StateScan, StateTable,
-    SubtaskSnapshot, state_key,
+    Access, Answered, BackendStats, CheckpointId, FileRef, KeyGroupRange, KeyedStateBackend, Lookup,
+    PageBuilder, PageRequest, ReadBatch, ReadId, Result, SnapshotTask, StateDescriptor, StateId, StateScan,
+    StateTable, SubtaskSnapshot, state_key,
 };
 use bytes::Bytes;
 
 use super::factory::NAME;
 use crate::merge::{MergeOperator, MergeOperators};
-use crate::store::{Resident, Store, StoreScan};
+use crate::store::{Answer, Page, PageQuery, Resident, Store, StoreScan};
 
 /// What is stored of a subtask besides the store's own manifest.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -75,11 +76,11 @@ impl ForstBackend {
 impl KeyedStateBackend for ForstBackend {
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         let id = self.states.register(descriptor)?;
-        if let StateKind::Reducing(operator) = &descriptor.kind {
+        if let Some(operator) = descriptor.kind.merge_operator() {
             let index = usize::from(id.0);
             self.operators.0.resize(self.operators.0.len().max(index + 1), None);
             if let Some(slot) = self.operators.0.get_mut(index) {
-                *slot = Some(Arc::new(Adapted(Arc::clone(operator))));
+                *slot = Some(Arc::new(Adapted(operator)));
             }
             self.store.set_operators(Arc::new(self.operators.clone()));
         }
@@ -93,6 +94,13 @@ impl KeyedStateBackend for ForstBackend {
             Resident::Absent => Lookup::Absent,
             Resident::Miss => Lookup::Miss,
         })
+    }
+
+    fn warm(&self, keys: &mut dyn Iterator<Item = &[u8]>, access: Access) {
+        match access {
+            Access::Read => self.store.warm_reads(keys),
+            Access::Write => self.store.warm_writes(keys),
+        }
     }
 
     #[inline]
@@ -109,12 +117,29 @@ impl KeyedStateBackend for ForstBackend {
         self.store.delete(key)
     }
 
+    fn delete_prefix(&mut self, prefix: &[u8]) -> Result<()> {
+        self.store.delete_prefix(prefix)
+    }
+
+    fn try_page(&self, request: PageRequest<'_>) -> Result<Lookup<'_>> {
+        let page = self.store.page_resident(query(request))?;
+        Ok(page.map_or(Lookup::Miss, |page| Lookup::Hit(Cow::Owned(encoded(&page)))))
+    }
+
     fn submit(&mut self, batch: ReadBatch) {
         self.store.read(batch.iter().map(|(id, key)| (u64::from(id.0), key)));
+        self.store.read_pages(batch.pages().map(|(id, request)| (u64::from(id.0), query(request))));
     }
 
     fn poll(&mut self, answered: &mut Answered<'_>) -> Result<()> {
-        self.store.poll(&mut |token, answer| answered(ReadId(token as u32), answer))
+        self.store.poll(&mut |token, answer| {
+            let id = ReadId(token as u32);
+            match answer {
+                Ok(Answer::Page(page)) => answered(id, Ok(Some(&encoded(page)))),
+                Ok(answer) => answered(id, Ok(answer.value())),
+                Err(error) => answered(id, Err(error)),
+            }
+        })
     }
 
     fn admits(&self) -> bool {
@@ -156,6 +181,16 @@ impl KeyedStateBackend for ForstBackend {
             compactions: counters.compactions,
         }
     }
+}
+
+fn query(request: PageRequest<'_>) -> PageQuery<'_> {
+    PageQuery { prefix: request.prefix, after: request.after, limit: request.limit }
+}
+
+fn encoded(page: &Page) -> Vec<u8> {
+    let mut builder = PageBuilder::new(page.len() as u32);
+    page.iter().for_each(|(key, value)| builder.push(key, value));
+    builder.finish(page.more())
 }
 
 /// The entries of one state.

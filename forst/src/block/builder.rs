@@ -1,5 +1,5 @@
 //! Builds a block's content.
-use super::RESTART_INTERVAL;
+use super::{RESTART_INTERVAL, common};
 use crate::coding::put_varint;
 use crate::entry::EntryKind;
 
@@ -8,28 +8,33 @@ use crate::entry::EntryKind;
 pub(crate) struct BlockBuilder {
     content: Vec<u8>,
     restarts: Vec<u32>,
+    restart_key: Vec<u8>,
     last_key: Vec<u8>,
     entries: usize,
+    since_restart: usize,
 }
 
 impl BlockBuilder {
     /// Appends an entry; keys come in strictly ascending order.
     pub(crate) fn add(&mut self, kind: EntryKind, key: &[u8], value: &[u8]) {
         debug_assert!(self.entries == 0 || self.last_key.as_slice() < key, "block keys must ascend");
-        let shared = if self.entries.is_multiple_of(RESTART_INTERVAL) {
+        let full = self.since_restart == RESTART_INTERVAL;
+        let shared = if full { 0 } else { common(&self.restart_key, key) };
+        if shared == 0 {
             self.restarts.push(self.content.len() as u32);
-            0
-        } else {
-            self.last_key.iter().zip(key).take_while(|(a, b)| a == b).count()
-        };
+            self.restart_key.clear();
+            self.restart_key.extend_from_slice(key);
+            self.since_restart = 0;
+        }
+        self.since_restart += 1;
         let suffix = key.get(shared..).unwrap_or_default();
         put_varint(&mut self.content, shared as u64);
         put_varint(&mut self.content, suffix.len() as u64);
         put_varint(&mut self.content, (value.len() as u64) << 2 | kind as u64);
         self.content.extend_from_slice(suffix);
         self.content.extend_from_slice(value);
-        self.last_key.truncate(shared);
-        self.last_key.extend_from_slice(suffix);
+        self.last_key.clear();
+        self.last_key.extend_from_slice(key);
         self.entries += 1;
     }
 
@@ -55,7 +60,9 @@ impl BlockBuilder {
     pub(crate) fn reset(&mut self) {
         self.content.clear();
         self.restarts.clear();
+        self.restart_key.clear();
         self.last_key.clear();
         self.entries = 0;
+        self.since_restart = 0;
     }
 }

@@ -8,7 +8,7 @@ use crate::entry::EntryKind;
 /// One entry as it lies in the block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BlockEntry<'a> {
-    /// Bytes its key shares with the key before.
+    /// Bytes its key shares with the key at the restart point before it.
     pub(super) shared: usize,
     /// The rest of its key.
     pub(super) suffix: &'a [u8],
@@ -32,12 +32,23 @@ impl<'a> BlockEntry<'a> {
         let value = input.take(value)?;
         Ok(Self { shared, suffix, kind, value, end: offset + input.offset() })
     }
+
+    /// What the key shares with the key at its restart point.
+    #[inline]
+    pub(super) fn prefix_of(&self, restart_key: &'a [u8]) -> Result<&'a [u8]> {
+        restart_key.get(..self.shared).ok_or_else(|| {
+            let (shared, length) = (self.shared, restart_key.len());
+            Error::corruption(format!("a block entry shares {shared} bytes with a restart key of {length}"))
+        })
+    }
 }
 
 /// A position in a block. It owns the current key, not the block.
 #[derive(Debug, Default)]
 pub(crate) struct BlockCursor {
     key: Vec<u8>,
+    /// Where the key at the restart point lies; keys there are stored whole.
+    restart_key: std::ops::Range<usize>,
     kind: Option<EntryKind>,
     value: std::ops::Range<usize>,
     next: usize,
@@ -73,18 +84,24 @@ impl BlockCursor {
             return Ok(());
         }
         let entry = BlockEntry::parse(entries, self.next)?;
-        if entry.shared > self.key.len() {
-            let (shared, length) = (entry.shared, self.key.len());
-            return Err(Error::corruption(format!(
-                "a block entry shares {shared} bytes with a key of {length}"
-            )));
+        self.key.clear();
+        if entry.shared == 0 {
+            let end = entry.end - entry.value.len();
+            self.restart_key = end - entry.suffix.len()..end;
+        } else {
+            let restart_key = entries.get(self.restart_key.clone()).unwrap_or_default();
+            self.key.extend_from_slice(entry.prefix_of(restart_key)?);
         }
-        self.key.truncate(entry.shared);
         self.key.extend_from_slice(entry.suffix);
         self.kind = Some(entry.kind);
         self.value = entry.end - entry.value.len()..entry.end;
         self.next = entry.end;
         Ok(())
+    }
+
+    /// Where the next entry begins.
+    pub(super) fn next_offset(&self) -> usize {
+        self.next
     }
 
     /// The entry here, `None` past the end.

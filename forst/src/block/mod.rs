@@ -1,22 +1,32 @@
 //! Data blocks: sorted entries, prefix-compressed, with restart points (`docs/formats/sst.md`).
 //!
-//! A [`Block`] in memory is decoded once: checked and unpacked, but still prefix-compressed, since a point read
-//! touches one restart interval of it.
+//! A [`Block`] in memory is decoded once: checked and unpacked, but still prefix-compressed. Since a key shares bytes
+//! only with the key at its restart point, any entry can be read with that one. A point read searches one restart
+//! interval; a block that is hot gets a [`Lookup`], which leads to the entry at once.
 mod builder;
 mod cursor;
+mod lookup;
 
 pub(crate) use builder::BlockBuilder;
 pub(crate) use cursor::{BlockCursor, BlockEntry};
 
 use std::cmp::Ordering;
+use std::sync::OnceLock;
 
 use alluvium_env::{Error, Result};
 
 use crate::coding::read_section;
 use crate::entry::EntryKind;
+use lookup::Lookup;
 
-/// Entries between two restart points.
-pub(crate) const RESTART_INTERVAL: usize = 16;
+/// Entries from one restart point to the next, at most: one that shares nothing with the key there is one itself.
+const RESTART_INTERVAL: usize = 16;
+
+/// How many bytes two keys have in common at their start.
+#[inline]
+fn common(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
 
 /// A decoded block.
 #[derive(Debug)]
@@ -25,6 +35,7 @@ pub(crate) struct Block {
     /// Where the entries end and the restart array begins.
     entries_end: usize,
     restarts: usize,
+    lookup: OnceLock<Option<Lookup>>,
 }
 
 impl Block {
@@ -41,12 +52,13 @@ impl Block {
         let restarts = u32::from_le_bytes(*count) as usize;
         let array = restarts.checked_mul(4).and_then(|n| n.checked_add(4)).ok_or_else(wrong)?;
         let entries_end = bytes.len().checked_sub(array).ok_or_else(wrong)?;
-        Ok(Self { bytes, entries_end, restarts })
+        Ok(Self { bytes, entries_end, restarts, lookup: OnceLock::new() })
     }
 
-    /// Memory it takes.
+    /// Memory it takes, with the lookup that it may get.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.bytes.capacity() + size_of::<Self>()
+        let lookup = self.restarts * RESTART_INTERVAL * Lookup::BYTES_AN_ENTRY;
+        self.bytes.capacity() + lookup + size_of::<Self>()
     }
 
     pub(crate) fn entries(&self) -> &[u8] {
@@ -81,27 +93,83 @@ impl Block {
         Ok(low)
     }
 
-    /// The entry of exactly this key. Compares without rebuilding keys: `same` is how far the search key agrees with
-    /// the entry before, so an entry that shares more than that with it is skipped unseen.
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<(EntryKind, &[u8])>> {
+    /// The entry of exactly this key, by its [`crate::table::filter_hash`]; `hot` says that it pays to search by that.
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8], hash: u64, hot: bool) -> Result<Option<(EntryKind, &[u8])>> {
+        let lookup = if hot { self.lookup.get_or_init(|| Lookup::of(self)).as_ref() } else { None };
+        match lookup {
+            Some(lookup) => self.probe(lookup, key, hash),
+            None => self.search(key),
+        }
+    }
+
+    /// Loads the block's own fields.
+    #[inline]
+    pub(crate) fn touch(&self) -> usize {
+        self.entries_end
+    }
+
+    /// Loads what a search by hash looks at first.
+    #[inline]
+    pub(crate) fn touch_slots(&self, hash: u64) -> Option<usize> {
+        self.lookup.get()?.as_ref()?.candidates(hash).next()
+    }
+
+    /// Loads what a search by hash looks at next.
+    #[inline]
+    pub(crate) fn touch_entry(&self, hash: u64) -> Option<(u8, usize)> {
+        let offset = self.touch_slots(hash)?;
+        Some((*self.bytes.get(offset)?, self.restart(self.restart_before(offset))))
+    }
+
+    fn probe(&self, lookup: &Lookup, key: &[u8], hash: u64) -> Result<Option<(EntryKind, &[u8])>> {
+        for offset in lookup.candidates(hash) {
+            let entry = BlockEntry::parse(self.entries(), offset)?;
+            let Some(start) = key.strip_suffix(entry.suffix) else { continue };
+            if start.len() == entry.shared
+                && (start.is_empty() || self.restart_key(self.restart_before(offset))?.starts_with(start))
+            {
+                return Ok(Some((entry.kind, entry.value)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The restart point at or before an entry.
+    #[inline]
+    fn restart_before(&self, offset: usize) -> usize {
+        let (mut low, mut high) = (0, self.restarts);
+        while high - low > 1 {
+            let middle = usize::midpoint(low, high);
+            if self.restart(middle) <= offset {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// Searches a restart interval. Compares without rebuilding keys: the key at the restart point is not above the
+    /// search key, so an entry that shares more with it than the search key does is below as well.
+    fn search(&self, key: &[u8]) -> Result<Option<(EntryKind, &[u8])>> {
         if self.restarts == 0 {
             return Ok(None);
         }
         let entries = self.entries();
-        let mut offset = self.restart(self.interval_of(key)?);
-        let mut same = 0_usize;
+        let interval = self.interval_of(key)?;
+        let same = common(self.restart_key(interval)?, key);
+        let mut offset = self.restart(interval);
         while offset < entries.len() {
             let entry = BlockEntry::parse(entries, offset)?;
             offset = entry.end;
             if entry.shared > same {
                 continue;
             }
-            let rest = key.get(entry.shared..).unwrap_or_default();
-            let common = entry.suffix.iter().zip(rest).take_while(|(a, b)| a == b).count();
-            match entry.suffix.get(common..).unwrap_or_default().cmp(rest.get(common..).unwrap_or_default()) {
+            match entry.suffix.cmp(key.get(entry.shared..).unwrap_or_default()) {
                 Ordering::Equal => return Ok(Some((entry.kind, entry.value))),
                 Ordering::Greater => return Ok(None),
-                Ordering::Less => same = entry.shared + common,
+                Ordering::Less => {}
             }
         }
         Ok(None)
@@ -116,6 +184,7 @@ mod tests {
 
     use super::*;
     use crate::coding::{Compression, put_section};
+    use crate::table::filter_hash;
 
     fn build(entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Block {
         let mut builder = BlockBuilder::default();
@@ -136,7 +205,9 @@ mod tests {
         ) {
             let block = build(&entries);
             for key in entries.keys().chain(&probes) {
-                let found = block.get(key).unwrap();
+                let hash = filter_hash(key);
+                let found = block.get(key, hash, false).unwrap();
+                prop_assert_eq!(block.get(key, hash, true).unwrap(), found, "key {:?} by its hash", key);
                 prop_assert_eq!(found.map(|(_, v)| v), entries.get(key).map(Vec::as_slice), "key {:?}", key);
                 let mut cursor = BlockCursor::default();
                 cursor.seek(&block, key).unwrap();
@@ -153,7 +224,8 @@ mod tests {
         #[test]
         fn any_content_is_refused_or_read(bytes in proptest::collection::vec(any::<u8>(), 0..80), key: Vec<u8>) {
             if let Ok(block) = Block::from_content(bytes) {
-                let _ = block.get(&key);
+                let _ = block.get(&key, filter_hash(&key), false);
+                let _ = block.get(&key, filter_hash(&key), true);
                 let mut cursor = BlockCursor::default();
                 if cursor.seek(&block, &key).is_ok() {
                     while cursor.entry(&block).is_some() && cursor.advance(&block).is_ok() {}

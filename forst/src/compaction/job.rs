@@ -2,15 +2,19 @@
 use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
+use futures_util::future::try_join_all;
 use tokio::task::JoinHandle;
 
 use super::Compaction;
 use crate::block::Block;
+use crate::deleted::DeletedRanges;
 use crate::fetch::Fetcher;
+use crate::key_range::KeyRange;
 use crate::merge::MergeOperators;
 use crate::naming::Naming;
 use crate::scan::{MergeScan, Source, TableScan};
-use crate::table::{BuiltTable, Clip, FileMeta, TableBuilder, TableFile, TableOptions};
+use crate::table::{BuiltTable, FileMeta, TableBuilder, TableFile, TableOptions};
+use crate::version::Run;
 
 /// A table that is on the store, with the blocks that the cache may take over.
 pub(crate) struct WrittenTable {
@@ -43,25 +47,27 @@ impl TableWriter {
         Self { mirror: !without, ..self }
     }
 
-    /// Writes all that is left of a scan.
-    pub(crate) fn write_all(mut self, mut scan: MergeScan) -> Result<Vec<WrittenTable>> {
+    /// Writes all that is left of a scan, and what the scan hides of older tables.
+    pub(crate) fn write_all(mut self, mut scan: MergeScan<Source>) -> Result<Vec<WrittenTable>> {
         let mut written = Vec::new();
+        let mut deleted = scan.deleted();
         while let Some((kind, key, value)) = scan.next_entry()? {
             if self.builder.ends_before(key) {
-                self.end_table(&mut written)?;
+                let deleted_before = deleted.split_before(key);
+                self.end_table(deleted_before, &mut written)?;
             }
             self.builder.add(kind, key, value);
         }
-        self.end_table(&mut written)?;
+        self.end_table(deleted, &mut written)?;
         for upload in std::mem::take(&mut self.uploads) {
             written.push(self.wait(upload)?);
         }
         Ok(written)
     }
 
-    fn end_table(&mut self, written: &mut Vec<WrittenTable>) -> Result<()> {
+    fn end_table(&mut self, deleted: DeletedRanges, written: &mut Vec<WrittenTable>) -> Result<()> {
         let builder = std::mem::replace(&mut self.builder, TableBuilder::new(self.options));
-        let Some(built) = builder.finish() else { return Ok(()) };
+        let Some(built) = builder.finish(deleted) else { return Ok(()) };
         if self.uploads.len() == MAX_UPLOADS {
             let oldest = self.uploads.remove(0);
             written.push(self.wait(oldest)?);
@@ -85,13 +91,12 @@ async fn upload(fetcher: &Fetcher, naming: &Naming, built: BuiltTable, mirror: b
     let meta = FileMeta {
         size_bytes,
         tail_bytes: built.tail_bytes,
-        smallest: built.smallest,
-        largest: built.largest,
+        keys: built.keys,
         entries: properties.entries,
         deletes: properties.deletes,
         content_hash: built.content_hash,
     };
-    let file = Arc::new(TableFile::new(naming.next_id(), meta, Clip::default(), held));
+    let file = Arc::new(TableFile::new(naming.next_id(), meta, KeyRange::default(), held));
     file.set_tail(built.tail);
     fetcher.write_table(&file, built.payload, mirror).await?;
     Ok(WrittenTable { file, blocks: built.blocks })
@@ -110,22 +115,34 @@ pub(crate) struct CompactionJob {
 
 impl CompactionJob {
     pub(crate) fn run(&self) -> Result<Vec<WrittenTable>> {
-        let Compaction { upper, lower, from_level0, depth, .. } = &self.compaction;
-        let runs: Vec<Vec<Arc<TableFile>>> = if *from_level0 {
-            upper.iter().map(|file| vec![Arc::clone(file)]).collect()
-        } else {
-            vec![upper.clone()]
-        };
-        let runs: Vec<_> = runs.into_iter().chain([lower.clone()]).filter(|run| !run.is_empty()).collect();
+        let Compaction { upper, lower, depth, .. } = &self.compaction;
+        let runs = self.without_deleted(upper.iter().chain([lower]))?;
         // Each source holds the read it uses and the one under way.
         let read_ahead = (self.buffer_bytes / (2 * runs.len().max(1))).clamp(16 << 10, 1 << 20) as u64;
         let open = |run| TableScan::new(Arc::clone(&self.fetcher), run, read_ahead).map(Source::Tables);
         let sources = runs.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let scan = MergeScan::new(sources, Arc::clone(&self.operators), *depth);
         // What nobody reads shall not push out what is read: outputs are mirrored where most of the inputs are.
-        let cold = !self.fetcher.mirrors_most_of(upper.iter().chain(lower));
+        let cold = !self.fetcher.mirrors_most_of(self.compaction.inputs());
         TableWriter::new(Arc::clone(&self.fetcher), Arc::clone(&self.naming), self.options)
             .without_mirror(cold)
             .write_all(scan)
+    }
+
+    /// The runs without the tables that a newer one's deleted ranges cover whole: those need not be read.
+    fn without_deleted<'a>(&self, runs: impl Iterator<Item = &'a Run>) -> Result<Vec<Run>> {
+        let mut hidden = DeletedRanges::default();
+        let mut kept = Vec::new();
+        for run in runs {
+            let run: Run = run.iter().filter(|file| !hidden.covers_all(file.keys())).cloned().collect();
+            let tails = try_join_all(run.iter().map(|file| self.fetcher.tail(file)));
+            let tails = self.fetcher.io().block_on(tails)?;
+            let deleted = run.iter().zip(&tails).flat_map(|(file, tail)| tail.deleted.clip(file.keys()));
+            hidden = DeletedRanges::union(hidden.iter().cloned().chain(deleted));
+            if !run.is_empty() {
+                kept.push(run);
+            }
+        }
+        Ok(kept)
     }
 }

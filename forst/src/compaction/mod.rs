@@ -3,4 +3,4 @@ mod job;
 mod picker;
 
 pub(crate) use job::{CompactionJob, TableWriter, WrittenTable};
-pub(crate) use picker::{Compaction, LEVEL0_STOP, LevelTargets, pick};
+pub(crate) use picker::{Compaction, LEVEL0_STOP, LevelTargets, debt_bytes, pick};

@@ -1,95 +1,151 @@
 //! What to compact next: `Version → Option<Compaction>`, with no state of its own.
 //!
-//! Leveled: level 0 by its number of tables, the others by bytes against targets that grow tenfold. From a level that
-//! is too large, the table that drags in the fewest bytes of the next one goes first, which also spreads the work over
-//! the key space (`RocksDB` calls it `kMinOverlappingRatio`).
+//! Leveled with dynamic level sizes (Dong et al., "Optimizing Space Amplification in `RocksDB`", CIDR 2017): the last level
+//! holds nearly everything, each level above it a tenth of the one below, and level 0 goes straight to the first of them
+//! that is not too small. So dead entries are at most a fraction of the live ones however much state there is. From a level that is too large, the table that drags in the fewest bytes of the next one goes first, which also
+//! spreads the work over the key space (`RocksDB` calls it `kMinOverlappingRatio`).
 use std::sync::Arc;
 
+use crate::key_range::KeyRange;
 use crate::scan::Depth;
 use crate::table::TableFile;
-use crate::version::{LEVELS, Version};
+use crate::version::{LEVELS, Run, Version};
 
-/// Tables in level 0 that make it worth compacting.
+/// Runs in level 0 that make it worth compacting.
 const LEVEL0_START: usize = 4;
-/// Tables in level 0 at which no new records are admitted: each costs every read a filter probe.
+/// Runs in level 0 at which no new records are admitted: each costs every read a filter probe.
 pub(crate) const LEVEL0_STOP: usize = 24;
-/// The factor between the targets of two levels.
+/// The largest factor between two levels.
 const LEVEL_FACTOR: u64 = 10;
 
 /// How large the levels should be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LevelTargets {
-    pub(crate) level1_bytes: u64,
+    /// Where level 0 is compacted to; the levels above it are empty.
+    base_level: usize,
+    /// What the base level may hold; each further level ten times the one above.
+    base_bytes: u64,
 }
 
 impl LevelTargets {
+    /// The targets for a version whose base level should hold at most `base_bytes`.
+    pub(crate) fn of(version: &Version, base_bytes: u64) -> Self {
+        let last = version.level_bytes(LEVELS).max((1..LEVELS).map(|l| version.level_bytes(l)).sum());
+        let mut targets = Self { base_level: LEVELS, base_bytes: last };
+        while targets.base_bytes > base_bytes && targets.base_level > 1 {
+            targets.base_level -= 1;
+            targets.base_bytes /= LEVEL_FACTOR;
+        }
+        targets
+    }
+
     fn bytes(self, level: usize) -> u64 {
-        self.level1_bytes.saturating_mul(LEVEL_FACTOR.saturating_pow(level as u32 - 1))
+        self.base_bytes
+            .saturating_mul(LEVEL_FACTOR.saturating_pow(level.saturating_sub(self.base_level) as u32))
+    }
+
+    /// Per mille of what a level may hold.
+    fn score(self, version: &Version, level: usize) -> u64 {
+        let bytes = version.level_bytes(level);
+        match level {
+            // The last level takes what comes.
+            LEVELS => 0,
+            _ if level < self.base_level => 1001 * u64::from(bytes > 0),
+            _ => bytes.saturating_mul(1000) / self.bytes(level).max(1),
+        }
     }
 }
 
 /// Tables to merge into a level.
 #[derive(Debug)]
 pub(crate) struct Compaction {
-    /// Newest first; those of one deeper level in key order behind each other.
-    pub(crate) upper: Vec<Arc<TableFile>>,
-    /// Whether `upper` is of level 0, whose tables overlap each other.
-    pub(crate) from_level0: bool,
-    pub(crate) lower: Vec<Arc<TableFile>>,
+    /// Newest first.
+    pub(crate) upper: Vec<Run>,
+    pub(crate) lower: Run,
     pub(crate) target: usize,
     pub(crate) depth: Depth,
+    /// Whether nothing has to be merged: moving the references is enough.
+    pub(crate) is_trivial_move: bool,
 }
 
 impl Compaction {
-    /// Whether moving the references is enough.
-    pub(crate) fn is_trivial_move(&self) -> bool {
-        self.lower.is_empty() && self.upper.len() == 1
+    /// Every table that goes in.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &Arc<TableFile>> {
+        self.upper.iter().flatten().chain(&self.lower)
     }
 }
 
 /// The most urgent compaction, if any is due.
 pub(crate) fn pick(version: &Version, targets: LevelTargets) -> Option<Compaction> {
-    // Scores are per mille of what a level may hold.
     let level0 = version.level0.len() as u64 * 1000 / LEVEL0_START as u64;
-    let deeper = (1..LEVELS).map(|level| {
-        let bytes: u64 = version.level(level).iter().map(|file| file.data_bytes()).sum();
-        (bytes.saturating_mul(1000) / targets.bytes(level), level)
-    });
+    let deeper = (1..=LEVELS).map(|level| (targets.score(version, level), level));
     let (score, level) = deeper.chain([(level0, 0)]).max_by_key(|(score, _)| *score)?;
     if score < 1000 {
         return None;
     }
-    if level == 0 { Some(of_level0(version)) } else { of_level(version, level) }
+    let upper = if level == 0 { version.level0.clone() } else { vec![cheapest(version, level)?] };
+    let target = if level == 0 { targets.base_level } else { (level + 1).max(targets.base_level) };
+    Some(into(version, upper, level, target))
 }
 
-fn bounds(files: &[Arc<TableFile>]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let lower = files.iter().map(|file| file.lower()).min()?;
-    let upper = files.iter().map(|file| file.meta.largest.as_slice()).max()?;
-    Some((lower.to_vec(), upper.to_vec()))
+/// Bytes of compaction that the targets ask for: what a growing debt shows in.
+pub(crate) fn debt_bytes(version: &Version, targets: LevelTargets) -> u64 {
+    let level0: u64 = version.level0.iter().flatten().map(|file| file.data_bytes()).sum();
+    let over = |level| version.level_bytes(level).saturating_sub(targets.bytes(level));
+    let deeper: u64 = (targets.base_level..LEVELS).map(over).sum();
+    let stranded: u64 = (1..targets.base_level).map(|level| version.level_bytes(level)).sum();
+    level0 + deeper + stranded
 }
 
-fn of_level0(version: &Version) -> Compaction {
-    with_lower(version, version.level0.clone(), 0)
-}
-
-fn of_level(version: &Version, level: usize) -> Option<Compaction> {
+/// The table of a level that drags in the fewest bytes for its own.
+fn cheapest(version: &Version, level: usize) -> Option<Run> {
     let cost = |file: &&Arc<TableFile>| {
-        let below = version.overlapping(level + 1, file.lower(), &file.meta.largest);
+        let below = version.overlapping(level + 1, file.keys());
         let dragged: u64 = below.iter().map(|f| f.data_bytes()).sum();
         dragged.saturating_mul(1000) / file.data_bytes().max(1)
     };
-    let file = version.level(level).iter().min_by_key(cost)?;
-    Some(with_lower(version, vec![Arc::clone(file)], level))
+    version.level(level).iter().min_by_key(cost).map(|file| vec![Arc::clone(file)])
 }
 
-fn with_lower(version: &Version, upper: Vec<Arc<TableFile>>, level: usize) -> Compaction {
-    let target = level + 1;
-    let (first, last) = bounds(&upper).unwrap_or_default();
-    let lower = version.overlapping(target, &first, &last);
-    let (low, high) = bounds(&lower).unwrap_or_else(|| (first.clone(), last.clone()));
-    let (low, high) = (low.min(first), high.max(last));
+fn hull<'a>(files: impl IntoIterator<Item = &'a Arc<TableFile>>) -> Option<KeyRange> {
+    let mut files = files.into_iter();
+    let mut hull = files.next()?.keys().clone();
+    files.for_each(|file| hull.extend(file.keys()));
+    Some(hull)
+}
+
+fn into(version: &Version, upper: Vec<Run>, level: usize, target: usize) -> Compaction {
+    let mut keys = hull(upper.iter().flatten()).unwrap_or_default();
+    let free = |level: usize| !version.level(level).iter().any(|file| touches(&upper, file));
+    // As deep as nothing is in the way.
+    let deepest = (level + 1..=LEVELS).take_while(|level| free(*level)).last();
+    if let Some(deepest) = deepest.filter(|deepest| *deepest >= target && apart(&upper)) {
+        return Compaction {
+            upper,
+            lower: Vec::new(),
+            target: deepest,
+            depth: Depth::Middle,
+            is_trivial_move: true,
+        };
+    }
+    let lower = version.overlapping(target, &keys);
+    if let Some(lower) = hull(&lower) {
+        keys.extend(&lower);
+    }
     let deeper =
-        (target + 1..=LEVELS).any(|l| version.level(l).iter().any(|file| file.overlaps(&low, &high)));
+        (target + 1..=LEVELS).any(|l| version.level(l).iter().any(|file| file.keys().overlaps(&keys)));
     let depth = if deeper { Depth::Middle } else { Depth::Bottom };
-    Compaction { upper, from_level0: level == 0, lower, target, depth }
+    Compaction { upper, lower, target, depth, is_trivial_move: false }
+}
+
+/// Whether any table of the runs overlaps `file`.
+fn touches(runs: &[Run], file: &TableFile) -> bool {
+    runs.iter().flatten().any(|own| own.keys().overlaps(file.keys()))
+}
+
+/// Whether no two tables of the runs overlap.
+fn apart(runs: &[Run]) -> bool {
+    let mut files: Vec<_> = runs.iter().flatten().collect();
+    files.sort_unstable_by(|a, b| a.keys().start.cmp(&b.keys().start));
+    files.is_sorted_by(|a, b| !a.keys().overlaps(b.keys()))
 }

@@ -1,11 +1,13 @@
 //! The arena: entries in write order, in chunks that are open until a checkpoint seals them.
 //!
-//! An entry is `header:u64le · key · value`; the header is `value_len << 32 | key_len << 4 | kind`. This is also the
-//! format of a delta's body (`docs/formats/delta.md`).
+//! An entry is `header:u64le · key · value`; the header is `value_len << 32 | key_len << 4 | kind`. A deleted range is an
+//! entry of a kind of its own, whose key and value are the range's ends. This is also the format of a delta's body
+//! (`docs/formats/delta.md`).
 use alluvium_env::{Error, Result};
 use bytes::Bytes;
 
 use crate::entry::EntryKind;
+use crate::key_range::KeyRange;
 
 /// Bits of a [`Location`] that are the offset within the chunk.
 const OFFSET_BITS: u32 = 18;
@@ -14,8 +16,22 @@ const CHUNK_BYTES: usize = 1 << OFFSET_BITS;
 const HEADER_BYTES: usize = 8;
 
 /// Where an entry lies: chunk and offset in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location(u32);
+
+/// The kind of a deleted range in a log; the kinds of entries are below.
+const RANGE_DELETE: u64 = 4;
+
+/// What a log holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogRecord<'a> {
+    Entry(LogEntry<'a>),
+    /// The keys `start..end` are gone; an empty end is none.
+    DeleteRange {
+        start: &'a [u8],
+        end: &'a [u8],
+    },
+}
 
 /// An entry as the log holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +39,13 @@ pub(crate) struct LogEntry<'a> {
     pub(crate) kind: EntryKind,
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
+}
+
+/// A place between two entries of an arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    chunk: usize,
+    offset: usize,
 }
 
 #[derive(Debug)]
@@ -50,28 +73,30 @@ pub(super) struct Arena {
 }
 
 #[inline]
-fn header(kind: EntryKind, key: usize, value: usize) -> u64 {
-    (value as u64) << 32 | (key as u64) << 4 | kind as u64
+fn header(kind: u64, key: usize, value: usize) -> u64 {
+    (value as u64) << 32 | (key as u64) << 4 | kind
 }
 
-/// Reads the entry at the start of `bytes` and says how long it is.
+/// Reads kind, key and value at the start of `bytes` and says how long they are.
 #[inline]
-fn parse(bytes: &[u8]) -> Result<(LogEntry<'_>, usize)> {
+fn parse(bytes: &[u8]) -> Result<(u64, &[u8], &[u8], usize)> {
     let cut = || Error::corruption("a log ends within an entry");
     let (head, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or_else(cut)?;
     let head = u64::from_le_bytes(*head);
-    let kind = EntryKind::from_code(head & 0xF)?;
     let (key_len, value_len) = ((head >> 4 & 0xFFF_FFFF) as usize, (head >> 32) as usize);
     let (key, rest) = rest.split_at_checked(key_len).ok_or_else(cut)?;
     let (value, _) = rest.split_at_checked(value_len).ok_or_else(cut)?;
-    Ok((LogEntry { kind, key, value }, HEADER_BYTES + key_len + value_len))
+    Ok((head & 0xF, key, value, HEADER_BYTES + key_len + value_len))
 }
 
-/// Hands every entry of a log to `each`, in write order.
-pub(crate) fn read_log(mut log: &[u8], each: &mut dyn FnMut(LogEntry<'_>) -> Result<()>) -> Result<()> {
+/// Hands every record of a log to `each`, in write order.
+pub(crate) fn read_log(mut log: &[u8], each: &mut dyn FnMut(LogRecord<'_>) -> Result<()>) -> Result<()> {
     while !log.is_empty() {
-        let (entry, length) = parse(log)?;
-        each(entry)?;
+        let (kind, key, value, length) = parse(log)?;
+        each(match kind {
+            RANGE_DELETE => LogRecord::DeleteRange { start: key, end: value },
+            kind => LogRecord::Entry(LogEntry { kind: EntryKind::from_code(kind)?, key, value }),
+        })?;
         log = log.get(length..).unwrap_or_default();
     }
     Ok(())
@@ -87,9 +112,33 @@ impl Arena {
     #[inline]
     pub(super) fn entry(&self, at: Location) -> LogEntry<'_> {
         const NONE: LogEntry<'static> = LogEntry { kind: EntryKind::Delete, key: &[], value: &[] };
-        let entry = parse(self.at(at));
+        let entry = parse(self.at(at)).and_then(|(kind, key, value, _)| {
+            EntryKind::from_code(kind).map(|kind| LogEntry { kind, key, value })
+        });
         debug_assert!(entry.is_ok(), "a location that this arena did not give out");
-        entry.map_or(NONE, |(entry, _)| entry)
+        entry.unwrap_or(NONE)
+    }
+
+    /// Hands entries to `each` in write order, from a mark on; returns the mark behind the last one.
+    pub(super) fn entries_from<'a>(
+        &'a self,
+        mark: Mark,
+        each: &mut dyn FnMut(Location, LogEntry<'a>),
+    ) -> Mark {
+        let mut end = mark;
+        for (number, chunk) in self.chunks.iter().enumerate().skip(mark.chunk) {
+            let bytes = chunk.bytes();
+            let mut offset = if number == mark.chunk { mark.offset } else { 0 };
+            while let Ok((kind, key, value, length)) = parse(bytes.get(offset..).unwrap_or_default()) {
+                if let Ok(kind) = EntryKind::from_code(kind) {
+                    let at = Location((number as u32) << OFFSET_BITS | offset as u32);
+                    each(at, LogEntry { kind, key, value });
+                }
+                offset += length;
+            }
+            end = Mark { chunk: number, offset };
+        }
+        end
     }
 
     /// The value of an entry that may still change in place.
@@ -119,13 +168,23 @@ impl Arena {
         };
         let start = at.0 as usize & (CHUNK_BYTES - 1);
         if let Some(head) = bytes.get_mut(start..start + HEADER_BYTES) {
-            head.copy_from_slice(&header(kind, key_len, value.len()).to_le_bytes());
+            head.copy_from_slice(&header(kind as u64, key_len, value.len()).to_le_bytes());
         }
         true
     }
 
     /// Appends an entry.
+    #[inline]
     pub(super) fn append(&mut self, kind: EntryKind, key: &[u8], value: &[u8]) -> Result<Location> {
+        self.append_record(kind as u64, key, value)
+    }
+
+    /// Appends a deleted range.
+    pub(super) fn append_range(&mut self, range: &KeyRange) -> Result<Location> {
+        self.append_record(RANGE_DELETE, &range.start, &range.end)
+    }
+
+    fn append_record(&mut self, kind: u64, key: &[u8], value: &[u8]) -> Result<Location> {
         let length = HEADER_BYTES + key.len() + value.len();
         let fits = match self.chunks.last() {
             Some(Chunk::Open(bytes)) => bytes.len() + length <= CHUNK_BYTES,

@@ -1,13 +1,17 @@
 //! The memtable: a hash index over an arena that is also the log (design D4, D5).
 //!
 //! **Invariants**: one live entry a key. An entry is overwritten in place only while its chunk is open, that is, while
-//! no checkpoint has read it; everything sealed is immutable and can be uploaded while the task writes on.
+//! no checkpoint has read it, and only if no deleted range came after it, so that a location tells which was first;
+//! everything sealed is immutable and can be uploaded while the task writes on.
 //!
 //! **Threads**: written by the task thread alone; once frozen it is shared by reading threads behind an `Arc`.
 mod arena;
+mod deletions;
+mod order;
 mod sorted;
 
-pub(crate) use arena::{LogEntry, read_log};
+pub(crate) use arena::{LogEntry, LogRecord, read_log};
+pub(crate) use order::{KeyOrder, OrderedCursor};
 pub(crate) use sorted::SortedMemtable;
 
 use std::hash::BuildHasher as _;
@@ -16,9 +20,12 @@ use alluvium_env::Result;
 use bytes::Bytes;
 use hashbrown::HashTable;
 
+use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
+use crate::key_range::KeyRange;
 use crate::merge::MergeOperator;
 use arena::{Arena, Location};
+use deletions::Deletions;
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
@@ -45,6 +52,7 @@ pub(crate) struct Memtable {
     arena: Arena,
     index: HashTable<Slot>,
     hasher: foldhash::fast::FixedState,
+    deletions: Deletions,
 }
 
 impl Memtable {
@@ -59,21 +67,27 @@ impl Memtable {
         self.index.find(spread(hash), same).map(|slot| slot.at)
     }
 
-    /// The entry of a key.
+    /// The entry of a key; a deleted range is a delete of each key that it covers.
     #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Option<(EntryKind, &[u8])> {
-        if self.index.is_empty() {
+        if self.is_empty() {
             return None;
         }
-        let entry = self.arena.entry(self.find(self.hash(key), key)?);
-        Some((entry.kind, entry.value))
+        match self.find(self.hash(key), key) {
+            Some(at) if !self.deletions.hide(key, at) => {
+                let entry = self.arena.entry(at);
+                Some((entry.kind, entry.value))
+            }
+            None if !self.deletions.cover(key) => None,
+            _ => Some((EntryKind::Delete, &[])),
+        }
     }
 
     /// Replaces the entry of a key.
     pub(crate) fn write(&mut self, kind: EntryKind, key: &[u8], value: &[u8]) -> Result<()> {
         let hash = self.hash(key);
         match self.find(hash, key) {
-            Some(at) if self.arena.overwrite(at, kind, value) => Ok(()),
+            Some(at) if self.deletions.are_before(at) && self.arena.overwrite(at, kind, value) => Ok(()),
             Some(old) => {
                 let new = self.arena.append(kind, key, value)?;
                 self.point(hash, old, new);
@@ -87,9 +101,15 @@ impl Memtable {
     pub(crate) fn merge(&mut self, key: &[u8], operand: &[u8], operator: &dyn MergeOperator) -> Result<()> {
         let hash = self.hash(key);
         let Some(at) = self.find(hash, key) else {
-            return self.insert(hash, EntryKind::Merge, key, operand);
+            // Behind a deleted range there is nothing to fold onto, so the operand is the value.
+            let kind = if self.deletions.cover(key) { EntryKind::Put } else { EntryKind::Merge };
+            return self.insert(hash, kind, key, operand);
         };
-        if let Some((kind, value)) = self.arena.open_value(at)
+        if self.deletions.hide(key, at) {
+            return self.write(EntryKind::Put, key, operand);
+        }
+        if self.deletions.are_before(at)
+            && let Some((kind, value)) = self.arena.open_value(at)
             && kind != EntryKind::Delete
             && operator.merge_in_place(value, operand)
         {
@@ -103,6 +123,26 @@ impl Memtable {
         let (kind, mut folded) = (entry.kind, entry.value.to_vec());
         operator.merge(&mut folded, operand)?;
         self.write(kind, key, &folded)
+    }
+
+    /// Deletes every key of a range, here and in whatever is older.
+    pub(crate) fn delete_range(&mut self, range: KeyRange) -> Result<()> {
+        let at = self.arena.append_range(&range)?;
+        self.deletions.add(range, at);
+        Ok(())
+    }
+
+    /// Takes over a record of a log.
+    pub(crate) fn replay(&mut self, record: LogRecord<'_>) -> Result<()> {
+        match record {
+            LogRecord::Entry(entry) => self.write(entry.kind, entry.key, entry.value),
+            LogRecord::DeleteRange { start, end } => self.delete_range(KeyRange::new(start, end)),
+        }
+    }
+
+    /// What this memtable hides of older sources beyond its own keys.
+    pub(crate) fn deleted(&self) -> DeletedRanges {
+        self.deletions.ranges()
     }
 
     fn insert(&mut self, hash: u32, kind: EntryKind, key: &[u8], value: &[u8]) -> Result<()> {
@@ -133,12 +173,13 @@ impl Memtable {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.index.is_empty() && self.deletions.is_empty()
     }
 
     /// Memory it takes: the arena and the index (one control byte and a slot a bucket).
     pub(crate) fn size_bytes(&self) -> usize {
-        self.arena.size_bytes() + self.index.capacity() * 8 / 7 * (size_of::<Slot>() + 1)
+        let index = self.index.capacity() * 8 / 7 * (size_of::<Slot>() + 1);
+        self.arena.size_bytes() + index + self.deletions.size_bytes()
     }
 }
 
@@ -156,7 +197,9 @@ mod tests {
         Put(u8, Vec<u8>),
         Delete(u8),
         Merge(u8, u64),
+        DeleteRange(u8, u8),
         Seal,
+        Order,
     }
 
     fn op() -> impl Strategy<Value = Op> {
@@ -164,7 +207,9 @@ mod tests {
             (0_u8..20, proptest::collection::vec(any::<u8>(), 8)).prop_map(|(k, v)| Op::Put(k, v)),
             (0_u8..20).prop_map(Op::Delete),
             (0_u8..20, any::<u64>()).prop_map(|(k, n)| Op::Merge(k, n)),
+            (0_u8..20, 0_u8..6).prop_map(|(k, n)| Op::DeleteRange(k, k + n)),
             Just(Op::Seal),
+            Just(Op::Order),
         ]
     }
 
@@ -174,6 +219,7 @@ mod tests {
             ops in proptest::collection::vec(op(), 0..200),
         ) {
             let mut table = Memtable::default();
+            let mut order = KeyOrder::default();
             let mut model: BTreeMap<Vec<u8>, (EntryKind, Vec<u8>)> = BTreeMap::new();
             for op in ops {
                 match op {
@@ -196,21 +242,47 @@ mod tests {
                             }
                         }).or_insert(fresh);
                     }
+                    Op::DeleteRange(start, end) if start < end => {
+                        table.delete_range(KeyRange::new(&[start], &[end])).unwrap();
+                        (start..end).for_each(|k| drop(model.insert(vec![k], (EntryKind::Delete, vec![]))));
+                    }
+                    Op::DeleteRange(..) => {}
                     Op::Seal => table.seal(),
+                    Op::Order => order.catch_up(&table),
                 }
             }
-            for k in 0..20 {
+            for k in 0..30 {
                 let expected = model.get([k].as_slice()).map(|(kind, v)| (*kind, v.as_slice()));
                 prop_assert_eq!(table.get(&[k]), expected);
             }
             table.seal();
             let mut replayed = Memtable::default();
             for chunk in table.sealed_from(0) {
-                read_log(&chunk, &mut |e| replayed.write(e.kind, e.key, e.value)).unwrap();
+                read_log(&chunk, &mut |record| replayed.replay(record)).unwrap();
             }
             let sorted = SortedMemtable::new(std::sync::Arc::new(replayed));
-            let all: Vec<_> = (0..).map_while(|i| sorted.get(i)).map(|e| (e.key.to_vec(), (e.kind, e.value.to_vec()))).collect();
-            prop_assert_eq!(all, model.into_iter().collect::<Vec<_>>());
+            let entry = |e: LogEntry<'_>| (e.key.to_vec(), (e.kind, e.value.to_vec()));
+            let all: BTreeMap<_, _> = (0..).map_while(|i| sorted.get(i)).map(entry).collect();
+            order.catch_up(&table);
+            let mut cursor = OrderedCursor::new(&table, &order, &[3], true);
+            let mut ordered = Vec::new();
+            while let Some(e) = cursor.entry() {
+                ordered.push(entry(e));
+                cursor.advance();
+            }
+            let behind: Vec<_> = all.range(vec![4]..).map(|(k, e)| (k.clone(), e.clone())).collect();
+            prop_assert_eq!(ordered, behind);
+            // A delete is an entry or a range.
+            for k in 0..30 {
+                let expected = model.get([k].as_slice());
+                match all.get([k].as_slice()) {
+                    Some(found) => prop_assert_eq!(Some(found), expected),
+                    None if sorted.deleted().covers(&[k]) => {
+                        prop_assert_eq!(expected.map(|(kind, _)| *kind), Some(EntryKind::Delete));
+                    }
+                    None => prop_assert_eq!(expected, None),
+                }
+            }
         }
     }
 

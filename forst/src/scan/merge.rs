@@ -1,9 +1,10 @@
 //! The merge of sorted sources: each key once, folded from its newest entry down.
 use std::sync::Arc;
 
-use alluvium_env::{Error, Result};
+use alluvium_env::Error;
 
-use super::Source;
+use super::SortedSource;
+use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::merge::MergeOperators;
 
@@ -17,11 +18,12 @@ pub(crate) enum Depth {
 }
 
 /// Kind, key and value.
-type Entry<'a> = (EntryKind, &'a [u8], &'a [u8]);
+pub(crate) type Entry<'a> = (EntryKind, &'a [u8], &'a [u8]);
 
 /// A position in the merge. It owns the current entry.
-pub(crate) struct MergeScan {
-    sources: Vec<Source>,
+pub(crate) struct MergeScan<S> {
+    sources: Vec<S>,
+
     /// Indexes of sources that have an entry: a binary heap by (key, recency).
     heap: Vec<usize>,
     operators: Arc<dyn MergeOperators>,
@@ -32,9 +34,9 @@ pub(crate) struct MergeScan {
     older: Vec<u8>,
 }
 
-impl MergeScan {
+impl<S: SortedSource> MergeScan<S> {
     /// A merge of sources, newest first.
-    pub(crate) fn new(sources: Vec<Source>, operators: Arc<dyn MergeOperators>, depth: Depth) -> Self {
+    pub(crate) fn new(sources: Vec<S>, operators: Arc<dyn MergeOperators>, depth: Depth) -> Self {
         let heap =
             (0..sources.len()).filter(|i| sources.get(*i).is_some_and(|s| s.entry().is_some())).collect();
         let mut scan = Self {
@@ -53,10 +55,25 @@ impl MergeScan {
         scan
     }
 
+    /// The ranges that the merge hides of what is older than its sources.
+    pub(crate) fn deleted(&self) -> DeletedRanges {
+        match self.depth {
+            Depth::Bottom => DeletedRanges::default(),
+            Depth::Middle => {
+                let all = self.sources.iter().flat_map(|source| source.deleted().iter().cloned());
+                DeletedRanges::union(all)
+            }
+        }
+    }
+
     /// The next key, `None` at the end.
-    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry<'_>>> {
-        while self.take_newest()? {
-            self.fold_older()?;
+    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry<'_>>, S::Stop> {
+        while let Some(source) = self.take_newest()? {
+            let wall = self.wall();
+            self.fold_older(wall)?;
+            if source > wall {
+                continue;
+            }
             match (self.depth, self.kind) {
                 (Depth::Bottom, EntryKind::Delete) => {}
                 (Depth::Bottom, _) => return Ok(Some((EntryKind::Put, &self.key, &self.value))),
@@ -66,26 +83,33 @@ impl MergeScan {
         Ok(None)
     }
 
-    /// Copies the lowest key's newest entry out and moves its source on.
-    fn take_newest(&mut self) -> Result<bool> {
-        let Some((kind, key, value)) = top(&self.sources, &self.heap) else { return Ok(false) };
+    /// The newest source whose deleted ranges cover the current key: what older ones hold of it is gone.
+    fn wall(&self) -> usize {
+        let covering = self.sources.iter().position(|source| source.deleted().covers(&self.key));
+        covering.unwrap_or(usize::MAX)
+    }
+
+    /// Copies the lowest key's newest entry out and moves its source on; returns which one it was.
+    fn take_newest(&mut self) -> Result<Option<usize>, S::Stop> {
+        let Some((source, (kind, key, value))) = top(&self.sources, &self.heap) else { return Ok(None) };
         self.kind = kind;
         self.key.clear();
         self.key.extend_from_slice(key);
         self.value.clear();
         self.value.extend_from_slice(value);
         self.advance_top()?;
-        Ok(true)
+        Ok(Some(source))
     }
 
-    /// Folds the older entries of the current key into it, or skips them.
-    fn fold_older(&mut self) -> Result<()> {
-        while let Some((kind, key, value)) = top(&self.sources, &self.heap) {
+    /// Folds the older entries of the current key into it, or skips them; those behind the wall are gone.
+    fn fold_older(&mut self, wall: usize) -> Result<(), S::Stop> {
+        while let Some((source, (kind, key, value))) = top(&self.sources, &self.heap) {
             if key != self.key {
                 break;
             }
             if self.kind == EntryKind::Merge {
                 match kind {
+                    _ if source > wall => self.kind = EntryKind::Put,
                     EntryKind::Delete => self.kind = EntryKind::Put,
                     EntryKind::Put | EntryKind::Merge => {
                         let operator =
@@ -100,10 +124,13 @@ impl MergeScan {
             }
             self.advance_top()?;
         }
+        if self.kind == EntryKind::Merge && wall != usize::MAX {
+            self.kind = EntryKind::Put;
+        }
         Ok(())
     }
 
-    fn advance_top(&mut self) -> Result<()> {
+    fn advance_top(&mut self) -> Result<(), S::Stop> {
         let Some(source) = self.heap.first().and_then(|top| self.sources.get_mut(*top)) else {
             return Ok(());
         };
@@ -142,8 +169,9 @@ impl MergeScan {
     }
 }
 
-fn top<'a>(sources: &'a [Source], heap: &[usize]) -> Option<Entry<'a>> {
-    sources.get(*heap.first()?)?.entry()
+fn top<'a, S: SortedSource>(sources: &'a [S], heap: &[usize]) -> Option<(usize, Entry<'a>)> {
+    let newest = *heap.first()?;
+    Some((newest, sources.get(newest)?.entry()?))
 }
 
 #[cold]
@@ -162,45 +190,80 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::key_range::KeyRange;
     use crate::memtable::{Memtable, SortedMemtable};
     use crate::merge::MergeOperator as _;
     use crate::merge::tests::Sum;
+    use crate::scan::Source;
+
+    /// What one source does: its deleted range, then its entries.
+    fn apply(
+        model: &mut BTreeMap<u8, (EntryKind, u64)>,
+        deleted: &[(u8, u8)],
+        entries: &BTreeMap<u8, (u64, u64)>,
+    ) -> Source {
+        let mut table = Memtable::default();
+        for (start, end) in deleted.iter().filter(|(start, end)| start < end) {
+            table.delete_range(KeyRange::new(&[*start], &[*end])).unwrap();
+            for key in *start..*end {
+                model.insert(key, (EntryKind::Delete, 0));
+            }
+        }
+        for (key, (code, number)) in entries {
+            let kind = EntryKind::from_code(*code).unwrap();
+            match kind {
+                EntryKind::Merge => table.merge(&[*key], &number.to_le_bytes(), &Sum).unwrap(),
+                kind => table.write(kind, &[*key], &number.to_le_bytes()).unwrap(),
+            }
+            let folded = match (kind, model.get(key)) {
+                (EntryKind::Merge, Some((EntryKind::Delete, _))) => (EntryKind::Put, *number),
+                (EntryKind::Merge, Some((older, n))) => (*older, n.wrapping_add(*number)),
+                _ => (kind, *number),
+            };
+            model.insert(*key, folded);
+        }
+        Source::memtable(SortedMemtable::new(Arc::new(table)))
+    }
 
     proptest! {
         #[test]
         fn merging_sources_is_applying_them_oldest_first(
-            sources in proptest::collection::vec(
-                proptest::collection::btree_map(0_u8..12, (1_u64..4, any::<u64>()), 0..12), 0..6),
+            sources in proptest::collection::vec((
+                proptest::collection::vec((0_u8..12, 0_u8..13), 0..3),
+                proptest::collection::btree_map(0_u8..12, (1_u64..4, any::<u64>()), 0..12)), 0..6),
             bottom: bool,
         ) {
             let mut model: BTreeMap<u8, (EntryKind, u64)> = BTreeMap::new();
             let mut tables = Vec::new();
-            for source in &sources {
-                let mut table = Memtable::default();
-                for (key, (code, number)) in source {
-                    let kind = EntryKind::from_code(*code).unwrap();
-                    table.write(kind, &[*key], &number.to_le_bytes()).unwrap();
-                    let folded = match (kind, model.get(key)) {
-                        (EntryKind::Merge, Some((EntryKind::Delete, _))) => (EntryKind::Put, *number),
-                        (EntryKind::Merge, Some((older, n))) => (*older, n.wrapping_add(*number)),
-                        _ => (kind, *number),
-                    };
-                    model.insert(*key, folded);
-                }
-                tables.insert(0, Source::memtable(SortedMemtable::new(Arc::new(table))));
+            for (deleted, entries) in &sources {
+                tables.insert(0, apply(&mut model, deleted, entries));
             }
             let depth = if bottom { Depth::Bottom } else { Depth::Middle };
             let mut scan = MergeScan::new(tables, Arc::new(Sum), depth);
-            let mut found = Vec::new();
+            let deleted = scan.deleted();
+            prop_assert!(!bottom || deleted.is_empty());
+            let mut found = BTreeMap::new();
             while let Some((kind, key, value)) = scan.next_entry().unwrap() {
-                found.push((key[0], kind, u64::from_le_bytes(value.try_into().unwrap())));
+                prop_assert!(found.last_key_value().is_none_or(|(last, _)| *last < key[0]), "keys ascend");
+                found.insert(key[0], (kind, u64::from_le_bytes(value.try_into().unwrap())));
             }
-            let expected: Vec<_> = model.into_iter().filter_map(|(key, (kind, n))| match (bottom, kind) {
-                (true, EntryKind::Delete) => None,
-                (true, _) => Some((key, EntryKind::Put, n)),
-                (false, kind) => Some((key, kind, n)),
-            }).collect();
-            prop_assert_eq!(found, expected);
+            for key in 0..13 {
+                let expected = model.get(&key).copied();
+                let alive = expected.filter(|(kind, _)| *kind != EntryKind::Delete);
+                match found.get(&key).copied() {
+                    Some((EntryKind::Delete, _)) => {
+                        prop_assert!(!bottom);
+                        prop_assert_eq!(expected.map(|(kind, _)| kind), Some(EntryKind::Delete));
+                    }
+                    Some((EntryKind::Put, n)) if bottom => prop_assert_eq!(alive.map(|(_, n)| n), Some(n)),
+                    Some(entry) => prop_assert_eq!(alive, Some(entry)),
+                    None => {
+                        prop_assert_eq!(alive, None);
+                        // A delete that must still reach what is older is an entry or a range.
+                        prop_assert!(bottom || expected.is_none() || deleted.covers(&[key]));
+                    }
+                }
+            }
         }
     }
 

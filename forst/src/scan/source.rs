@@ -1,9 +1,25 @@
-//! One sorted source of entries.
-use alluvium_env::Result;
+//! Sorted sources of entries, and the ones that background work reads.
+use alluvium_env::{Error, Result};
 
 use super::TableScan;
-use crate::entry::EntryKind;
+use super::merge::Entry;
+use crate::deleted::DeletedRanges;
 use crate::memtable::SortedMemtable;
+
+/// Entries in key order, each key once.
+pub(crate) trait SortedSource {
+    /// Why it cannot go on.
+    type Stop: From<Error>;
+
+    /// The entry here, `None` at the end.
+    fn entry(&self) -> Option<Entry<'_>>;
+
+    /// Goes to the next entry.
+    fn advance(&mut self) -> Result<(), Self::Stop>;
+
+    /// What it hides of older sources beyond its own keys.
+    fn deleted(&self) -> &DeletedRanges;
+}
 
 /// A memtable or a run of tables, at an entry.
 #[expect(
@@ -19,10 +35,13 @@ impl Source {
     pub(crate) fn memtable(table: SortedMemtable) -> Self {
         Self::Memtable { table, next: 0 }
     }
+}
 
-    /// The entry here, `None` at the end.
+impl SortedSource for Source {
+    type Stop = Error;
+
     #[inline]
-    pub(crate) fn entry(&self) -> Option<(EntryKind, &[u8], &[u8])> {
+    fn entry(&self) -> Option<Entry<'_>> {
         match self {
             Self::Memtable { table, next } => table.get(*next).map(|e| (e.kind, e.key, e.value)),
             Self::Tables(scan) => scan.entry(),
@@ -30,13 +49,20 @@ impl Source {
     }
 
     #[inline]
-    pub(crate) fn advance(&mut self) -> Result<()> {
+    fn advance(&mut self) -> Result<()> {
         match self {
             Self::Memtable { next, .. } => {
                 *next += 1;
                 Ok(())
             }
             Self::Tables(scan) => scan.advance(),
+        }
+    }
+
+    fn deleted(&self) -> &DeletedRanges {
+        match self {
+            Self::Memtable { table, .. } => table.deleted(),
+            Self::Tables(scan) => scan.deleted(),
         }
     }
 }

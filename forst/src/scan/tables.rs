@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use tokio::task::JoinHandle;
 
 use crate::block::{Block, BlockCursor};
+use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::fetch::Fetcher;
 use crate::table::{TableFile, TableTail};
@@ -19,6 +21,7 @@ pub(crate) struct TableScan {
     fetcher: Arc<Fetcher>,
     files: std::vec::IntoIter<Arc<TableFile>>,
     read_ahead_bytes: u64,
+    deleted: DeletedRanges,
     open: Option<OpenTable>,
 }
 
@@ -48,9 +51,17 @@ impl TableScan {
         files: Vec<Arc<TableFile>>,
         read_ahead_bytes: u64,
     ) -> Result<Self> {
-        let mut scan = Self { fetcher, files: files.into_iter(), read_ahead_bytes, open: None };
+        let tails = fetcher.io().block_on(try_join_all(files.iter().map(|file| fetcher.tail(file))))?;
+        let deleted = files.iter().zip(&tails).flat_map(|(file, tail)| tail.deleted.clip(file.keys()));
+        let deleted = DeletedRanges::union(deleted);
+        let mut scan = Self { fetcher, files: files.into_iter(), read_ahead_bytes, deleted, open: None };
         scan.open_next()?;
         Ok(scan)
+    }
+
+    /// What the tables hide of older sources beyond their own keys.
+    pub(crate) fn deleted(&self) -> &DeletedRanges {
+        &self.deleted
     }
 
     #[inline]
@@ -68,7 +79,7 @@ impl TableScan {
     fn settle(&mut self) -> Result<()> {
         while let Some(open) = &mut self.open {
             match open.cursor.entry(&open.block) {
-                Some((_, key, _)) if open.file.clip.contains(key) => return Ok(()),
+                Some((_, key, _)) if open.file.keys().ends_behind(key) => return Ok(()),
                 None if open.next_block < open.end_block => {
                     open.next_block(&self.fetcher, self.read_ahead_bytes)?;
                     open.cursor.rewind(&open.block)?;
@@ -86,13 +97,11 @@ impl TableScan {
         let Some(file) = self.files.next() else { return Ok(()) };
         let tail = self.fetcher.io().block_on(self.fetcher.tail(&file))?;
         let blocks = tail.index.blocks();
-        let first = tail.index.block_of(file.lower());
-        let last = if file.clip.end.is_empty() {
-            blocks
-        } else {
-            (tail.index.block_of(&file.clip.end) + 1).min(blocks)
-        };
-        let lower = file.lower().to_vec();
+        let keys = file.keys();
+        let first = tail.index.block_of(&keys.start).min(blocks);
+        let last =
+            if keys.end.is_empty() { blocks } else { (tail.index.block_of(&keys.end) + 1).min(blocks) };
+        let lower = keys.start.clone();
         let mut open = OpenTable {
             file,
             tail,

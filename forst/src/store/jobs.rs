@@ -10,7 +10,7 @@ use alluvium_env::{Error, ErrorKind, Result, Urgency};
 use super::Store;
 use super::inbox::{CompactionDone, Event};
 use crate::coding::Compression;
-use crate::compaction::{CompactionJob, LevelTargets, TableWriter, WrittenTable, pick};
+use crate::compaction::{CompactionJob, LevelTargets, TableWriter, WrittenTable, debt_bytes, pick};
 use crate::memtable::SortedMemtable;
 use crate::scan::{Depth, MergeScan, Source};
 use crate::table::TableOptions;
@@ -67,7 +67,7 @@ impl Store {
             table_size_bytes: self.budget.table_size_bytes,
             compression: Compression::Lz4,
             // Write-through while it does not push out what is hotter.
-            keep_blocks: input_bytes < self.cache.capacity_bytes() / 4,
+            keep_blocks: input_bytes < self.cache.capacity_bytes() as u64 / 4,
         }
     }
 
@@ -75,9 +75,7 @@ impl Store {
         let Some(oldest) = self.frozen.first() else { return };
         self.jobs.flushing = true;
         let table = Arc::clone(&oldest.table);
-        let mut options = self.table_options(table.size_bytes() as u64);
-        // A memtable becomes one table of level 0: several would count as several.
-        options.table_size_bytes = usize::MAX;
+        let options = self.table_options(table.size_bytes() as u64);
         let writer = TableWriter::new(Arc::clone(&self.fetcher), Arc::clone(&self.naming), options);
         let (operators, inbox) = (Arc::clone(&self.operators), Arc::clone(&self.inbox));
         self.background.run(Urgency::High, move || {
@@ -96,7 +94,8 @@ impl Store {
             Ok(tables) => {
                 self.jobs.failures = 0;
                 self.counters.flushes += 1;
-                self.install(0, tables, Vec::new());
+                let flushed = tables.iter().map(|table| Arc::clone(&table.file)).collect();
+                self.install(tables, VersionEdit { flushed, ..VersionEdit::default() });
                 if !self.frozen.is_empty() {
                     self.frozen.remove(0);
                 }
@@ -106,19 +105,17 @@ impl Store {
     }
 
     fn start_compaction(&mut self) {
-        let targets = LevelTargets { level1_bytes: self.budget.level_base_bytes };
-        while let Some(compaction) = pick(&self.version, targets) {
-            if compaction.is_trivial_move() {
-                let removed = compaction.upper.iter().map(|file| file.id).collect();
-                let added =
-                    compaction.upper.iter().map(|file| (compaction.target, Arc::clone(file))).collect();
-                self.version = Arc::new(VersionEdit { added, removed }.apply(&self.version));
+        while let Some(compaction) = pick(&self.version, self.level_targets()) {
+            if compaction.is_trivial_move {
+                let removed = compaction.inputs().map(|file| file.id).collect();
+                let added = compaction.inputs().map(|file| (compaction.target, Arc::clone(file))).collect();
+                let edit = VersionEdit { added, removed, ..VersionEdit::default() };
+                self.version = Arc::new(edit.apply(&self.version));
                 self.counters.compactions += 1;
                 continue;
             }
             self.jobs.compacting = true;
-            let inputs = compaction.upper.iter().chain(&compaction.lower);
-            let input_bytes = inputs.map(|file| file.data_bytes()).sum::<u64>();
+            let input_bytes = compaction.inputs().map(|file| file.data_bytes()).sum::<u64>();
             let job = CompactionJob {
                 // Blocks are kept unpacked, at two to three times what they take on the store.
                 options: self.table_options(input_bytes * 3),
@@ -144,24 +141,33 @@ impl Store {
             Ok(done) => {
                 self.jobs.failures = 0;
                 self.counters.compactions += 1;
-                let inputs = done.compaction.upper.iter().chain(&done.compaction.lower);
-                let removed: Vec<_> = inputs.clone().map(|file| file.id).collect();
-                inputs.for_each(|file| self.fetcher.forget(file.name()));
+                let (inputs, target) = (done.compaction.inputs(), done.compaction.target);
+                let removed: Vec<_> = inputs.map(|file| file.id).collect();
+                done.compaction.inputs().for_each(|file| self.fetcher.forget(file.name()));
                 self.cache.forget(&removed);
-                self.install(done.compaction.target, done.tables, removed);
+                let added = done.tables.iter().map(|table| (target, Arc::clone(&table.file))).collect();
+                self.install(done.tables, VersionEdit { added, removed, ..VersionEdit::default() });
             }
             Err(error) => self.jobs.failed(error.context("compaction")),
         }
     }
 
-    fn install(&mut self, level: usize, tables: Vec<WrittenTable>, removed: Vec<crate::table::FileId>) {
-        let added = tables.iter().map(|table| (level, Arc::clone(&table.file))).collect();
-        self.version = Arc::new(VersionEdit { added, removed }.apply(&self.version));
+    fn install(&mut self, tables: Vec<WrittenTable>, edit: VersionEdit) {
+        self.version = Arc::new(edit.apply(&self.version));
         for table in tables {
             for (number, block) in table.blocks.into_iter().enumerate() {
                 self.cache.insert(table.file.id, number as u32, block);
             }
         }
         self.account_tails();
+    }
+
+    fn level_targets(&self) -> LevelTargets {
+        LevelTargets::of(&self.version, self.budget.level_base_bytes)
+    }
+
+    /// Bytes that compaction should still move, by its targets.
+    pub fn compaction_debt_bytes(&self) -> u64 {
+        debt_bytes(&self.version, self.level_targets())
     }
 }

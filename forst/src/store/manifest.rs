@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::coding::crc32c;
 
 /// The version that this build writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Manifest {
@@ -28,10 +28,12 @@ pub(super) struct TableRecord {
     pub(super) size_bytes: u64,
     #[prost(uint64, tag = "4")]
     pub(super) tail_bytes: u64,
+    /// The first key.
     #[prost(bytes = "vec", tag = "5")]
-    pub(super) smallest: Vec<u8>,
-    #[prost(bytes = "vec", tag = "6")]
-    pub(super) largest: Vec<u8>,
+    pub(super) start: Vec<u8>,
+    /// Behind the last key; empty for no end.
+    #[prost(bytes = "vec", tag = "11")]
+    pub(super) end: Vec<u8>,
     #[prost(uint64, tag = "7")]
     pub(super) entries: u64,
     #[prost(uint64, tag = "8")]
@@ -40,7 +42,10 @@ pub(super) struct TableRecord {
     pub(super) clip_start: Vec<u8>,
     #[prost(bytes = "vec", tag = "10")]
     pub(super) clip_end: Vec<u8>,
-    #[prost(fixed64, tag = "11")]
+    /// Of level 0: how many runs are newer.
+    #[prost(uint32, tag = "12")]
+    pub(super) run: u32,
+    #[prost(fixed64, tag = "13")]
     pub(super) content_hash: u64,
 }
 
@@ -78,7 +83,7 @@ impl Manifest {
 }
 
 /// Begins every delta; the last byte is its version.
-const DELTA_MAGIC: [u8; 8] = *b"ALVMDLT\x01";
+const DELTA_MAGIC: [u8; 8] = *b"ALVMDLT\x02";
 /// Bytes of a delta that are not log: magic and checksum.
 pub(super) const DELTA_FRAME_BYTES: u64 = 12;
 

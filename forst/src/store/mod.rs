@@ -21,19 +21,24 @@ mod inbox;
 mod jobs;
 mod manifest;
 mod open;
+mod pages;
 mod reads;
 mod scan;
 mod snapshot;
 mod walk;
+mod warm;
 
 pub use counters::StoreCounters;
 #[cfg(test)]
 pub(crate) use manifest::frame_delta;
 pub use open::{Restored, StoreOptions};
+pub use pages::{Page, PageQuery};
+pub use reads::Answer;
 pub use scan::StoreScan;
 pub use snapshot::{Snapshot, SnapshotFile};
 pub use walk::Resident;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use alluvium_env::{Background, Result};
@@ -41,7 +46,8 @@ use alluvium_env::{Background, Result};
 use crate::cache::BlockCache;
 use crate::entry::{EntryKind, check_size};
 use crate::fetch::Fetcher;
-use crate::memtable::Memtable;
+use crate::key_range::KeyRange;
+use crate::memtable::{KeyOrder, Memtable};
 use crate::merge::MergeOperators;
 use crate::naming::Naming;
 use crate::scan::unfoldable;
@@ -60,6 +66,7 @@ const MAX_FROZEN: usize = 1;
 struct Frozen {
     table: Arc<Memtable>,
     deltas: DeltaChain,
+    order: RefCell<KeyOrder>,
 }
 
 /// One subtask's store.
@@ -73,6 +80,7 @@ pub struct Store {
     operators: Arc<dyn MergeOperators>,
     active: Memtable,
     active_deltas: DeltaChain,
+    active_order: RefCell<KeyOrder>,
     /// Oldest first.
     frozen: Vec<Frozen>,
     version: Arc<Version>,
@@ -102,6 +110,30 @@ impl Store {
         check_size(key, &[])?;
         self.active.write(EntryKind::Delete, key, &[])?;
         self.rotate_if_full();
+        Ok(())
+    }
+
+    /// Removes every value whose key begins with `prefix`: one tombstone, not a scan. Done when it returns.
+    ///
+    /// # Errors
+    /// `Invalid` for a prefix over 64 MiB.
+    pub fn delete_prefix(&mut self, prefix: &[u8]) -> Result<()> {
+        let KeyRange { start, end } = KeyRange::of_prefix(prefix);
+        self.delete_range(&start, &end)
+    }
+
+    /// Removes every value whose key is in `start..end`, an empty `end` being none: one tombstone, not a scan. Done
+    /// when it returns.
+    ///
+    /// # Errors
+    /// `Invalid` for a bound over 64 MiB.
+    pub fn delete_range(&mut self, start: &[u8], end: &[u8]) -> Result<()> {
+        check_size(start, end)?;
+        let range = KeyRange::new(start, end);
+        if !range.is_empty() {
+            self.active.delete_range(range)?;
+            self.rotate_if_full();
+        }
         Ok(())
     }
 
@@ -148,7 +180,8 @@ impl Store {
         self.active.seal();
         let table = Arc::new(std::mem::take(&mut self.active));
         let deltas = std::mem::take(&mut self.active_deltas);
-        self.frozen.push(Frozen { table, deltas });
+        let order = RefCell::new(self.active_order.take());
+        self.frozen.push(Frozen { table, deltas, order });
         self.schedule();
     }
 
@@ -174,5 +207,5 @@ impl Store {
     }
 }
 
-/// Whom [`Store::poll`] hands each answer: the read's token, and its value or `None`.
-pub type Answered<'a> = dyn FnMut(u64, Result<Option<&[u8]>>) + 'a;
+/// Whom [`Store::poll`] hands each answer, with the read's token.
+pub type Answered<'a> = dyn FnMut(u64, Result<Answer<'_>>) + 'a;

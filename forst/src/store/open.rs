@@ -2,6 +2,7 @@
 //!
 //! Tables are referenced, not read. The logs of memtables that were not flushed are read and replayed: they are at
 //! most a few memtables, however much state there is.
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use alluvium_env::{Background, Error, IoRuntime, Result};
@@ -14,11 +15,12 @@ use super::manifest::{Manifest, MemtableRecord, TableRecord, unframe_delta};
 use super::{Counters, DeltaChain, Frozen, Jobs, Reads, Store};
 use crate::cache::BlockCache;
 use crate::fetch::{DiskCache, Fetcher};
-use crate::memtable::{Memtable, read_log};
+use crate::key_range::KeyRange;
+use crate::memtable::{LogRecord, Memtable, read_log};
 use crate::merge::MergeOperators;
 use crate::naming::Naming;
 use crate::settings::ForstSettings;
-use crate::table::{Clip, FileMeta, Ownership, TableFile};
+use crate::table::{FileMeta, Ownership, TableFile};
 use crate::version::{LEVELS, Version};
 
 /// A manifest, and which of its keys to take over.
@@ -31,6 +33,9 @@ pub struct Restored {
     /// The first key after the last one; empty for no end.
     pub end: Vec<u8>,
 }
+
+/// Runs of level 0 that a manifest can have: far more than admission lets through.
+const MAX_RUNS: u32 = 1 << 16;
 
 /// What a store is opened with.
 pub struct StoreOptions {
@@ -75,9 +80,10 @@ impl Store {
             operators: options.operators,
             active: Memtable::default(),
             active_deltas: DeltaChain::default(),
+            active_order: RefCell::default(),
             frozen: Vec::new(),
             version: Arc::default(),
-            cache: BlockCache::new(budget.resident_bytes, settings.block_size_bytes),
+            cache: BlockCache::new(budget.resident_bytes),
             reads: Reads::default(),
             jobs: Jobs::default(),
             counters: Counters::default(),
@@ -90,9 +96,9 @@ impl Store {
 
     fn restore(&mut self, parts: &[Restored]) -> Result<()> {
         let mut version = Version::default();
-        let mut memtables: Vec<(Clip, MemtableRecord, usize)> = Vec::new();
+        let mut memtables: Vec<(KeyRange, MemtableRecord, usize)> = Vec::new();
         for part in parts {
-            let clip = Clip { start: part.start.clone(), end: part.end.clone() };
+            let clip = KeyRange::new(&part.start, &part.end);
             let manifest = Manifest::decode(&part.manifest)?;
             for record in manifest.tables {
                 self.reference(&mut version, record, &clip)?;
@@ -102,44 +108,52 @@ impl Store {
             let aged = manifest.memtables.into_iter().enumerate();
             memtables.extend(aged.map(|(index, record)| (clip.clone(), record, count - 1 - index)));
         }
-        for level in &mut version.levels {
-            level.sort_by(|a, b| a.lower().cmp(b.lower()));
+        version.level0.retain(|run| !run.is_empty());
+        for run in version.level0.iter_mut().chain(&mut version.levels) {
+            run.sort_by(|a, b| a.keys().start.cmp(&b.keys().start));
         }
         self.version = Arc::new(version);
         self.replay(memtables)
     }
 
-    fn reference(&self, version: &mut Version, record: TableRecord, clip: &Clip) -> Result<()> {
+    fn reference(&self, version: &mut Version, record: TableRecord, clip: &KeyRange) -> Result<()> {
         let meta = FileMeta {
             size_bytes: record.size_bytes,
             tail_bytes: record.tail_bytes,
-            smallest: record.smallest,
-            largest: record.largest,
+            keys: KeyRange { start: record.start, end: record.end },
             entries: record.entries,
             deletes: record.deletes,
             content_hash: record.content_hash,
         };
-        if meta.tail_bytes > meta.size_bytes || record.level as usize > LEVELS {
+        let run_is_wrong = record.run > MAX_RUNS || (record.level > 0 && record.run > 0);
+        if meta.tail_bytes > meta.size_bytes || record.level as usize > LEVELS || run_is_wrong {
             let (name, level) = (record.name, record.level);
             return Err(Error::corruption(format!(
                 "a manifest describes an impossible table {name} at level {level}"
             )));
         }
-        let clip = Clip { start: record.clip_start, end: record.clip_end }.intersect(clip);
+        let clip = KeyRange { start: record.clip_start, end: record.clip_end }.intersect(clip);
         let file = TableFile::new(self.naming.next_id(), meta, clip, self.naming.hold_existing(&record.name));
-        if file.is_empty() {
+        if file.keys().is_empty() {
             return Ok(());
         }
-        match (record.level as usize).checked_sub(1).and_then(|level| version.levels.get_mut(level)) {
-            None => version.level0.push(Arc::new(file)),
-            Some(level) => level.push(Arc::new(file)),
+        let (level, run) = (record.level as usize, record.run as usize);
+        let run = if let Some(index) = level.checked_sub(1) {
+            version.levels.get_mut(index)
+        } else {
+            // Runs of several parts join by age: their keys are different ones.
+            version.level0.resize(version.level0.len().max(run + 1), Vec::new());
+            version.level0.get_mut(run)
+        };
+        if let Some(run) = run {
+            run.push(Arc::new(file));
         }
         Ok(())
     }
 
     /// Replays logs: within one memtable a later entry replaces an earlier one; memtables stay apart, since an operand
     /// of a newer one folds into an older one.
-    fn replay(&mut self, memtables: Vec<(Clip, MemtableRecord, usize)>) -> Result<()> {
+    fn replay(&mut self, memtables: Vec<(KeyRange, MemtableRecord, usize)>) -> Result<()> {
         let ages = memtables.iter().map(|(_, _, age)| age + 1).max().unwrap_or(0);
         let mut tables: Vec<Memtable> = (0..ages).map(|_| Memtable::default()).collect();
         for (clip, record, age) in memtables {
@@ -149,11 +163,12 @@ impl Store {
             let objects = self.fetcher.io().block_on(try_join_all(reads))?;
             for (delta, object) in record.deltas.iter().zip(objects) {
                 let log = unframe_delta(delta, &object)?;
-                let replayed = read_log(log, &mut |entry| {
-                    if clip.contains(entry.key) {
-                        table.write(entry.kind, entry.key, entry.value)
-                    } else {
-                        Ok(())
+                let replayed = read_log(log, &mut |record| match record {
+                    LogRecord::Entry(entry) if !clip.contains(entry.key) => Ok(()),
+                    LogRecord::Entry(_) => table.replay(record),
+                    LogRecord::DeleteRange { start, end } => {
+                        let range = KeyRange::new(start, end).intersect(&clip);
+                        if range.is_empty() { Ok(()) } else { table.delete_range(range) }
                     }
                 });
                 replayed.map_err(|e| e.context(delta.name.clone()))?;
@@ -165,7 +180,8 @@ impl Store {
                 self.active = table;
             } else if !table.is_empty() {
                 table.seal();
-                self.frozen.push(Frozen { table: Arc::new(table), deltas: DeltaChain::default() });
+                let (table, deltas) = (Arc::new(table), DeltaChain::default());
+                self.frozen.push(Frozen { table, deltas, order: RefCell::default() });
             }
         }
         Ok(())

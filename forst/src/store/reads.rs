@@ -2,23 +2,87 @@
 //!
 //! A batch is sorted by key, so the walk goes through filters and indexes in their order. A part that is being
 //! fetched is not fetched again: later reads wait for it too.
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use alluvium_env::{Error, HashMap, Result};
 
 use super::inbox::{Event, Inbox};
+use super::pages::{Page, PageQuery};
 use super::walk::{GotBlock, Need, TAIL};
 use super::{Answered, Resident, Store};
 use crate::fetch::{FetchParts, FetchRequest, Fetched, FetchedPart};
 use crate::table::FileId;
 
+/// What a read asks for.
+enum Query {
+    Key(Box<[u8]>),
+    Page { prefix: Box<[u8]>, after: Option<Box<[u8]>>, limit: u32 },
+}
+
+/// What a read found.
+enum Found<'a> {
+    Value(Cow<'a, [u8]>),
+    Absent,
+    Page(Page),
+    /// Parts are missing.
+    Miss,
+}
+
+impl Found<'_> {
+    fn into_owned(self) -> Found<'static> {
+        match self {
+            Self::Value(value) => Found::Value(Cow::Owned(value.into_owned())),
+            Self::Absent => Found::Absent,
+            Self::Page(page) => Found::Page(page),
+            Self::Miss => Found::Miss,
+        }
+    }
+
+    fn answer(&self) -> Answer<'_> {
+        match self {
+            Self::Value(value) => Answer::Value(value),
+            Self::Page(page) => Answer::Page(page),
+            Self::Absent | Self::Miss => Answer::Absent,
+        }
+    }
+}
+
+/// The answer to a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// The key's value.
+    Value(&'a [u8]),
+    /// The key has no value.
+    Absent,
+    /// The page that was asked for.
+    Page(&'a Page),
+}
+
+impl<'a> Answer<'a> {
+    /// The value, if there is one.
+    pub fn value(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Page(_) => None,
+        }
+    }
+}
+
 /// A read that waits for parts.
 struct Waiting {
     token: u64,
-    key: Box<[u8]>,
+    query: Query,
     got: Vec<GotBlock>,
     missing: u32,
     failed: Option<Error>,
+}
+
+impl Waiting {
+    fn new(token: u64, query: Query) -> Self {
+        Self { token, query, got: Vec::new(), missing: 0, failed: None }
+    }
 }
 
 /// All reads under way.
@@ -29,7 +93,7 @@ pub(super) struct Reads {
     /// Who waits for a part; a part with an entry is being fetched.
     parts: HashMap<(FileId, u32), Vec<u32>>,
     /// Reads that memory could answer after all.
-    ready: Vec<(u64, Result<Option<Vec<u8>>>)>,
+    ready: Vec<(u64, Result<Found<'static>>)>,
 }
 
 impl Reads {
@@ -57,20 +121,53 @@ impl Store {
         batch.sort_unstable_by_key(|(_, key)| *key);
         let mut needs = Vec::new();
         for (token, key) in batch {
-            let waiting = Waiting { token, key: key.into(), got: Vec::new(), missing: 0, failed: None };
-            self.plan(waiting, &mut needs);
+            self.plan(Waiting::new(token, Query::Key(key.into())), &mut needs);
         }
+        self.begin(needs);
+    }
+
+    /// Starts the reads of pages; [`Store::poll`] answers each by its token.
+    pub fn read_pages<'k>(&mut self, batch: impl IntoIterator<Item = (u64, PageQuery<'k>)>) {
+        let mut needs = Vec::new();
+        for (token, query) in batch {
+            let (prefix, after) = (query.prefix.into(), query.after.map(Into::into));
+            self.plan(Waiting::new(token, Query::Page { prefix, after, limit: query.limit }), &mut needs);
+        }
+        self.begin(needs);
+    }
+
+    fn begin(&mut self, needs: Vec<Need>) {
         self.fetch(needs);
         if !self.reads.ready.is_empty() {
             self.inbox.ring();
         }
     }
 
+    /// Looks for what a read asks for; says which parts are missing if it is told where.
+    fn find<'a>(&'a self, waiting: &'a Waiting, needs: Option<&mut Vec<Need>>) -> Result<Found<'a>> {
+        match &waiting.query {
+            Query::Key(key) => Ok(match self.walk(key, &waiting.got, needs)? {
+                Resident::Value(value) => Found::Value(value),
+                Resident::Absent => Found::Absent,
+                Resident::Miss => Found::Miss,
+            }),
+            Query::Page { prefix, after, limit } => {
+                let query = PageQuery { prefix, after: after.as_deref(), limit: *limit };
+                let missing = needs.is_some().then(RefCell::default);
+                let page = self.page(query, &waiting.got, missing.as_ref())?;
+                if let (Some(needs), Some(missing)) = (needs, missing) {
+                    needs.append(&mut missing.into_inner());
+                }
+                Ok(page.map_or(Found::Miss, Found::Page))
+            }
+        }
+    }
+
     /// Answers a read from memory or parks it with the parts it needs.
     fn plan(&mut self, mut waiting: Waiting, to_fetch: &mut Vec<Need>) {
         let mut needs = Vec::new();
-        let answer = match self.walk(&waiting.key, &waiting.got, Some(&mut needs)) {
-            Ok(Resident::Miss) => {
+        let found = match self.find(&waiting, Some(&mut needs)) {
+            Ok(Found::Miss) => {
                 waiting.missing = needs.len() as u32;
                 let index = self.reads.park(waiting);
                 for need in needs {
@@ -82,11 +179,10 @@ impl Store {
                 }
                 return;
             }
-            Ok(Resident::Value(value)) => Ok(Some(value.into_owned())),
-            Ok(Resident::Absent) => Ok(None),
+            Ok(found) => Ok(found.into_owned()),
             Err(error) => Err(error),
         };
-        self.reads.ready.push((waiting.token, answer));
+        self.reads.ready.push((waiting.token, found));
     }
 
     /// Groups parts by table and has them fetched.
@@ -153,20 +249,19 @@ impl Store {
         if let Some(error) = waiting.failed.take() {
             return answered(waiting.token, Err(error));
         }
-        match self.walk(&waiting.key, &waiting.got, None) {
-            Ok(Resident::Value(value)) => answered(waiting.token, Ok(Some(&value))),
-            Ok(Resident::Absent) => answered(waiting.token, Ok(None)),
-            Ok(Resident::Miss) => self.plan(waiting, needs),
+        match self.find(&waiting, None) {
+            Ok(Found::Miss) => self.plan(waiting, needs),
+            Ok(found) => answered(waiting.token, Ok(found.answer())),
             Err(error) => answered(waiting.token, Err(error)),
         }
     }
 
     /// Answers the reads that needed no fetch.
     pub(super) fn answer_ready(&mut self, answered: &mut Answered<'_>) {
-        for (token, answer) in self.reads.ready.drain(..) {
-            match answer {
-                Ok(value) => answered(token, Ok(value.as_deref())),
-                Err(error) => answered(token, Err(error)),
+        for (token, found) in self.reads.ready.drain(..) {
+            match &found {
+                Ok(found) => answered(token, Ok(found.answer())),
+                Err(error) => answered(token, Err(error.duplicate())),
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::version::Version;
 /// A consistent pass over all keys in order. It holds what it reads, and waits for the store where it must.
 pub struct StoreScan {
     /// Opened at the first entry, so that the owner's thread does not wait.
-    opened: Option<MergeScan>,
+    opened: Option<MergeScan<Source>>,
     fetcher: Arc<Fetcher>,
     operators: Arc<dyn MergeOperators>,
     /// Newest first.
@@ -50,10 +50,8 @@ impl StoreScan {
         Ok(scan.next_entry()?.map(|(_, key, value)| (key, value)))
     }
 
-    fn open(&self) -> Result<MergeScan> {
-        let runs: Vec<_> = (self.version.level0.iter().map(|file| vec![Arc::clone(file)]))
-            .chain(self.version.levels.iter().filter(|level| !level.is_empty()).cloned())
-            .collect();
+    fn open(&self) -> Result<MergeScan<Source>> {
+        let runs: Vec<_> = self.version.runs().cloned().collect();
         let read_ahead = (self.buffer_bytes / (2 * runs.len().max(1))).clamp(16 << 10, 1 << 20) as u64;
         let memtables =
             self.memtables.iter().map(|t| Ok(Source::memtable(SortedMemtable::new(Arc::clone(t)))));

@@ -9,6 +9,7 @@ use super::Store;
 use super::deltas::{Delta, Upload};
 use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord, frame_delta};
 use crate::fetch::Fetcher;
+use crate::table::TableFile;
 use crate::version::Version;
 
 /// Deltas of one memtable beyond which it is flushed: a restore reads them all.
@@ -78,19 +79,10 @@ impl Snapshot {
 
     /// How to open a store in this state.
     pub fn manifest(&self) -> Bytes {
-        let tables = self.version.files().map(|(level, file)| TableRecord {
-            level: level as u32,
-            name: file.name().to_owned(),
-            size_bytes: file.meta.size_bytes,
-            tail_bytes: file.meta.tail_bytes,
-            smallest: file.meta.smallest.clone(),
-            largest: file.meta.largest.clone(),
-            entries: file.meta.entries,
-            deletes: file.meta.deletes,
-            clip_start: file.clip.start.clone(),
-            clip_end: file.clip.end.clone(),
-            content_hash: file.meta.content_hash,
-        });
+        let level0 = self.version.level0.iter().enumerate();
+        let level0 = level0.flat_map(|(run, files)| files.iter().map(move |file| table(0, run, file)));
+        let deeper = self.version.files().filter(|(level, _)| *level > 0);
+        let tables = level0.chain(deeper.map(|(level, file)| table(level, 0, file)));
         let record = |delta: &Arc<Delta>| DeltaRecord {
             name: delta.held.name().to_owned(),
             size_bytes: delta.size_bytes,
@@ -112,5 +104,22 @@ impl Snapshot {
         files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         files.dedup();
         files
+    }
+}
+
+fn table(level: usize, run: usize, file: &TableFile) -> TableRecord {
+    TableRecord {
+        level: level as u32,
+        run: run as u32,
+        name: file.name().to_owned(),
+        size_bytes: file.meta.size_bytes,
+        tail_bytes: file.meta.tail_bytes,
+        start: file.meta.keys.start.clone(),
+        end: file.meta.keys.end.clone(),
+        entries: file.meta.entries,
+        deletes: file.meta.deletes,
+        clip_start: file.clip.start.clone(),
+        clip_end: file.clip.end.clone(),
+        content_hash: file.meta.content_hash,
     }
 }

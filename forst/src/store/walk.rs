@@ -87,45 +87,57 @@ impl Store {
                 return self.finish(key, &fold, base);
             }
         }
-        let mut hash = None;
+        let hash = filter_hash(key);
         let mut missing = false;
         for file in self.version.candidates(key) {
-            let part = match file.tail() {
+            let tail = file.tail();
+            let part = match tail {
                 None => TAIL,
-                Some(tail) if tail.filter.may_contain(*hash.get_or_insert_with(|| filter_hash(key))) => {
-                    tail.index.block_of(key) as u32
-                }
+                Some(tail) if tail.may_hold(hash) => tail.index.block_of(key) as u32,
+                Some(tail) if tail.deleted.covers(key) => break,
                 Some(_) => continue,
             };
-            let Some(block) = self.block(file.id, part, got) else {
+            let Some((block, hot)) = self.block(file.id, part, got) else {
                 let Some(needs) = &mut needs else { return Ok(Resident::Miss) };
                 needs.push(Need { file: Arc::clone(file), part });
                 missing = true;
                 if self.operators.operator(key).is_none() {
                     return Ok(Resident::Miss);
                 }
+                if tail.is_some_and(|tail| tail.deleted.covers(key)) {
+                    break;
+                }
                 continue;
             };
-            if let Some((kind, value)) = block.get(key)?
+            if let Some((kind, value)) = block.get(key, hash, hot)?
                 && let Step::Base(base) = fold.add(kind, value)
             {
                 return if missing { Ok(Resident::Miss) } else { self.finish(key, &fold, base) };
+            }
+            if tail.is_some_and(|tail| tail.deleted.covers(key)) {
+                break;
             }
         }
         if missing { Ok(Resident::Miss) } else { self.finish(key, &fold, None) }
     }
 
+    /// A block, and whether it is asked for again and again.
     #[inline]
-    fn block<'a>(&'a self, file: FileId, part: u32, got: &'a [GotBlock]) -> Option<&'a Block> {
+    pub(super) fn block<'a>(
+        &'a self,
+        file: FileId,
+        part: u32,
+        got: &'a [GotBlock],
+    ) -> Option<(&'a Block, bool)> {
         if part == TAIL {
             return None;
         }
         if let Some((_, _, block)) = got.iter().find(|(f, p, _)| *f == file && *p == part) {
-            return Some(block);
+            return Some((block, false));
         }
-        let block = self.cache.get(file, part)?;
+        let (block, hot) = self.cache.get(file, part)?;
         self.counters.memory_hit();
-        Some(block)
+        Some((block, hot))
     }
 
     /// Folds the operands, oldest first, onto the base.

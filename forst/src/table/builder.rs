@@ -7,8 +7,10 @@ use super::filter::{Filter, filter_hash};
 use super::index::Index;
 use super::tail::{KeyGroupEntry, Properties, TableTail};
 use crate::block::{Block, BlockBuilder};
-use crate::coding::{Compression, put_section};
+use crate::coding::{Compression, SectionWriter};
+use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
+use crate::key_range::KeyRange;
 
 /// How tables are built.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +29,8 @@ pub(crate) struct BuiltTable {
     /// The file's bytes in order: runs of data blocks, then the tail.
     pub(crate) payload: Vec<Bytes>,
     pub(crate) tail: Arc<TableTail>,
-    pub(crate) smallest: Vec<u8>,
-    pub(crate) largest: Vec<u8>,
+    /// Spans every entry and every deleted range.
+    pub(crate) keys: KeyRange,
     pub(crate) tail_bytes: u64,
     /// Of the payload; never 0.
     pub(crate) content_hash: u64,
@@ -47,6 +49,7 @@ pub(crate) struct TableBuilder {
     index: Index,
     hashes: Vec<u64>,
     properties: Properties,
+    sections: SectionWriter,
     piece: Vec<u8>,
     payload: Vec<Bytes>,
     blocks: Vec<Arc<Block>>,
@@ -63,6 +66,7 @@ impl TableBuilder {
             index: Index::default(),
             hashes: Vec::new(),
             properties: Properties::default(),
+            sections: SectionWriter::default(),
             piece: Vec::with_capacity(PIECE_BYTES + 2 * options.block_size_bytes),
             payload: Vec::new(),
             blocks: Vec::new(),
@@ -120,7 +124,7 @@ impl TableBuilder {
     fn end_block(&mut self, next_key: Option<&[u8]>) {
         let start = self.piece.len();
         let content = self.block.finish();
-        put_section(&mut self.piece, content, self.options.compression);
+        self.sections.put(&mut self.piece, content, self.options.compression);
         if self.options.keep_blocks
             && let Ok(block) = Block::from_content(content.to_vec())
         {
@@ -143,32 +147,30 @@ impl TableBuilder {
         }
     }
 
-    /// Ends the table; `None` if it has no entry.
-    pub(crate) fn finish(mut self) -> Option<BuiltTable> {
-        if self.is_empty() {
-            return None;
+    /// Ends the table, which hides `deleted` of older tables; `None` if there is nothing in it.
+    pub(crate) fn finish(mut self, deleted: DeletedRanges) -> Option<BuiltTable> {
+        let mut keys = deleted.hull();
+        if !self.is_empty() {
+            self.end_block(None);
+            let entries = KeyRange::through(&self.smallest, self.block.last_key());
+            keys = Some(keys.map_or(entries.clone(), |mut keys| {
+                keys.extend(&entries);
+                keys
+            }));
         }
-        self.end_block(None);
-        let largest = self.block.last_key().to_vec();
+        let keys = keys?;
         let filter = Filter::build(std::mem::take(&mut self.hashes));
-        let tail = TableTail { filter, index: self.index, properties: self.properties };
+        self.index.finish();
+        let tail = TableTail { filter, index: self.index, properties: self.properties, deleted };
         let encoded = tail.encode();
         let tail_bytes = encoded.len() as u64;
         if !self.piece.is_empty() {
             self.payload.push(self.piece.into());
         }
         self.payload.push(encoded.into());
-        let (smallest, blocks, payload) = (self.smallest, self.blocks, self.payload);
+        let (blocks, payload) = (self.blocks, self.payload);
         let content_hash = content_hash(&payload);
-        Some(BuiltTable {
-            payload,
-            tail: Arc::new(tail),
-            smallest,
-            largest,
-            tail_bytes,
-            content_hash,
-            blocks,
-        })
+        Some(BuiltTable { payload, tail: Arc::new(tail), keys, tail_bytes, content_hash, blocks })
     }
 }
 

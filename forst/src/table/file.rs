@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use super::TableTail;
+use crate::key_range::KeyRange;
 
 /// Told which objects the store holds and releases. Deletion is not the store's business: whoever implements this
 /// deletes an object once nobody holds it and no checkpoint names it.
@@ -55,38 +56,13 @@ impl fmt::Debug for Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct FileId(pub(crate) u64);
 
-/// The keys `start..end` that a reference sees of its table: how a rescale shares one (design, "A rescale").
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub(crate) struct Clip {
-    pub(crate) start: Vec<u8>,
-    /// Empty: no end.
-    pub(crate) end: Vec<u8>,
-}
-
-impl Clip {
-    #[inline]
-    pub(crate) fn contains(&self, key: &[u8]) -> bool {
-        self.start.as_slice() <= key && (self.end.is_empty() || key < self.end.as_slice())
-    }
-
-    /// The common part of two clips; it may be empty.
-    pub(crate) fn intersect(&self, other: &Self) -> Self {
-        let end = match (self.end.is_empty(), other.end.is_empty()) {
-            (true, _) => &other.end,
-            (_, true) => &self.end,
-            _ => (&self.end).min(&other.end),
-        };
-        Self { start: self.start.clone().max(other.start.clone()), end: end.clone() }
-    }
-}
-
 /// What is persisted of a table reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileMeta {
     pub(crate) size_bytes: u64,
     pub(crate) tail_bytes: u64,
-    pub(crate) smallest: Vec<u8>,
-    pub(crate) largest: Vec<u8>,
+    /// Spans every entry and every deleted range.
+    pub(crate) keys: KeyRange,
     pub(crate) entries: u64,
     pub(crate) deletes: u64,
     /// Which bytes the object has, for copies of them: names repeat where state was deleted and begun anew. 0 where
@@ -99,14 +75,17 @@ pub(crate) struct FileMeta {
 pub(crate) struct TableFile {
     pub(crate) id: FileId,
     pub(crate) meta: FileMeta,
-    pub(crate) clip: Clip,
+    /// What the reference sees of its table: how a rescale shares one (design, "A rescale").
+    pub(crate) clip: KeyRange,
+    keys: KeyRange,
     held: Held,
     tail: OnceLock<Arc<TableTail>>,
 }
 
 impl TableFile {
-    pub(crate) fn new(id: FileId, meta: FileMeta, clip: Clip, held: Held) -> Self {
-        Self { id, meta, clip, held, tail: OnceLock::new() }
+    pub(crate) fn new(id: FileId, meta: FileMeta, clip: KeyRange, held: Held) -> Self {
+        let keys = meta.keys.intersect(&clip);
+        Self { id, meta, clip, keys, held, tail: OnceLock::new() }
     }
 
     /// The object's name below the root.
@@ -129,26 +108,9 @@ impl TableFile {
         self.meta.size_bytes.saturating_sub(self.meta.tail_bytes)
     }
 
-    /// Whether the clip leaves nothing of the table.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lower() > self.meta.largest.as_slice()
-            || (!self.clip.end.is_empty() && self.lower() >= self.clip.end.as_slice())
-    }
-
-    /// Whether the reference can hold `key`.
+    /// The keys that the reference can hold: those of the table within the clip. Empty if the clip leaves nothing.
     #[inline]
-    pub(crate) fn covers(&self, key: &[u8]) -> bool {
-        self.meta.smallest.as_slice() <= key && key <= self.meta.largest.as_slice() && self.clip.contains(key)
-    }
-
-    /// The lowest key it can hold.
-    pub(crate) fn lower(&self) -> &[u8] {
-        self.meta.smallest.as_slice().max(&self.clip.start)
-    }
-
-    /// Whether it can hold a key of `lower..=upper`.
-    pub(crate) fn overlaps(&self, lower: &[u8], upper: &[u8]) -> bool {
-        let clipped = !self.clip.end.is_empty() && lower >= self.clip.end.as_slice();
-        !clipped && self.lower() <= upper && lower <= self.meta.largest.as_slice()
+    pub(crate) fn keys(&self) -> &KeyRange {
+        &self.keys
     }
 }

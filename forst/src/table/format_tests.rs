@@ -1,9 +1,11 @@
 //! Holds `docs/formats/sst.md` and `docs/formats/delta.md` to the code: their worked bytes are built, compared, read.
-use super::{TableBuilder, TableOptions, TableTail};
+use super::{TableBuilder, TableOptions, TableTail, filter_hash};
 use crate::block::Block;
 use crate::coding::Compression;
+use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
-use crate::memtable::{Memtable, read_log};
+use crate::key_range::KeyRange;
+use crate::memtable::{LogRecord, Memtable, read_log};
 
 const SST: &str = include_str!("../../../docs/formats/sst.md");
 const DELTA: &str = include_str!("../../../docs/formats/delta.md");
@@ -26,6 +28,11 @@ const ENTRIES: [(EntryKind, &[u8], &[u8]); 3] = [
     (EntryKind::Delete, b"\x00\x02\x00\x00fig\x00\x00", b""),
 ];
 
+/// Every key of state 0 in key group 2 that begins with `g`.
+fn deleted() -> KeyRange {
+    KeyRange::of_prefix(b"\x00\x02\x00\x00g")
+}
+
 #[test]
 fn the_worked_table_is_what_the_builder_writes_and_the_reader_reads() {
     let mut builder = TableBuilder::new(TableOptions {
@@ -37,19 +44,21 @@ fn the_worked_table_is_what_the_builder_writes_and_the_reader_reads() {
     for (kind, key, value) in ENTRIES {
         builder.add(kind, key, value);
     }
-    let built = builder.finish().unwrap();
+    let built = builder.finish(DeletedRanges::union([deleted()])).unwrap();
     let bytes = built.payload.concat();
     assert_eq!(hex(&bytes), hex(&worked_bytes(SST)), "docs/formats/sst.md has other worked bytes");
 
     let data_bytes = bytes.len() - built.tail_bytes as usize;
     let tail = TableTail::decode(&bytes[data_bytes..], data_bytes as u64).unwrap();
     assert_eq!(tail.properties.entries, 3);
+    assert!(tail.deleted.covers(b"\x00\x02\x00\x00grape\x00\x00") && !tail.deleted.covers(ENTRIES[2].1));
+    assert!(built.keys.contains(b"\x00\x02\x00\x00grape\x00\x00"), "the deleted range is within the bounds");
     let groups: Vec<_> =
         tail.properties.key_groups.iter().map(|g| (g.group, g.first_block, g.entries)).collect();
     assert_eq!(groups, [(1, 0, 2), (2, 0, 1)]);
     let block = Block::decode(&bytes[..data_bytes]).unwrap();
     for (kind, key, value) in ENTRIES {
-        assert_eq!(block.get(key).unwrap(), Some((kind, value)));
+        assert_eq!(block.get(key, filter_hash(key), false).unwrap(), Some((kind, value)));
     }
 }
 
@@ -70,7 +79,7 @@ fn any_flipped_bit_of_a_table_is_noticed() {
 fn worked_tail_bytes(bytes: &[u8]) -> usize {
     let footer = &bytes[bytes.len() - 32..];
     let length = |at: usize| u32::from_le_bytes(footer[at..at + 4].try_into().unwrap()) as usize;
-    length(0) + length(4) + length(8) + 32
+    length(0) + length(4) + length(8) + length(12) + 32
 }
 
 #[test]
@@ -79,14 +88,20 @@ fn the_worked_delta_is_what_a_memtable_logs() {
     for (kind, key, value) in ENTRIES {
         table.write(kind, key, value).unwrap();
     }
+    table.delete_range(deleted()).unwrap();
     table.seal();
     let framed = crate::store::frame_delta(table.sealed_from(0)).concat();
     assert_eq!(hex(&framed), hex(&worked_bytes(DELTA)), "docs/formats/delta.md has other worked bytes");
     let mut read = Vec::new();
-    read_log(&framed[8..framed.len() - 4], &mut |e| {
-        read.push((e.kind, e.key.to_vec(), e.value.to_vec()));
+    let mut range = None;
+    read_log(&framed[8..framed.len() - 4], &mut |record| {
+        match record {
+            LogRecord::Entry(e) => read.push((e.kind, e.key.to_vec(), e.value.to_vec())),
+            LogRecord::DeleteRange { start, end } => range = Some(KeyRange::new(start, end)),
+        }
         Ok(())
     })
     .unwrap();
+    assert_eq!(range, Some(deleted()));
     assert_eq!(read, ENTRIES.map(|(kind, key, value)| (kind, key.to_vec(), value.to_vec())));
 }

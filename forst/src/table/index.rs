@@ -9,8 +9,32 @@ use crate::coding::{Input, put_varint};
 pub(crate) struct Index {
     keys: Vec<u8>,
     key_ends: Vec<u32>,
+    search: Search,
     /// One more than there are blocks: block `i` lies in `offsets[i]..offsets[i + 1]`.
     offsets: Vec<u64>,
+}
+
+/// Narrows a search down to separators whose first differing bytes are the key's: numbers, one beside the other.
+#[derive(Debug, Default)]
+struct Search {
+    /// Bytes that all separators but the empty first one begin with.
+    common: usize,
+    /// The eight bytes behind those, of separator 1 and on; missing ones are zero.
+    heads: Vec<u64>,
+}
+
+/// Eight bytes of a key from `start` on as a number that orders as they do.
+#[inline]
+fn head(key: &[u8], start: usize) -> u64 {
+    let rest = key.get(start..).unwrap_or_default();
+    if let Some(whole) = rest.first_chunk::<8>() {
+        return u64::from_be_bytes(*whole);
+    }
+    let mut bytes = [0; 8];
+    for (to, from) in bytes.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    u64::from_be_bytes(bytes)
 }
 
 impl Index {
@@ -47,7 +71,30 @@ impl Index {
     /// The one block that can hold `key`.
     #[inline]
     pub(crate) fn block_of(&self, key: &[u8]) -> usize {
-        let (mut low, mut high) = (0, self.blocks());
+        if self.search.heads.len() + 1 != self.blocks() {
+            return self.last_not_above(key, 0, self.blocks());
+        }
+        let shared = self.separator(1).get(..self.search.common).unwrap_or_default();
+        match key.get(..self.search.common) {
+            Some(start) if start == shared => {}
+            _ if key < shared => return 0,
+            _ => return self.blocks().saturating_sub(1),
+        }
+        let wanted = head(key, self.search.common);
+        let low = self.search.heads.partition_point(|head| *head < wanted);
+        // Heads that are equal say nothing of the bytes behind them.
+        let same = self.search.heads.iter().skip(low).take_while(|head| **head == wanted).count();
+        if same == 0 { low } else { self.last_not_above(key, low, low + same + 1) }
+    }
+
+    /// Begins a search that goes one step at a time, for many at once.
+    pub(crate) fn begin_search(&self, key: &[u8]) -> IndexSearch<'_> {
+        let heads = self.search.heads.as_slice();
+        IndexSearch { heads, wanted: head(key, self.search.common), low: 0, left: heads.len() }
+    }
+
+    /// The last separator of `low..high` that is not above `key`; `low`, if all of them are.
+    fn last_not_above(&self, key: &[u8], mut low: usize, mut high: usize) -> usize {
         while high - low > 1 {
             let middle = usize::midpoint(low, high);
             if self.separator(middle) <= key {
@@ -59,13 +106,25 @@ impl Index {
         low
     }
 
+    /// Makes searching fast, once all blocks are there.
+    pub(crate) fn finish(&mut self) {
+        let (first, last) = (self.separator(1), self.separator(self.blocks().saturating_sub(1)));
+        // The separators ascend, so what the first and the last one share, all of them do.
+        let common = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+        let heads = (1..self.blocks()).map(|block| head(self.separator(block), common)).collect();
+        self.search = Search { common, heads };
+        self.keys.shrink_to_fit();
+    }
+
     /// Where a block lies in the file; `None` past the last one.
     pub(crate) fn range(&self, block: usize) -> Option<std::ops::Range<u64>> {
         Some(*self.offsets.get(block)?..*self.offsets.get(block + 1)?)
     }
 
     pub(crate) fn size_bytes(&self) -> usize {
-        self.keys.capacity() + self.key_ends.capacity() * 4 + self.offsets.capacity() * 8
+        self.keys.capacity()
+            + self.key_ends.capacity() * 4
+            + (self.offsets.capacity() + self.search.heads.capacity()) * 8
     }
 
     /// Appends `count · (separator_len · separator · block_size)*`, numbers as varints.
@@ -98,8 +157,36 @@ impl Index {
             }
             index.push(separator, size);
         }
-        index.keys.shrink_to_fit();
+        index.finish();
         Ok(index)
+    }
+}
+
+/// A search under way: near enough to say which block will be looked at.
+pub(crate) struct IndexSearch<'a> {
+    heads: &'a [u64],
+    wanted: u64,
+    low: usize,
+    left: usize,
+}
+
+impl IndexSearch<'_> {
+    /// Goes on by one comparison; `false` if there is none left.
+    #[inline]
+    pub(crate) fn step(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        let half = self.left / 2;
+        let below = self.heads.get(self.low + half).is_some_and(|head| *head < self.wanted);
+        self.low += if below { half + 1 } else { 0 };
+        self.left = if below { self.left - half - 1 } else { half };
+        true
+    }
+
+    /// The block it has come to.
+    pub(crate) fn block(&self) -> usize {
+        self.low
     }
 }
 
@@ -126,6 +213,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_fast_search_finds_what_a_plain_one_does(
+            separators in proptest::collection::btree_set(
+                proptest::collection::vec(0_u8..3, 1..14), 0..40),
+            start in proptest::collection::vec(0_u8..3, 0..3),
+            probes in proptest::collection::vec(proptest::collection::vec(0_u8..3, 0..16), 40),
+        ) {
+            let mut index = Index::default();
+            index.push(b"", 1);
+            for separator in &separators {
+                index.push(&[start.as_slice(), separator].concat(), 1);
+            }
+            index.finish();
+            let whole = separators.iter().map(|s| [start.as_slice(), s].concat());
+            for key in whole.chain(probes.iter().map(|p| [start.as_slice(), p].concat())).chain(probes.clone()) {
+                prop_assert_eq!(index.block_of(&key), index.last_not_above(&key, 0, index.blocks()), "{:?}", key);
+            }
+        }
+
         #[test]
         fn any_bytes_are_refused_or_asked(bytes in proptest::collection::vec(any::<u8>(), 0..100), key: Vec<u8>) {
             if let Ok(index) = Index::decode(&bytes) {

@@ -1,4 +1,4 @@
-//! The tail of a table: filter, index, properties and footer, read in one request and kept while the table lives.
+//! The tail of a table: filter, index, properties, deleted ranges and footer, read in one request and kept while the table lives.
 use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
@@ -6,14 +6,15 @@ use alluvium_env::{Error, Result};
 use super::filter::Filter;
 use super::index::Index;
 use crate::coding::{Compression, crc32c, put_section, read_section};
+use crate::deleted::DeletedRanges;
 
 /// Ends every table.
 const MAGIC: [u8; 8] = *b"ALVMSST\0";
-/// The first version of the format; `docs/formats/sst.md` holds the ladder.
-const VERSION: u16 = 1;
+/// The version that is written and read; `docs/formats/sst.md` holds the ladder.
+const VERSION: u16 = 2;
 /// CRC-32C.
 const CHECKSUM_ID: u8 = 1;
-/// `filter_len:u32 · index_len:u32 · properties_len:u32 · reserved:u32 · version:u16 · checksum:u8 · reserved:u8 ·
+/// `filter_len:u32 · index_len:u32 · properties_len:u32 · deleted_len:u32 · version:u16 · checksum:u8 · reserved:u8 ·
 /// crc32c:u32 · magic`.
 const FOOTER_BYTES: usize = 32;
 const _: () = assert!(FOOTER_BYTES == 4 * 4 + 2 + 1 + 1 + 4 + MAGIC.len());
@@ -53,6 +54,7 @@ pub(crate) struct TableTail {
     pub(crate) filter: Filter,
     pub(crate) index: Index,
     pub(crate) properties: Properties,
+    pub(crate) deleted: DeletedRanges,
 }
 
 impl TableTail {
@@ -61,12 +63,19 @@ impl TableTail {
         self.filter.size_bytes()
             + self.index.size_bytes()
             + self.properties.key_groups.len() * size_of::<KeyGroupEntry>()
+            + self.deleted.size_bytes()
+    }
+
+    /// Whether an entry of the key with this [`super::filter_hash`] may be in the table.
+    #[inline]
+    pub(crate) fn may_hold(&self, hash: u64) -> bool {
+        self.filter.may_contain(hash) && self.index.blocks() > 0
     }
 
     /// The tail as it is stored behind the data blocks.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut lengths = [0_u32; 3];
+        let mut lengths = [0_u32; 4];
         let mut content = Vec::new();
         let mut start = 0;
         for (part, length) in lengths.iter_mut().enumerate() {
@@ -74,7 +83,9 @@ impl TableTail {
             match part {
                 0 => self.filter.encode(&mut content),
                 1 => self.index.encode(&mut content),
-                _ => content = prost::Message::encode_to_vec(&self.properties),
+                2 => content = prost::Message::encode_to_vec(&self.properties),
+                _ if self.deleted.is_empty() => continue,
+                _ => self.deleted.encode(&mut content),
             }
             // Fingerprints are noise to a compressor.
             let compression = if part == 0 { Compression::None } else { Compression::Lz4 };
@@ -83,7 +94,7 @@ impl TableTail {
             start = out.len();
         }
         let footer = out.len();
-        for length in lengths.into_iter().chain([0]) {
+        for length in lengths {
             out.extend_from_slice(&length.to_le_bytes());
         }
         out.extend_from_slice(&VERSION.to_le_bytes());
@@ -107,13 +118,17 @@ impl TableTail {
             rest = behind;
             read_section(what, head)
         };
-        let [filter, index, properties] = lengths;
+        let [filter, index, properties, deleted] = lengths;
         let filter = Filter::decode(&section("the filter", filter)?)?;
         let index = Index::decode(&section("the index", index)?)?;
         let properties = section("the properties", properties)?;
         let properties: Properties = prost::Message::decode(properties.as_slice()).map_err(|e| {
             Error::corruption("the properties are not the message they should be").with_source(e)
         })?;
+        let deleted = match deleted {
+            0 => DeletedRanges::default(),
+            length => DeletedRanges::decode(&section("the deleted ranges", length)?)?,
+        };
         if !rest.is_empty() || index.data_bytes() != data_bytes {
             let found = index.data_bytes();
             return Err(Error::corruption(format!(
@@ -121,12 +136,12 @@ impl TableTail {
                 rest.len()
             )));
         }
-        Ok(Arc::new(Self { filter, index, properties }))
+        Ok(Arc::new(Self { filter, index, properties, deleted }))
     }
 }
 
 /// Checks the footer; returns what is before it and the lengths of its sections.
-fn footer(tail: &[u8]) -> Result<(&[u8], [u32; 3])> {
+fn footer(tail: &[u8]) -> Result<(&[u8], [u32; 4])> {
     let short =
         || Error::corruption(format!("a table's tail of {} bytes is shorter than its footer", tail.len()));
     let (sections, footer) = tail.split_last_chunk::<FOOTER_BYTES>().ok_or_else(short)?;
@@ -154,5 +169,5 @@ fn footer(tail: &[u8]) -> Result<(&[u8], [u32; 3])> {
              checksum {CHECKSUM_ID}: use the build that wrote it"
         )));
     }
-    Ok((sections, [word(0), word(4), word(8)]))
+    Ok((sections, [word(0), word(4), word(8), word(12)]))
 }

@@ -1,14 +1,16 @@
 //! Version edits: what a flush or a compaction changes.
 use std::sync::Arc;
 
-use super::Version;
+use super::{Run, Version};
 use crate::table::{FileId, TableFile};
 
 /// References to add and to remove.
 #[derive(Debug, Default)]
 pub(crate) struct VersionEdit {
-    /// Level and reference; those of level 0 newest last.
+    /// Level (1 and below) and reference.
     pub(crate) added: Vec<(usize, Arc<TableFile>)>,
+    /// The newest run of level 0.
+    pub(crate) flushed: Run,
     pub(crate) removed: Vec<FileId>,
 }
 
@@ -17,24 +19,27 @@ impl VersionEdit {
     pub(crate) fn apply(self, version: &Version) -> Version {
         let mut next = version.clone();
         let stays = |file: &Arc<TableFile>| !self.removed.contains(&file.id);
-        next.level0.retain(stays);
-        for level in &mut next.levels {
-            level.retain(stays);
+        if !self.removed.is_empty() {
+            for run in next.level0.iter_mut().chain(&mut next.levels) {
+                run.retain(stays);
+            }
+            next.level0.retain(|run| !run.is_empty());
         }
         for (level, file) in self.added {
-            match level.checked_sub(1).and_then(|index| next.levels.get_mut(index)) {
-                None => next.level0.insert(0, file),
-                Some(files) => {
-                    let at = files.partition_point(|other| other.lower() < file.lower());
-                    files.insert(at, file);
-                }
-            }
+            let Some(run) = level.checked_sub(1).and_then(|index| next.levels.get_mut(index)) else {
+                continue;
+            };
+            let at = run.partition_point(|other| other.keys().start < file.keys().start);
+            run.insert(at, file);
         }
-        debug_assert!(disjoint(&next), "references of a level overlap");
+        if !self.flushed.is_empty() {
+            next.level0.insert(0, self.flushed);
+        }
+        debug_assert!(next.runs().all(disjoint), "tables of a run overlap");
         next
     }
 }
 
-fn disjoint(version: &Version) -> bool {
-    version.levels.iter().all(|level| level.is_sorted_by(|a, b| !a.overlaps(b.lower(), &b.meta.largest)))
+fn disjoint(run: &Run) -> bool {
+    run.is_sorted_by(|a, b| !a.keys().overlaps(b.keys()))
 }

@@ -1,25 +1,37 @@
 //! Versions: which tables are live, and at which level. Immutable; an edit makes the next one.
 //!
-//! **Invariants**: level 0 is ordered newest first and may overlap; within every other level the references ascend
-//! and do not overlap. A reader keeps a version by its `Arc`, and with it every object the version names.
+//! **Invariants**: a *run* is tables in key order that do not overlap. A memtable becomes one run of level 0, whose runs
+//! are ordered newest first and may overlap each other; every other level is one run. A reader keeps a version by its
+//! `Arc`, and with it every object the version names.
 mod edit;
 
 pub(crate) use edit::VersionEdit;
 
 use std::sync::Arc;
 
+use crate::key_range::KeyRange;
 use crate::table::TableFile;
 
 /// Levels below level 0. With a factor of ten between them, six outgrow any disk.
 pub(crate) const LEVELS: usize = 6;
 
+/// Tables in key order that do not overlap.
+pub(crate) type Run = Vec<Arc<TableFile>>;
+
+/// The one table of a run that may hold `key`.
+#[inline]
+pub(crate) fn table_of<'a>(run: &'a [Arc<TableFile>], key: &[u8]) -> Option<&'a Arc<TableFile>> {
+    let after = run.partition_point(|file| file.keys().start.as_slice() <= key);
+    after.checked_sub(1).and_then(|i| run.get(i)).filter(|file| file.keys().ends_behind(key))
+}
+
 /// The live tables.
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
     /// Newest first.
-    pub(crate) level0: Vec<Arc<TableFile>>,
-    /// Level 1 and below, each in key order.
-    pub(crate) levels: [Vec<Arc<TableFile>>; LEVELS],
+    pub(crate) level0: Vec<Run>,
+    /// Level 1 and below.
+    pub(crate) levels: [Run; LEVELS],
 }
 
 impl Default for Version {
@@ -29,34 +41,37 @@ impl Default for Version {
 }
 
 impl Version {
+    /// All runs that have tables, newest first.
+    #[inline]
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.level0.iter().chain(self.levels.iter()).filter(|run| !run.is_empty())
+    }
+
     /// The tables that may hold `key`, newest first.
+    #[inline]
     pub(crate) fn candidates(&self, key: &[u8]) -> impl Iterator<Item = &Arc<TableFile>> {
-        let level0 = self.level0.iter().filter(move |file| file.covers(key));
-        let deeper = self.levels.iter().filter_map(move |level| {
-            let after = level.partition_point(|file| file.lower() <= key);
-            after.checked_sub(1).and_then(|i| level.get(i)).filter(|file| file.covers(key))
-        });
-        level0.chain(deeper)
+        self.runs().filter_map(move |run| table_of(run, key))
     }
 
-    /// The references of level `level` (1 and below) that can hold keys of `lower..=upper`.
-    pub(crate) fn overlapping(&self, level: usize, lower: &[u8], upper: &[u8]) -> Vec<Arc<TableFile>> {
-        let files = self.level(level);
-        files.iter().filter(|file| file.overlaps(lower, upper)).map(Arc::clone).collect()
+    /// The references of level `level` (1 and below) that can hold keys of a range.
+    pub(crate) fn overlapping(&self, level: usize, keys: &KeyRange) -> Run {
+        self.level(level).iter().filter(|file| file.keys().overlaps(keys)).map(Arc::clone).collect()
     }
 
-    /// A level's references; 0 is level 0.
+    /// The references of a level below level 0.
     pub(crate) fn level(&self, level: usize) -> &[Arc<TableFile>] {
-        match level.checked_sub(1) {
-            None => &self.level0,
-            Some(index) => self.levels.get(index).map_or(&[], Vec::as_slice),
-        }
+        level.checked_sub(1).and_then(|index| self.levels.get(index)).map_or(&[], Vec::as_slice)
     }
 
     /// Every reference with its level.
     pub(crate) fn files(&self) -> impl Iterator<Item = (usize, &Arc<TableFile>)> {
-        let level0 = self.level0.iter().map(|file| (0, file));
+        let level0 = self.level0.iter().flatten().map(|file| (0, file));
         level0
             .chain(self.levels.iter().enumerate().flat_map(|(i, l)| l.iter().map(move |file| (i + 1, file))))
+    }
+
+    /// Bytes of data blocks of a level below level 0.
+    pub(crate) fn level_bytes(&self, level: usize) -> u64 {
+        self.level(level).iter().map(|file| file.data_bytes()).sum()
     }
 }

@@ -95,7 +95,9 @@ impl World {
         loop {
             let mut taken = Vec::new();
             store
-                .poll(&mut |token, answer| taken.push((token, answer.map(|value| value.map(<[u8]>::to_vec)))))
+                .poll(&mut |token, answer| {
+                    taken.push((token, answer.map(|answer| answer.value().map(<[u8]>::to_vec))));
+                })
                 .unwrap();
             for (token, answer) in taken {
                 answers[token as usize] = Some(answer);

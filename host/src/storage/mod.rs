@@ -4,11 +4,13 @@
 //!
 //! **Failure**: a URL that cannot be used is `Invalid` and says what would be. Whether the store answers, has the
 //! bucket and takes the keys is asked by the checkpoint store, whose first request tells.
+mod delayed;
 mod folder;
 mod local_reads;
 mod metered;
 #[cfg(feature = "s3")]
 mod s3;
+mod timer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, path::Path as ObjectPath};
 use url::Url;
 
+pub use delayed::{DelayedStore, Link};
 use folder::FolderLock;
 pub use metered::{MeteredStore, StoreMetrics, StoreRequests};
 
@@ -33,14 +36,27 @@ pub struct Storage {
     /// What was asked of it.
     pub requests: Arc<StoreMetrics>,
     url: String,
+    /// The store without its count.
+    bare: Arc<dyn ObjectStore>,
     _lock: Option<FolderLock>,
 }
 
 impl Storage {
-    fn new(store: Arc<dyn ObjectStore>, url: String, lock: Option<FolderLock>) -> Self {
-        let (store, requests) = MeteredStore::new(store, url.as_str());
+    fn new(bare: Arc<dyn ObjectStore>, url: String, lock: Option<FolderLock>) -> Self {
+        let (store, requests) = MeteredStore::new(Arc::clone(&bare), url.as_str());
         let local = lock.is_some() || url.starts_with("memory:");
-        Self { store: Arc::new(store), local, requests, url, _lock: lock }
+        Self { store: Arc::new(store), local, requests, url, bare, _lock: lock }
+    }
+
+    /// The same storage at the far end of a link: for measurements. Requests are counted from nothing, and a folder
+    /// is no longer local.
+    ///
+    /// # Errors
+    /// `Unavailable` if the thread that keeps the time cannot be started.
+    pub fn behind(mut self, link: Link) -> Result<Self> {
+        self.bare = Arc::new(DelayedStore::new(self.bare, link)?);
+        let (store, requests) = MeteredStore::new(Arc::clone(&self.bare), self.url.as_str());
+        Ok(Self { store: Arc::new(store), requests, local: false, ..self })
     }
 
     /// The URL for messages: without credentials and options.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use alluvium_env::{Error, Result};
 use alluvium_state_api::{
     Answered, BackendFactory, BackendStats, CheckpointId, HeapBackendFactory, KeyedStateBackend, Lookup,
-    OpenRequest, ReadBatch, SnapshotTask, StateDescriptor, StateId, StateScan, SubtaskSnapshot,
+    OpenRequest, PageRequest, ReadBatch, SnapshotTask, StateDescriptor, StateId, StateScan, SubtaskSnapshot,
 };
 
 /// Opens heap backends with a fault.
@@ -42,6 +42,12 @@ impl KeyedStateBackend for Faulty {
     }
     fn delete(&mut self, key: &[u8]) -> Result<()> {
         self.0.delete(key)
+    }
+    fn delete_prefix(&mut self, prefix: &[u8]) -> Result<()> {
+        self.0.delete_prefix(prefix)
+    }
+    fn try_page(&self, request: PageRequest<'_>) -> Result<Lookup<'_>> {
+        self.0.try_page(request)
     }
     fn submit(&mut self, batch: ReadBatch) {
         self.0.submit(batch);

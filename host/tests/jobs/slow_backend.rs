@@ -6,7 +6,7 @@ use std::sync::Arc;
 use alluvium_env::Result;
 use alluvium_state_api::{
     Answered, BackendFactory, BackendStats, CheckpointId, HeapBackendFactory, KeyedStateBackend, Lookup,
-    Notify, OpenRequest, ReadBatch, SnapshotTask, StateDescriptor, StateId, StateScan,
+    Notify, OpenRequest, PageRequest, ReadBatch, SnapshotTask, StateDescriptor, StateId, StateScan,
 };
 
 /// Answers a batch after this many polls, and a few more for every other batch.
@@ -46,6 +46,12 @@ impl KeyedStateBackend for SlowBackend {
     }
     fn delete(&mut self, key: &[u8]) -> Result<()> {
         self.heap.delete(key)
+    }
+    fn delete_prefix(&mut self, prefix: &[u8]) -> Result<()> {
+        self.heap.delete_prefix(prefix)
+    }
+    fn try_page(&self, _: PageRequest<'_>) -> Result<Lookup<'_>> {
+        Ok(Lookup::Miss)
     }
     fn submit(&mut self, batch: ReadBatch) {
         self.batches += 1;

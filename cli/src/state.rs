@@ -11,22 +11,27 @@ use futures_util::StreamExt as _;
 use object_store::path::Path as ObjectPath;
 use object_store::{Error as StoreError, ObjectStoreExt as _};
 
-use crate::args::{DEFAULT_STATE, WordcountArgs};
+use crate::args::local_folder;
 
 /// Ledger entries have twenty digits; this is none.
 const UNUSED_NAME: &str = "ledger/0";
 
-/// Opens what `--state` names.
+/// Opens what `--state` names, or the folder `default`.
 ///
 /// # Errors
 /// `Invalid` if it cannot be used; `Unavailable` if it does not answer.
-pub(super) fn open(args: &WordcountArgs, io: &IoRuntime) -> Result<Storage> {
-    let Some(url) = &args.state else { return storage::open_folder(Path::new(DEFAULT_STATE)) };
+pub(crate) fn open(url: Option<&str>, default: &str, io: &IoRuntime) -> Result<Storage> {
+    let Some(url) = url else { return storage::open_folder(Path::new(default)) };
     let storage = storage::open(url)?;
-    if args.state_folder().is_none() && !args.state_in_memory() {
+    if local_folder(Some(url), default).is_none() && !is_in_memory(url) {
         io.block_on(ask(&storage))?;
     }
     Ok(storage)
+}
+
+/// Whether the state ends with the process.
+pub(crate) fn is_in_memory(url: &str) -> bool {
+    url.starts_with("memory:")
 }
 
 async fn ask(storage: &Storage) -> Result<()> {

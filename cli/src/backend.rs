@@ -1,0 +1,41 @@
+//! Opens `ForSt` for the commands: what a store may take of this machine, and how it reads from near and from far.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use alluvium_env::{IoRuntime, Result};
+use alluvium_forst::{ForstBackendFactory, ForstSettings};
+use object_store::ObjectStore;
+
+use crate::units::ByteSize;
+
+/// What one process gives to its stores.
+pub(crate) struct Local {
+    /// Memory of each store.
+    pub(crate) memory: ByteSize,
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Disk for all stores together.
+    pub(crate) cache_size: ByteSize,
+}
+
+/// A factory on a store; `near` if its requests stay on this machine.
+///
+/// # Errors
+/// `Invalid` for a cache folder that cannot be used.
+pub(crate) fn open(
+    local: Local,
+    store: &Arc<dyn ObjectStore>,
+    near: bool,
+    io: &IoRuntime,
+) -> Result<Arc<ForstBackendFactory>> {
+    let defaults = ForstSettings::default();
+    let settings = ForstSettings {
+        memory_bytes: local.memory.0,
+        cache_dir: local.cache_dir,
+        cache_size_bytes: local.cache_size.0,
+        vectored_reads: near,
+        // Beside a round trip a few blocks too many cost nothing; beside a `pread` they cost more than the next one.
+        coalesce_gap_bytes: if near { 0 } else { defaults.coalesce_gap_bytes },
+        ..defaults
+    };
+    ForstBackendFactory::new(settings, Arc::clone(store), io.clone()).map(Arc::new)
+}

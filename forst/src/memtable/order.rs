@@ -1,0 +1,177 @@
+//! The keys of a memtable in order, for pages: made when the first page asks, kept up by merging what came since.
+//!
+//! Point states never pay for it. What was written since the last page is sorted into a run of its own; runs of like
+//! size are merged, so that an entry moves O(log n) times and a page looks at O(log n) runs.
+//!
+//! **Threads**: the task thread's own, beside a memtable that others may read.
+use std::cmp::Ordering;
+
+use super::arena::{Location, Mark};
+use super::{LogEntry, Memtable};
+use crate::deleted::DeletedRanges;
+
+/// An entry and the first bytes of its key: most comparisons end with those, without touching the arena. Key group and
+/// state are the first four bytes of every key, so twelve are of the record's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    prefix: (u64, u64),
+    pub(super) at: Location,
+}
+
+fn prefix(key: &[u8]) -> (u64, u64) {
+    let mut bytes = [0; 16];
+    let length = key.len().min(16);
+    if let (Some(to), Some(from)) = (bytes.get_mut(..length), key.get(..length)) {
+        to.copy_from_slice(from);
+    }
+    let all = u128::from_be_bytes(bytes);
+    ((all >> 64) as u64, all as u64)
+}
+
+/// Key order.
+fn by_key(table: &Memtable, a: &Slot, b: &Slot) -> Ordering {
+    a.prefix.cmp(&b.prefix).then_with(|| table.arena.entry(a.at).key.cmp(table.arena.entry(b.at).key))
+}
+
+/// A run is merged into the one before it unless that one is this many times larger.
+const RUN_RATIO: usize = 4;
+
+/// Sorted runs over a memtable's log, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct KeyOrder {
+    runs: Vec<Vec<Slot>>,
+    seen: Mark,
+    deleted: DeletedRanges,
+}
+
+impl KeyOrder {
+    /// Takes in what was written since the last call.
+    pub(crate) fn catch_up(&mut self, table: &Memtable) {
+        let (fresh, seen) = sorted_from(table, self.seen);
+        if seen == self.seen {
+            return;
+        }
+        self.seen = seen;
+        self.deleted = table.deleted();
+        self.runs.push(fresh);
+        while let [.., older, newer] = self.runs.as_slice()
+            && older.len() < newer.len().max(1) * RUN_RATIO
+        {
+            let merged = merge(older, newer, table);
+            self.runs.truncate(self.runs.len() - 2);
+            self.runs.push(merged);
+        }
+    }
+
+    /// Everything a memtable holds, in order, without what its deletions hide.
+    pub(super) fn of(table: &Memtable) -> Vec<Slot> {
+        let (mut all, _) = sorted_from(table, Mark::default());
+        if !table.deletions.is_empty() {
+            all.retain(|slot| !table.deletions.hide(table.arena.entry(slot.at).key, slot.at));
+        }
+        all
+    }
+}
+
+/// The newest entry of each key that the log has behind a mark, in key order, and where the log ends.
+///
+/// The log is walked as it lies in memory, and a sort finds the order in what was written in order.
+fn sorted_from(table: &Memtable, mark: Mark) -> (Vec<Slot>, Mark) {
+    let mut slots: Vec<Slot> = Vec::new();
+    let end = table.arena.entries_from(mark, &mut |at, entry| {
+        slots.push(Slot { prefix: prefix(entry.key), at });
+    });
+    slots.sort_unstable_by(|a, b| by_key(table, a, b).then(a.at.cmp(&b.at)));
+    keep_last_of_equal(&mut slots, |a, b| by_key(table, a, b).is_eq());
+    (slots, end)
+}
+
+/// Drops each slot whose successor has the same key.
+fn keep_last_of_equal(slots: &mut Vec<Slot>, same: impl Fn(&Slot, &Slot) -> bool) {
+    slots.reverse();
+    slots.dedup_by(|later, kept| same(later, kept));
+    slots.reverse();
+}
+
+/// One run of two; of equal keys the newer one's.
+fn merge(older: &[Slot], newer: &[Slot], table: &Memtable) -> Vec<Slot> {
+    let mut merged = Vec::with_capacity(older.len() + newer.len());
+    let (mut older, mut newer) = (older.iter().peekable(), newer.iter().peekable());
+    while let (Some(a), Some(b)) = (older.peek(), newer.peek()) {
+        let relation = by_key(table, a, b);
+        if relation.is_lt() {
+            merged.extend(older.next());
+        } else {
+            if relation.is_eq() {
+                older.next();
+            }
+            merged.extend(newer.next());
+        }
+    }
+    merged.extend(older);
+    merged.extend(newer);
+    merged
+}
+
+/// A position in a memtable's order.
+pub(crate) struct OrderedCursor<'a> {
+    table: &'a Memtable,
+    deleted: &'a DeletedRanges,
+    /// What is left of each run, newest first.
+    rest: Vec<&'a [Slot]>,
+    entry: Option<LogEntry<'a>>,
+}
+
+impl<'a> OrderedCursor<'a> {
+    /// A cursor at the first entry that is not below `start`, or behind it if `behind`; `order` is caught up.
+    pub(crate) fn new(table: &'a Memtable, order: &'a KeyOrder, start: &[u8], behind: bool) -> Self {
+        let first = prefix(start);
+        let before = |slot: &Slot| {
+            let relation = slot.prefix.cmp(&first).then_with(|| table.arena.entry(slot.at).key.cmp(start));
+            relation.is_lt() || (behind && relation.is_eq())
+        };
+        let rest = |run: &'a Vec<Slot>| run.get(run.partition_point(before)..).unwrap_or_default();
+        let rest = order.runs.iter().rev().map(rest).collect();
+        let mut cursor = Self { table, deleted: &order.deleted, rest, entry: None };
+        cursor.advance();
+        cursor
+    }
+
+    pub(crate) fn deleted(&self) -> &'a DeletedRanges {
+        self.deleted
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self) -> Option<LogEntry<'a>> {
+        self.entry
+    }
+
+    /// Goes to the next entry that no deletion hides.
+    pub(crate) fn advance(&mut self) {
+        loop {
+            let mut lowest: Option<Slot> = None;
+            for slot in self.rest.iter().filter_map(|run| run.first()) {
+                // Of equal keys the newest, which comes first.
+                if lowest.is_none_or(|low| by_key(self.table, slot, &low).is_lt()) {
+                    lowest = Some(*slot);
+                }
+            }
+            let Some(lowest) = lowest else {
+                self.entry = None;
+                return;
+            };
+            for run in &mut self.rest {
+                if let Some((slot, tail)) = run.split_first()
+                    && by_key(self.table, slot, &lowest).is_eq()
+                {
+                    *run = tail;
+                }
+            }
+            let (key, at) = (self.table.arena.entry(lowest.at).key, lowest.at);
+            if !self.table.deletions.hide(key, at) {
+                self.entry = Some(self.table.arena.entry(at));
+                return;
+            }
+        }
+    }
+}

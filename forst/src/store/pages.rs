@@ -1,0 +1,327 @@
+//! Pages: a bounded piece of a range, merged from memory like any other scan.
+//!
+//! Nothing is held between two pages: the next one seeks behind the last key of this one. A page that memory cannot fill
+//! is fetched as the indexes foresee it: the tails that are missing in one round, then in another one the blocks of every
+//! run that can have a share in it (FLIP-426's iterators, batched like points).
+use std::cell::{Ref, RefCell};
+use std::sync::Arc;
+
+use alluvium_env::{Error, Result};
+
+use super::Store;
+use super::walk::{GotBlock, Need, TAIL};
+use crate::block::{Block, BlockCursor};
+use crate::deleted::DeletedRanges;
+use crate::key_range::KeyRange;
+use crate::memtable::{KeyOrder, Memtable, OrderedCursor};
+use crate::scan::{Depth, Entry, MergeScan, SortedSource};
+use crate::table::{TableFile, TableTail};
+
+/// Asks for a piece of the entries of one prefix, in key order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageQuery<'a> {
+    /// What the keys begin with; empty for all of them.
+    pub prefix: &'a [u8],
+    /// The last key of the page before; `None` begins with the first one.
+    pub after: Option<&'a [u8]>,
+    /// At most this many entries.
+    pub limit: u32,
+}
+
+/// Entries in key order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    bytes: Vec<u8>,
+    /// Where each key and each value ends.
+    ends: Vec<(u32, u32)>,
+    more: bool,
+}
+
+impl Page {
+    /// Keys and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut start = 0;
+        self.ends.iter().map(move |(key_end, value_end)| {
+            let key = self.bytes.get(start..*key_end as usize).unwrap_or_default();
+            let value = self.bytes.get(*key_end as usize..*value_end as usize).unwrap_or_default();
+            start = *value_end as usize;
+            (key, value)
+        })
+    }
+
+    /// How many entries.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Whether entries may follow the last one.
+    pub fn more(&self) -> bool {
+        self.more
+    }
+
+    fn push(&mut self, key: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        let key_end = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(value);
+        self.ends.push((key_end, self.bytes.len() as u32));
+    }
+}
+
+/// Bytes after which a page ends, whatever its limit: several pages of large values are not one answer.
+const PAGE_BYTES: usize = 4 << 20;
+/// Blocks of one run that are fetched ahead at once, at most.
+const MAX_BLOCKS_AHEAD: usize = 64;
+
+/// Why a page cannot go on.
+enum Stop {
+    /// A part is not in memory.
+    Missing,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What the sources of one page share.
+struct Plan<'a> {
+    store: &'a Store,
+    got: &'a [GotBlock],
+    /// Collects what is missing; `None` only asks memory.
+    needs: Option<&'a RefCell<Vec<Need>>>,
+    range: KeyRange,
+    start: &'a [u8],
+    /// Whether the first entry is the one behind `start`.
+    behind: bool,
+    limit: u32,
+    entries: u64,
+}
+
+impl Store {
+    /// Asks memory for a page; `None` if only I/O can tell. Never does I/O.
+    ///
+    /// # Errors
+    /// `Corruption` if a cached block or an operand cannot be read.
+    pub fn page_resident(&self, query: PageQuery<'_>) -> Result<Option<Page>> {
+        self.page(query, &[], None)
+    }
+
+    /// Merges a page; blocks come from `got`, then from the cache. With `needs`, says what is missing.
+    pub(super) fn page(
+        &self,
+        query: PageQuery<'_>,
+        got: &[GotBlock],
+        needs: Option<&RefCell<Vec<Need>>>,
+    ) -> Result<Option<Page>> {
+        let range = KeyRange::of_prefix(query.prefix);
+        let behind = query.after.is_some_and(|after| after >= query.prefix);
+        let start = if behind { query.after.unwrap_or_default() } else { query.prefix };
+        let entries = self.version.files().map(|(_, file)| file.meta.entries).sum();
+        let limit = query.limit.max(1);
+        let plan = Plan { store: self, got, needs, range, start, behind, limit, entries };
+        let memtables = self.in_order();
+        match plan.merge(&memtables) {
+            Ok(page) => Ok(Some(page)),
+            Err(Stop::Missing) => Ok(None),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// The memtables, newest first, each with its keys in order.
+    fn in_order(&self) -> Vec<(&Memtable, Ref<'_, KeyOrder>)> {
+        let active = (&self.active, &self.active_order);
+        let frozen = self.frozen.iter().rev().map(|frozen| (frozen.table.as_ref(), &frozen.order));
+        let caught_up = |(table, order): (_, &'_ RefCell<KeyOrder>)| order.borrow_mut().catch_up(table);
+        std::iter::once(active).chain(frozen.clone()).for_each(caught_up);
+        std::iter::once(active).chain(frozen).map(|(table, order)| (table, order.borrow())).collect()
+    }
+}
+
+impl<'a> Plan<'a> {
+    fn merge(&'a self, memtables: &'a [(&'a Memtable, Ref<'a, KeyOrder>)]) -> Result<Page, Stop> {
+        let in_memory = memtables.iter().map(|(table, order)| {
+            PageSource::Memory(OrderedCursor::new(table, order, self.start, self.behind))
+        });
+        let mut sources: Vec<_> = in_memory.collect();
+        let mut missing = false;
+        for run in self.store.version.runs() {
+            let mut cursor = RunCursor::new(self, run);
+            match cursor.open_next() {
+                Ok(()) => sources.push(PageSource::Run(cursor)),
+                Err(Stop::Missing) if self.needs.is_some() => missing = true,
+                Err(stop) => return Err(stop),
+            }
+        }
+        if missing {
+            return Err(Stop::Missing);
+        }
+        let mut page = Page::default();
+        let mut scan = MergeScan::new(sources, Arc::clone(&self.store.operators), Depth::Bottom);
+        while let Some((_, key, value)) = scan.next_entry()? {
+            if !self.range.ends_behind(key) {
+                break;
+            }
+            if page.len() >= self.limit as usize || page.bytes.len() >= PAGE_BYTES {
+                page.more = true;
+                break;
+            }
+            page.push(key, value);
+        }
+        Ok(page)
+    }
+
+    fn block(&self, file: &'a Arc<TableFile>, number: usize, run_entries: u64) -> Result<&'a Block, Stop> {
+        if let Some((block, _)) = self.store.block(file.id, number as u32, self.got) {
+            return Ok(block);
+        }
+        if let (Some(needs), Some(tail)) = (self.needs, file.tail()) {
+            let ahead = self.blocks_ahead(tail, number, run_entries);
+            let absent = |n: &usize| self.store.block(file.id, *n as u32, self.got).is_none();
+            let need = |n: usize| Need { file: Arc::clone(file), part: n as u32 };
+            needs.borrow_mut().extend((number..ahead).filter(absent).map(need));
+        }
+        Err(Stop::Missing)
+    }
+
+    /// The first block that a page which needs block `number` will not need, by the run's share of all entries.
+    fn blocks_ahead(&self, tail: &TableTail, number: usize, run_entries: u64) -> usize {
+        let blocks = tail.index.blocks();
+        let a_block = (tail.properties.entries / blocks.max(1) as u64).max(1);
+        let share = u64::from(self.limit).saturating_mul(run_entries) / self.entries.max(1);
+        let wanted = (share.div_ceil(a_block) as usize + 1).min(MAX_BLOCKS_AHEAD);
+        let last = if self.range.end.is_empty() { blocks } else { tail.index.block_of(&self.range.end) + 1 };
+        (number + wanted).min(last.max(number + 1)).min(blocks)
+    }
+}
+
+/// One source of a page.
+enum PageSource<'a> {
+    Memory(OrderedCursor<'a>),
+    Run(RunCursor<'a>),
+}
+
+impl SortedSource for PageSource<'_> {
+    type Stop = Stop;
+
+    #[inline]
+    fn entry(&self) -> Option<Entry<'_>> {
+        match self {
+            Self::Memory(cursor) => cursor.entry().map(|e| (e.kind, e.key, e.value)),
+            Self::Run(cursor) => cursor.entry(),
+        }
+    }
+
+    #[inline]
+    fn advance(&mut self) -> Result<(), Stop> {
+        match self {
+            Self::Memory(cursor) => {
+                cursor.advance();
+                Ok(())
+            }
+            Self::Run(cursor) => cursor.advance(),
+        }
+    }
+
+    fn deleted(&self) -> &DeletedRanges {
+        match self {
+            Self::Memory(cursor) => cursor.deleted(),
+            Self::Run(cursor) => &cursor.deleted,
+        }
+    }
+}
+
+/// A position in a run whose blocks are in memory.
+struct RunCursor<'a> {
+    plan: &'a Plan<'a>,
+    rest: std::slice::Iter<'a, Arc<TableFile>>,
+    run_entries: u64,
+    open: Option<OpenTable<'a>>,
+    /// Of the tables so far: the cursor has seen every table that holds keys up to its own.
+    deleted: DeletedRanges,
+    cursor: BlockCursor,
+}
+
+struct OpenTable<'a> {
+    file: &'a Arc<TableFile>,
+    blocks: usize,
+    number: usize,
+    block: &'a Block,
+}
+
+impl<'a> RunCursor<'a> {
+    fn new(plan: &'a Plan<'a>, run: &'a [Arc<TableFile>]) -> Self {
+        let first = run.partition_point(|file| !file.keys().ends_behind(plan.start));
+        let run_entries = run.iter().map(|file| file.meta.entries).sum();
+        let rest = run.get(first..).unwrap_or_default().iter();
+        let (deleted, cursor) = (DeletedRanges::default(), BlockCursor::default());
+        Self { plan, rest, run_entries, open: None, deleted, cursor }
+    }
+
+    #[inline]
+    fn entry(&self) -> Option<Entry<'_>> {
+        self.open.as_ref().and_then(|open| self.cursor.entry(open.block))
+    }
+
+    fn advance(&mut self) -> Result<(), Stop> {
+        if let Some(open) = &self.open {
+            self.cursor.advance(open.block)?;
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Opens the next table within the page's range at its first entry there.
+    fn open_next(&mut self) -> Result<(), Stop> {
+        self.open = None;
+        let plan = self.plan;
+        let Some(file) = self.rest.next().filter(|file| file.keys().overlaps(&plan.range)) else {
+            return Ok(());
+        };
+        let Some(tail) = file.tail() else {
+            if let Some(needs) = plan.needs {
+                needs.borrow_mut().push(Need { file: Arc::clone(file), part: TAIL });
+            }
+            return Err(Stop::Missing);
+        };
+        if !tail.deleted.is_empty() {
+            let so_far = self.deleted.iter().cloned().chain(tail.deleted.clip(file.keys()));
+            self.deleted = DeletedRanges::union(so_far);
+        }
+        let blocks = tail.index.blocks();
+        if blocks == 0 {
+            return self.open_next();
+        }
+        let start = file.keys().start.as_slice().max(plan.start);
+        let number = tail.index.block_of(start);
+        let block = plan.block(file, number, self.run_entries)?;
+        self.open = Some(OpenTable { file, blocks, number, block });
+        self.cursor.seek(block, start)?;
+        self.settle()
+    }
+
+    /// Moves on to an entry that the page can have.
+    fn settle(&mut self) -> Result<(), Stop> {
+        while let Some(open) = &mut self.open {
+            match self.cursor.entry(open.block) {
+                Some((_, key, _)) if self.plan.behind && key == self.plan.start => {
+                    self.cursor.advance(open.block)?;
+                }
+                Some((_, key, _)) if open.file.keys().ends_behind(key) => return Ok(()),
+                None if open.number + 1 < open.blocks => {
+                    open.number += 1;
+                    open.block = self.plan.block(open.file, open.number, self.run_entries)?;
+                    self.cursor.rewind(open.block)?;
+                }
+                _ => return self.open_next(),
+            }
+        }
+        Ok(())
+    }
+}

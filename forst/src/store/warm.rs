@@ -1,0 +1,94 @@
+//! Warming: brings what the next operations will touch into the processor's caches, many keys at a time.
+//!
+//! A resident read is a chain of some seven loads that each wait for memory, from the memtable's index to the entry. One
+//! key after the other, the waits add up; here every key goes one step before any goes the next, so that the processor
+//! has many of them under way (Kocberber et al., "Asynchronous Memory Access Chaining", VLDB 2015, without its state
+//! machines: the steps are few and the same for all). Nothing is remembered but what the caches hold.
+//!
+//! State that fits those caches anyway is left alone.
+use std::hint::black_box;
+
+use super::Store;
+use crate::block::Block;
+use crate::table::{FileId, IndexSearch, TableTail, filter_hash};
+use crate::version::{Run, table_of};
+
+/// Keys that go together: more than the loads a core has under way, few enough that none leaves the cache again.
+const GROUP: usize = 32;
+/// Below this a second-level cache holds it.
+const SMALL_BYTES: usize = 1 << 20;
+
+/// A key on its way down.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    hash: u64,
+    key: &'a [u8],
+    file: FileId,
+    tail: &'a TableTail,
+}
+
+impl Store {
+    /// Warms what writes of these keys touch: the memtable.
+    pub fn warm_writes<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
+        if self.active.size_bytes() < SMALL_BYTES {
+            return;
+        }
+        for key in keys {
+            black_box(self.active.get(key));
+        }
+    }
+
+    /// Warms what reads of these keys touch, as far as memory holds it.
+    pub fn warm_reads<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
+        let mut keys = keys.into_iter();
+        loop {
+            let mut group: [&[u8]; GROUP] = [&[]; GROUP];
+            let taken = group.iter_mut().zip(keys.by_ref()).map(|(place, key)| *place = key).count();
+            let group = group.get(..taken).unwrap_or_default();
+            self.warm_writes(group.iter().copied());
+            if self.cache.bytes() >= SMALL_BYTES {
+                self.version.runs().for_each(|run| self.warm_run(run, group));
+            }
+            if taken < GROUP {
+                return;
+            }
+        }
+    }
+
+    /// One short loop a step; each waits for one line of memory a key, all keys at once.
+    fn warm_run(&self, run: &Run, keys: &[&[u8]]) {
+        let mut steps: [Option<Step<'_>>; GROUP] = [None; GROUP];
+        for (step, key) in steps.iter_mut().zip(keys) {
+            let tail = table_of(run, key).and_then(|file| Some((file.id, file.tail()?.as_ref())));
+            *step = tail.map(|(file, tail)| Step { hash: filter_hash(key), key, file, tail });
+        }
+        let mut held = [false; GROUP];
+        for (held, step) in held.iter_mut().zip(&steps) {
+            *held = step.is_some_and(|step| step.tail.may_hold(step.hash));
+        }
+        for (step, held) in steps.iter_mut().zip(held) {
+            *step = step.filter(|_| held);
+        }
+        let steps = || steps.iter().flatten();
+        let mut searches: [Option<IndexSearch<'_>>; GROUP] = [const { None }; GROUP];
+        for (search, step) in searches.iter_mut().zip(steps()) {
+            *search = Some(step.tail.index.begin_search(step.key));
+        }
+        while searches.iter_mut().flatten().fold(false, |goes_on, search| search.step() || goes_on) {}
+        let mut blocks: [Option<(&Block, u64)>; GROUP] = [None; GROUP];
+        for ((block, step), search) in blocks.iter_mut().zip(steps()).zip(searches.iter().flatten()) {
+            let found = self.cache.peek(step.file, search.block() as u32);
+            *block = found.map(|block| (block, step.hash));
+        }
+        let blocks = || blocks.iter().flatten();
+        for (block, _) in blocks() {
+            black_box(block.touch());
+        }
+        for (block, hash) in blocks() {
+            black_box(block.touch_slots(*hash));
+        }
+        for (block, hash) in blocks() {
+            black_box(block.touch_entry(*hash));
+        }
+    }
+}
