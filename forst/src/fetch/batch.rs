@@ -16,7 +16,12 @@ type Done<'a> = &'a (dyn Fn(Fetched) + Send + Sync);
 type Stored = (usize, u64, Bytes);
 
 impl Fetcher {
-    pub(super) async fn answer(&self, request: FetchRequest, done: Done<'_>) {
+    pub(super) async fn answer_all(&self, requests: Vec<FetchRequest>, done: Done<'_>) {
+        let answers = requests.into_iter().map(|request| self.answer(request, done));
+        answers.collect::<FuturesUnordered<_>>().collect::<()>().await;
+    }
+
+    async fn answer(&self, request: FetchRequest, done: Done<'_>) {
         let file = request.file;
         match request.parts {
             FetchParts::Tail => {

@@ -56,6 +56,10 @@ pub(crate) struct Fetched {
     pub(crate) from_store: u64,
 }
 
+/// Tables of a batch that share a task of the runtime. What the disk answers at once is not worth a task of its own,
+/// whose start and wake-up cost several times the read; what the store answers takes a thread's time only to unpack.
+const TABLES_A_TASK: usize = 16;
+
 /// The way to the store, shared by all that reads.
 pub(crate) struct Fetcher {
     requests: Requests,
@@ -97,11 +101,13 @@ impl Fetcher {
     ) {
         let fetcher = Arc::clone(self);
         drop(self.io.spawn(async move {
-            // From here each table goes its own way; from the task thread they came as one.
-            for request in requests {
+            let mut requests = requests;
+            while requests.len() > TABLES_A_TASK {
+                let others = requests.split_off(requests.len() - TABLES_A_TASK);
                 let (fetcher, done) = (Arc::clone(&fetcher), Arc::clone(&done));
-                drop(tokio::spawn(async move { fetcher.answer(request, done.as_ref()).await }));
+                drop(tokio::spawn(async move { fetcher.answer_all(others, done.as_ref()).await }));
             }
+            fetcher.answer_all(requests, done.as_ref()).await;
         }));
     }
 

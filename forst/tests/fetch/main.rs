@@ -2,4 +2,6 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 #![expect(unreachable_pub, reason = "the modules of one test")]
 mod disk;
+mod faulty;
+mod patience;
 mod world;
