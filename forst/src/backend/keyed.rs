@@ -3,9 +3,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use alluvium_state_api::{
-    Access, Answered, BackendStats, CheckpointId, FileRef, KeyGroupRange, KeyedStateBackend, Lookup, PageBuilder,
-    PageRequest, ReadBatch, ReadId, Result, SnapshotTask, StateDescriptor, StateId, StateScan, StateTable,
-    SubtaskSnapshot, state_key,
+    Access, Answered, BackendStats, CheckpointId, FileRef, KeyGroupRange, KeyedStateBackend, Lookup,
+    PageBuilder, PageRequest, ReadBatch, ReadId, Result, SnapshotTask, StateDescriptor, StateId, StateScan,
+    StateTable, SubtaskSnapshot, state_key,
 };
 use bytes::Bytes;
 

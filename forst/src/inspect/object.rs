@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use alluvium_env::{Error, IoRuntime, Result};
 use bytes::Bytes;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _};
+use object_store::ObjectStore;
 
-use crate::fetch::store_error;
+use crate::fetch::Fetcher;
+use crate::settings::ForstSettings;
 
 /// An object any part of which can be read.
 pub trait ReadAt {
@@ -44,10 +44,9 @@ impl ReadAt for Bytes {
     }
 }
 
-/// An object on a store. It waits for the store, so it is not for a runtime's own threads.
+/// An object on a store, read with the store's patience. It waits, so it is not for a runtime's own threads.
 pub struct StoredObject {
-    store: Arc<dyn ObjectStore>,
-    io: IoRuntime,
+    fetcher: Arc<Fetcher>,
     name: String,
     size_bytes: u64,
 }
@@ -55,7 +54,8 @@ pub struct StoredObject {
 impl StoredObject {
     /// An object whose size is known.
     pub fn new(store: Arc<dyn ObjectStore>, io: IoRuntime, name: impl Into<String>, size_bytes: u64) -> Self {
-        Self { store, io, name: name.into(), size_bytes }
+        let name = name.into();
+        Self { fetcher: Fetcher::new(store, io, None, &ForstSettings::default(), &name), name, size_bytes }
     }
 }
 
@@ -65,18 +65,10 @@ impl ReadAt for StoredObject {
     }
 
     fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let path = Path::from(self.name.as_str());
-        let bytes = self.io.block_on(async { self.store.get_range(&path, range.clone()).await });
-        let bytes = bytes.map_err(|error| store_error(&self.name, error))?;
-        let (wanted, got) = (range.end.saturating_sub(range.start), bytes.len());
-        if wanted != got as u64 {
-            let name = &self.name;
-            return Err(Error::corruption(format!(
-                "{name}: expected {wanted} bytes at offset {}, got {got}",
-                range.start
-            )));
+        if range.start > range.end || range.end > self.size_bytes {
+            return Err(outside(&range, self.size_bytes));
         }
-        Ok(bytes)
+        self.fetcher.io().block_on(self.fetcher.read(&self.name, range))
     }
 }
 

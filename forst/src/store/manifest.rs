@@ -45,6 +45,8 @@ pub(super) struct TableRecord {
     /// Of level 0: how many runs are newer.
     #[prost(uint32, tag = "12")]
     pub(super) run: u32,
+    #[prost(fixed64, tag = "13")]
+    pub(super) content_hash: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -14,7 +14,7 @@ use super::inbox::Inbox;
 use super::manifest::{Manifest, MemtableRecord, TableRecord, unframe_delta};
 use super::{Counters, DeltaChain, Frozen, Jobs, Reads, Store};
 use crate::cache::BlockCache;
-use crate::fetch::{DiskCache, FetchPolicy, Fetcher};
+use crate::fetch::{DiskCache, Fetcher};
 use crate::key_range::KeyRange;
 use crate::memtable::{LogRecord, Memtable, read_log};
 use crate::merge::MergeOperators;
@@ -71,12 +71,9 @@ impl Store {
         options.settings.validate()?;
         let settings = options.settings;
         let budget = settings.budget();
-        let policy = FetchPolicy {
-            coalesce_gap_bytes: settings.coalesce_gap_bytes,
-            vectored: settings.vectored_reads,
-        };
+        let fetcher = Fetcher::new(options.store, options.io, options.disk, &settings, &options.prefix);
         let mut store = Self {
-            fetcher: Fetcher::new(options.store, options.io, options.disk, policy),
+            fetcher,
             naming: Arc::new(Naming::new(options.prefix, options.ownership)),
             background: options.background,
             inbox: Inbox::new(options.notify),
@@ -126,6 +123,7 @@ impl Store {
             keys: KeyRange { start: record.start, end: record.end },
             entries: record.entries,
             deletes: record.deletes,
+            content_hash: record.content_hash,
         };
         let run_is_wrong = record.run > MAX_RUNS || (record.level > 0 && record.run > 0);
         if meta.tail_bytes > meta.size_bytes || record.level as usize > LEVELS || run_is_wrong {
@@ -160,7 +158,8 @@ impl Store {
         let mut tables: Vec<Memtable> = (0..ages).map(|_| Memtable::default()).collect();
         for (clip, record, age) in memtables {
             let Some(table) = tables.get_mut(age) else { continue };
-            let reads = record.deltas.iter().map(|delta| self.fetcher.read_object(&delta.name));
+            let reads =
+                record.deltas.iter().map(|delta| self.fetcher.read_object(&delta.name, delta.size_bytes));
             let objects = self.fetcher.io().block_on(try_join_all(reads))?;
             for (delta, object) in record.deltas.iter().zip(objects) {
                 let log = unframe_delta(delta, &object)?;

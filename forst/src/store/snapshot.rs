@@ -120,5 +120,6 @@ fn table(level: usize, run: usize, file: &TableFile) -> TableRecord {
         deletes: file.meta.deletes,
         clip_start: file.clip.start.clone(),
         clip_end: file.clip.end.clone(),
+        content_hash: file.meta.content_hash,
     }
 }

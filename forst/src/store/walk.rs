@@ -93,9 +93,7 @@ impl Store {
             let tail = file.tail();
             let part = match tail {
                 None => TAIL,
-                Some(tail) if tail.may_hold(hash) => {
-                    tail.index.block_of(key) as u32
-                }
+                Some(tail) if tail.may_hold(hash) => tail.index.block_of(key) as u32,
                 Some(tail) if tail.deleted.covers(key) => break,
                 Some(_) => continue,
             };

@@ -65,6 +65,9 @@ pub(crate) struct FileMeta {
     pub(crate) keys: KeyRange,
     pub(crate) entries: u64,
     pub(crate) deletes: u64,
+    /// Which bytes the object has, for copies of them: names repeat where state was deleted and begun anew. 0 where
+    /// a manifest does not say.
+    pub(crate) content_hash: u64,
 }
 
 /// A table that a version refers to.
