@@ -184,7 +184,9 @@ fn large_and_resident() {
             let mut misses = 0;
             for _ in 0..1_000_000 / 32 {
                 let mut keys = [[0; 16]; 32];
-                keys.iter_mut().for_each(|key| key_of(key, bench.random.next_u64() % LARGE));
+                for key in &mut keys {
+                    key_of(key, bench.random.next_u64() % LARGE);
+                }
                 if warm {
                     bench.store.warm_reads(keys.iter().map(<[u8; 16]>::as_slice));
                 }

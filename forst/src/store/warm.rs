@@ -74,7 +74,8 @@ impl Store {
         for (search, step) in searches.iter_mut().zip(steps()) {
             *search = Some(step.tail.index.begin_search(step.key));
         }
-        while searches.iter_mut().flatten().fold(false, |goes_on, search| search.step() || goes_on) {}
+        // Every search takes its step before any takes the next.
+        while searches.iter_mut().flatten().filter_map(|search| search.step().then_some(())).count() > 0 {}
         let mut blocks: [Option<(&Block, u64)>; GROUP] = [None; GROUP];
         for ((block, step), search) in blocks.iter_mut().zip(steps()).zip(searches.iter().flatten()) {
             let found = self.cache.peek(step.file, search.block() as u32);
