@@ -44,6 +44,32 @@ fn sixty_four_cold_keys_wait_for_their_tails_and_for_their_blocks_and_that_is_al
     let world = World::new(Arc::clone(&store) as Arc<dyn ObjectStore>);
     let restored = world.fill("first", KEYS, value_of);
     let (longest, requests) = cold_batches(&world, &store, &restored, value_of);
-    eprintln!("{:?}", restored.manifest.len());
     assert!(longest < 2.5, "{longest:.2} round trips, {requests} requests");
+}
+
+#[test]
+fn a_key_that_was_overwritten_is_fetched_where_it_is_newest() {
+    let store = FaultyStore::new();
+    let mut world = World::new(Arc::clone(&store) as Arc<dyn ObjectStore>);
+    let old = world.fill("old", KEYS, value_of);
+    let other = |key| value_of(key + 1_000_000);
+    let new = world.overwrite("new", &old, KEYS, other);
+    // Each block is a request of its own.
+    world.settings.coalesce_gap_bytes = 0;
+    store.plan(|_, _| Answer::Right);
+    let mut reader = world.open("reader", Some(&new));
+    let random = Entropy::from_seed(9);
+    let mut read = |batches: u64| {
+        let before = reader.counters().misses;
+        for _ in 0..batches {
+            let keys: Vec<u64> = (0..64).map(|_| random.next_u64() % KEYS).collect();
+            for (key, answer) in keys.iter().zip(world.read(&mut reader, &keys)) {
+                assert_eq!(answer.unwrap(), Some(other(*key)));
+            }
+        }
+        reader.counters().misses - before
+    };
+    read(2);
+    let (batches, misses) = (50, read(50));
+    assert!(misses * 100 <= batches * 64 * 102, "{misses} blocks for {} keys", batches * 64);
 }
