@@ -16,7 +16,7 @@ use super::{Answered, Resident, Store};
 use crate::block::Block;
 use crate::entry::EntryKind;
 use crate::fetch::{FetchParts, FetchRequest, Fetched, FetchedPart};
-use crate::table::FileId;
+use crate::table::{FileId, filter_hash};
 
 /// What a read asks for.
 enum Query {
@@ -82,11 +82,22 @@ struct Waiting {
     failed: Option<Error>,
     /// Whether the one block it waits for ends the walk, if it has the key.
     decisive: bool,
+    /// The newest of several blocks that might hold the key: whether it does, shows what the others are.
+    newest: Option<(FileId, u32)>,
 }
 
 impl Waiting {
     fn new(token: u64, query: Query) -> Self {
-        Self { token, query, got: Vec::new(), missing: 0, failed: None, decisive: false }
+        let got = Vec::new();
+        Self { token, query, got, missing: 0, failed: None, decisive: false, newest: None }
+    }
+
+    /// Whether the newest of several blocks held the key, if there were several.
+    fn newest_held(&mut self) -> Option<bool> {
+        let newest = self.newest.take()?;
+        let Query::Key(key) = &self.query else { return None };
+        let (_, _, block) = self.got.iter().find(|(file, part, _)| (*file, *part) == newest)?;
+        Some(block.get(key, filter_hash(key), false).ok()?.is_some())
     }
 }
 
@@ -102,9 +113,26 @@ pub(super) struct Reads {
     parts: HashMap<(FileId, u32), (u32, Vec<u32>)>,
     /// Reads that memory could answer after all.
     ready: Vec<(u64, Result<Found<'static>>)>,
+    /// Where filters let several blocks of a key pass: up when the newest did not hold it, down when it did.
+    lies: i32,
 }
 
+/// How far [`Reads::lies`] may go, so that it can turn.
+const MAX_LIES: i32 = 16;
+
 impl Reads {
+    /// Whether a key that several filters let pass is mostly in the last of them, the others being wrong: so it is where
+    /// keys are written once. Then all blocks are fetched at once, which costs the same and waits once. Where keys are
+    /// overwritten the newest block has the answer, and fetching the others would be for nothing.
+    pub(super) fn filters_lie(&self) -> bool {
+        self.lies >= 0
+    }
+
+    fn note_newest(&mut self, held: bool) {
+        let step = if held { -1 } else { 1 };
+        self.lies = (self.lies + step).clamp(-MAX_LIES, MAX_LIES);
+    }
+
     fn park(&mut self, waiting: Waiting) -> u32 {
         if let Some(index) = self.free.pop() {
             if let Some(slot) = self.waiting.get_mut(index as usize) {
@@ -181,6 +209,8 @@ impl Store {
                     (Query::Key(key), [need]) => need.part != TAIL && self.operators.operator(key).is_none(),
                     _ => false,
                 };
+                let mut parts = needs.iter().filter(|need| need.newest_of_several);
+                waiting.newest = parts.next().map(|need| (need.file.id, need.part));
                 let index = self.reads.park(waiting);
                 for need in needs {
                     match self.reads.parts.entry((need.file.id, need.part)) {
@@ -287,6 +317,9 @@ impl Store {
         let Some(mut waiting) = self.reads.unpark(index) else { return };
         if let Some(error) = waiting.failed.take() {
             return answered(waiting.token, Err(error));
+        }
+        if let Some(held) = waiting.newest_held() {
+            self.reads.note_newest(held);
         }
         match self.find(&waiting, None) {
             Ok(Found::Miss) => self.plan(waiting, needs),
