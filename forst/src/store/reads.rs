@@ -296,7 +296,9 @@ impl Store {
             Ok(Some((EntryKind::Delete, _))) => answered(*token, Ok(Answer::Absent)),
             _ => return false,
         }
-        self.reads.unpark(index);
+        if self.reads.unpark(index).is_some_and(|waiting| waiting.newest.is_some()) {
+            self.reads.note_newest(true);
+        }
         true
     }
 
