@@ -155,7 +155,7 @@ impl Bench {
         while open > 0 {
             self.store
                 .poll(&mut |_, answer| {
-                    assert!(answer.unwrap().is_some());
+                    assert!(answer.unwrap().value().is_some());
                     open -= 1;
                 })
                 .unwrap();

@@ -48,7 +48,7 @@ pub struct FetchSettings {
 impl Default for FetchSettings {
     fn default() -> Self {
         Self {
-            max_requests: 128,
+            max_requests: 512,
             deadline: Duration::from_secs(30),
             attempt_timeout: Duration::from_secs(10),
             hedge_factor: None,

@@ -5,7 +5,7 @@
 //! has many of them under way (Kocberber et al., "Asynchronous Memory Access Chaining", VLDB 2015, without its state
 //! machines: the steps are few and the same for all). Nothing is remembered but what the caches hold.
 //!
-//! State that fits those caches anyway is left alone.
+//! State that fits those caches anyway is left alone, and so are tables whose blocks are mostly not there.
 use std::hint::black_box;
 
 use super::Store;
@@ -46,7 +46,7 @@ impl Store {
             let taken = group.iter_mut().zip(keys.by_ref()).map(|(place, key)| *place = key).count();
             let group = group.get(..taken).unwrap_or_default();
             self.warm_writes(group.iter().copied());
-            if self.cache.bytes() >= SMALL_BYTES {
+            if self.cache.bytes() >= SMALL_BYTES && self.counters.mostly_hits() {
                 self.version.runs().for_each(|run| self.warm_run(run, group));
             }
             if taken < GROUP {

@@ -4,4 +4,5 @@
 mod disk;
 mod faulty;
 mod patience;
+mod rounds;
 mod world;

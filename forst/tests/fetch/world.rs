@@ -56,10 +56,26 @@ impl World {
         *rung = false;
     }
 
-    /// Writes keys `0..keys` and waits until all of them are in tables; returns how to open the store again.
+    /// Writes keys `0..keys` in no order, so that every table has some of everywhere, and waits until all of them are in tables; returns how to open the store again.
     pub fn fill(&self, attempt: &str, keys: u64, value: impl Fn(u64) -> Vec<u8>) -> Restored {
-        let mut store = self.open(attempt, None);
-        for key in 0..keys {
+        self.write(self.open(attempt, None), keys, value)
+    }
+
+    /// Writes all keys again over what there is.
+    pub fn overwrite(
+        &self,
+        attempt: &str,
+        restored: &Restored,
+        keys: u64,
+        value: impl Fn(u64) -> Vec<u8>,
+    ) -> Restored {
+        self.write(self.open(attempt, Some(restored)), keys, value)
+    }
+
+    fn write(&self, mut store: Store, keys: u64, value: impl Fn(u64) -> Vec<u8>) -> Restored {
+        for number in 0..keys {
+            // A prime, and so a permutation.
+            let key = number * 7919 % keys;
             store.put(&key_of(key), &value(key)).unwrap();
             while !store.admits() {
                 self.wait();
