@@ -1,4 +1,4 @@
-//! `alluvium sst` and `alluvium state`: look into tables and checkpoints without running a job.
+//! `alluvium sst`: looks into tables without running a job.
 //!
 //! **Invariants**: everything is opened for reading only: no lock, no claim, no write, whatever else runs on the state.
 mod dump;

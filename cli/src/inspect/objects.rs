@@ -38,13 +38,16 @@ impl Tables {
         Self::object(&url, io)?.ok_or_else(none)
     }
 
-    /// The table that a URL or a path names, or all below it.
+    /// The table that a URL or a path names, or all below it. Only a name that ends as tables do can be one: not every
+    /// store tells at once whether a prefix is an object.
     ///
     /// # Errors
     /// `Invalid` if there is none.
     pub(super) fn all(location: &str, io: &IoRuntime) -> Result<Self> {
         let url = state::locate(location)?;
-        if let Some(one) = Self::object(&url, io)? {
+        if url.ends_with(TABLE_SUFFIX)
+            && let Some(one) = Self::object(&url, io)?
+        {
             return Ok(one);
         }
         let storage = state::open_read_only(&url, io)?;

@@ -9,5 +9,6 @@ mod crash;
 mod process;
 mod s3;
 mod s3_server;
+mod sst;
 mod stop;
 mod text;

@@ -32,6 +32,9 @@ pub(super) fn look(path: &Path) -> Result<LocalReads> {
     let root = path.canonicalize().map_err(|e| {
         Error::invalid(format!("cannot open the folder {shown}; check the URL")).with_source(e)
     })?;
+    if !root.is_dir() {
+        return Err(Error::invalid(format!("{shown} is not a folder; check the URL")));
+    }
     let store = LocalFileSystem::new_with_prefix(&root)
         .map_err(|e| Error::invalid(format!("cannot open the folder {shown}")).with_source(e))?;
     Ok(LocalReads::new(store))
