@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         }
         args::Command::Bench(args) => bench::run(&args),
         args::Command::Sst(args) => inspect::run_sst(&args),
+        args::Command::State(args) => inspect::run_state(&args),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,5 +10,6 @@ mod process;
 mod s3;
 mod s3_server;
 mod sst;
+mod state;
 mod stop;
 mod text;

@@ -13,7 +13,7 @@ use crate::s3_server::S3Server;
 use crate::text::multilingual;
 
 /// All tables below a folder, sorted.
-fn tables_below(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn tables_below(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let below = |path: PathBuf| {
         if path.is_dir() { tables_below(&path) } else { vec![path] }

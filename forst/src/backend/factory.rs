@@ -63,7 +63,7 @@ impl Ownership for Adapted {
 }
 
 /// A part as the engine takes it: its manifest, and its key groups as a range of keys.
-fn restored(part: &RestoredPart, states: &mut StateTable) -> Result<Restored> {
+pub(super) fn restored(part: &RestoredPart, states: &mut StateTable) -> Result<Restored> {
     if part.backend != NAME {
         let other = &part.backend;
         return Err(Error::invalid(format!(
