@@ -9,6 +9,7 @@ mod bench;
 mod budget;
 mod input;
 mod inspect;
+mod metrics;
 mod progress;
 mod results;
 mod signals;

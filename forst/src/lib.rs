@@ -47,6 +47,7 @@ pub mod inspect;
 mod key_range;
 mod memtable;
 mod merge;
+mod metrics;
 mod naming;
 mod scan;
 mod settings;
@@ -58,6 +59,7 @@ pub use alluvium_env::{Error, ErrorKind, Result};
 pub use backend::{ForstBackendFactory, StateSize, SubtaskReader};
 pub use fetch::{DiskCache, DiskLimits};
 pub use merge::{MergeOperator, MergeOperators, NoMerges};
+pub use metrics::ForstMetrics;
 pub use settings::{FetchSettings, ForstSettings};
 pub use store::{
     Answer, Answered, Page, PageQuery, ReaderScan, Resident, Restored, Share, Snapshot, SnapshotFile,

@@ -6,6 +6,7 @@ mod bench;
 mod corruption;
 mod counts;
 mod crash;
+mod metrics;
 mod process;
 mod s3;
 mod s3_server;

@@ -10,6 +10,7 @@ use object_store::ObjectStore;
 use super::keyed::{ForstBackend, Payload};
 use crate::fetch::{DiskCache, DiskLimits};
 use crate::merge::NoMerges;
+use crate::metrics::ForstMetrics;
 use crate::settings::ForstSettings;
 use crate::store::{Restored, Store, StoreOptions};
 use crate::table::Ownership;
@@ -24,6 +25,7 @@ pub struct ForstBackendFactory {
     io: IoRuntime,
     background: Arc<Background>,
     disk: Option<Arc<DiskCache>>,
+    metrics: Option<Arc<ForstMetrics>>,
 }
 
 impl ForstBackendFactory {
@@ -40,7 +42,13 @@ impl ForstBackendFactory {
         let open = |folder| DiskCache::open(folder, limits);
         let disk = settings.cache_dir.as_deref().map(open).transpose()?;
         let background = Arc::new(Background::new(cores() + 1)?);
-        Ok(Self { settings, store, io, background, disk })
+        Ok(Self { settings, store, io, background, disk, metrics: None })
+    }
+
+    /// Has the stores it opens report to these metrics.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Arc<ForstMetrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// The disk tier, if there is one: to tell a person what troubles it.
@@ -85,7 +93,7 @@ impl BackendFactory for ForstBackendFactory {
     fn open(&self, request: OpenRequest) -> Result<Box<dyn KeyedStateBackend>> {
         let mut states = StateTable::default();
         let parts = request.restored.iter().map(|part| restored(part, &mut states)).collect::<Result<_>>()?;
-        let store = Store::open(StoreOptions {
+        let mut store = Store::open(StoreOptions {
             settings: self.settings.clone(),
             store: Arc::clone(&self.store),
             io: self.io.clone(),
@@ -97,6 +105,9 @@ impl BackendFactory for ForstBackendFactory {
             prefix: format!("state/{:08}/{:04}", request.incarnation, request.subtask),
             restored: parts,
         })?;
+        if let Some(metrics) = &self.metrics {
+            store.report_to(metrics);
+        }
         Ok(Box::new(ForstBackend::new(store, request.key_groups, states)))
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Counters {
     window: Cell<(u64, u64, bool)>,
     pub(super) disk_hits: u64,
     pub(super) misses: u64,
+    /// Reads that memory could not answer.
+    pub(super) missed_reads: u64,
     pub(super) flushes: u64,
     pub(super) compactions: u64,
 }

@@ -12,6 +12,7 @@ use super::inbox::{CompactionDone, Event};
 use crate::coding::Compression;
 use crate::compaction::{CompactionJob, LevelTargets, TableWriter, WrittenTable, debt_bytes, pick};
 use crate::memtable::SortedMemtable;
+use crate::metrics::Job;
 use crate::scan::{Depth, MergeScan, Source};
 use crate::table::TableOptions;
 use crate::version::VersionEdit;
@@ -47,6 +48,10 @@ fn guarded<T>(what: &str, job: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(Error::internal(format!("a {what} panicked"))))
 }
 
+fn written_bytes(tables: &[WrittenTable]) -> u64 {
+    tables.iter().map(|table| table.file.meta.size_bytes).sum()
+}
+
 impl Store {
     /// Starts what is due.
     pub(super) fn schedule(&mut self) {
@@ -78,6 +83,7 @@ impl Store {
         let options = self.table_options(table.size_bytes() as u64);
         let writer = TableWriter::new(Arc::clone(&self.fetcher), Arc::clone(&self.naming), options);
         let (operators, inbox) = (Arc::clone(&self.operators), Arc::clone(&self.inbox));
+        self.report_began(Job::Flush);
         self.background.run(Urgency::High, move || {
             let flushed = guarded("flush", move || {
                 let sources = vec![Source::memtable(SortedMemtable::new(table))];
@@ -94,6 +100,7 @@ impl Store {
             Ok(tables) => {
                 self.jobs.failures = 0;
                 self.counters.flushes += 1;
+                self.report_done(Job::Flush, 0, written_bytes(&tables));
                 let flushed = tables.iter().map(|table| Arc::clone(&table.file)).collect();
                 self.install(tables, VersionEdit { flushed, ..VersionEdit::default() });
                 if !self.frozen.is_empty() {
@@ -126,6 +133,7 @@ impl Store {
                 buffer_bytes: self.budget.background_bytes / 2,
             };
             let inbox = Arc::clone(&self.inbox);
+            self.report_began(Job::Compaction);
             self.background.run(Urgency::Low, move || {
                 let tables = guarded("compaction", || job.run());
                 let done = tables.map(|tables| CompactionDone { compaction: job.compaction, tables });
@@ -141,6 +149,8 @@ impl Store {
             Ok(done) => {
                 self.jobs.failures = 0;
                 self.counters.compactions += 1;
+                let read_bytes = done.compaction.inputs().map(|file| file.data_bytes()).sum();
+                self.report_done(Job::Compaction, read_bytes, written_bytes(&done.tables));
                 let (inputs, target) = (done.compaction.inputs(), done.compaction.target);
                 let removed: Vec<_> = inputs.map(|file| file.id).collect();
                 done.compaction.inputs().for_each(|file| self.fetcher.forget(file.name()));

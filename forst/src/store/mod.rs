@@ -24,6 +24,7 @@ mod open;
 mod pages;
 mod reader;
 mod reads;
+mod report;
 mod scan;
 mod snapshot;
 mod walk;
@@ -60,6 +61,7 @@ use deltas::DeltaChain;
 use inbox::Inbox;
 use jobs::Jobs;
 use reads::Reads;
+use report::Report;
 
 /// Memtables that may wait for their flush before admission closes.
 const MAX_FROZEN: usize = 1;
@@ -90,6 +92,7 @@ pub struct Store {
     reads: Reads,
     jobs: Jobs,
     counters: Counters,
+    report: Option<Report>,
 }
 
 impl Store {
@@ -184,6 +187,7 @@ impl Store {
         let deltas = std::mem::take(&mut self.active_deltas);
         let order = RefCell::new(self.active_order.take());
         self.frozen.push(Frozen { table, deltas, order });
+        self.report_frozen();
         self.schedule();
     }
 
@@ -193,7 +197,9 @@ impl Store {
     /// # Errors
     /// A flush or compaction that failed for good: the store's owner should stop and continue from a checkpoint.
     pub fn poll(&mut self, answered: &mut Answered<'_>) -> Result<()> {
-        for event in self.inbox.take() {
+        let events = self.inbox.take();
+        let news = !events.is_empty();
+        for event in events {
             match event {
                 inbox::Event::Fetched(fetched) => self.take_fetched(fetched, answered),
                 inbox::Event::Flushed(result) => self.take_flushed(result),
@@ -202,6 +208,7 @@ impl Store {
         }
         self.answer_ready(answered);
         self.schedule();
+        self.report(news);
         match self.jobs.failure() {
             Some(error) => Err(error),
             None => Ok(()),

@@ -87,6 +87,7 @@ impl Store {
             reads: Reads::default(),
             jobs: Jobs::default(),
             counters: Counters::default(),
+            report: None,
             budget,
             settings,
         };

@@ -154,6 +154,7 @@ impl Store {
     /// Starts reads; [`Store::poll`] answers each by its token.
     pub fn read<'k>(&mut self, batch: impl IntoIterator<Item = (u64, &'k [u8])>) {
         let mut batch: Vec<_> = batch.into_iter().collect();
+        self.counters.missed_reads += batch.len() as u64;
         batch.sort_unstable_by_key(|(_, key)| *key);
         let mut needs = Vec::new();
         for (token, key) in batch {
