@@ -83,7 +83,7 @@ fn jobs_bytes_blocks_and_stalls_are_what_the_store_did() {
             }
         }
     }
-    while world.store.compaction_debt_bytes() > 0 {
+    while shown(&world.registry, "forst_jobs_total{job=\"compaction\"}") < 1.0 {
         world.wait();
         world.poll();
     }
