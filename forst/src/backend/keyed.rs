@@ -89,7 +89,7 @@ impl KeyedStateBackend for ForstBackend {
 
     #[inline]
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
-        Ok(match self.store.get_resident(key)? {
+        Ok(match self.store.try_get(key)? {
             Resident::Value(value) => Lookup::Hit(value),
             Resident::Absent => Lookup::Absent,
             Resident::Miss => Lookup::Miss,
