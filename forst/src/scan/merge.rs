@@ -6,6 +6,7 @@ use alluvium_env::Error;
 use super::SortedSource;
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
+use crate::expiry::{Fate, Moment, Stamp};
 use crate::merge::MergeOperators;
 
 /// Whether anything older than the sources exists.
@@ -28,6 +29,8 @@ pub(crate) struct MergeScan<S> {
     heap: Vec<usize>,
     operators: Arc<dyn MergeOperators>,
     depth: Depth,
+    /// When entries are judged; `None` lets the expired ones pass.
+    moment: Option<Moment>,
     kind: EntryKind,
     key: Vec<u8>,
     value: Vec<u8>,
@@ -44,6 +47,7 @@ impl<S: SortedSource> MergeScan<S> {
             heap,
             operators,
             depth,
+            moment: None,
             kind: EntryKind::Delete,
             key: Vec::new(),
             value: Vec::new(),
@@ -53,6 +57,12 @@ impl<S: SortedSource> MergeScan<S> {
             scan.sift_down(index);
         }
         scan
+    }
+
+    /// Drops what has expired by a moment.
+    pub(crate) fn judged_at(mut self, moment: Option<Moment>) -> Self {
+        self.moment = moment;
+        self
     }
 
     /// The ranges that the merge hides of what is older than its sources.
@@ -68,19 +78,45 @@ impl<S: SortedSource> MergeScan<S> {
 
     /// The next key, `None` at the end.
     pub(crate) fn next_entry(&mut self) -> Result<Option<Entry<'_>>, S::Stop> {
+        Ok(self.next_stamped()?.map(|(entry, _)| entry))
+    }
+
+    /// The next key with its stamp, if it was judged and expires; `None` at the end.
+    pub(crate) fn next_stamped(&mut self) -> Result<Option<(Entry<'_>, Option<Stamp>)>, S::Stop> {
         while let Some(source) = self.take_newest()? {
             let wall = self.wall();
             self.fold_older(wall)?;
             if source > wall {
                 continue;
             }
-            match (self.depth, self.kind) {
-                (Depth::Bottom, EntryKind::Delete) => {}
-                (Depth::Bottom, _) => return Ok(Some((EntryKind::Put, &self.key, &self.value))),
-                (Depth::Middle, kind) => return Ok(Some((kind, &self.key, &self.value))),
-            }
+            let stamp = match self.judge()? {
+                Fate::Lasts => None,
+                Fate::Lives(stamp) => Some(stamp),
+                Fate::Expired { hides_older: false } => continue,
+                Fate::Expired { hides_older: true } => {
+                    self.kind = EntryKind::Delete;
+                    self.value.clear();
+                    None
+                }
+            };
+            let kind = match (self.depth, self.kind) {
+                (Depth::Bottom, EntryKind::Delete) => continue,
+                (Depth::Bottom, _) => EntryKind::Put,
+                (Depth::Middle, kind) => kind,
+            };
+            return Ok(Some(((kind, &self.key, &self.value), stamp)));
         }
         Ok(None)
+    }
+
+    /// What time has done to the current entry.
+    fn judge(&mut self) -> Result<Fate, Error> {
+        match (self.moment, self.operators.expiry()) {
+            (Some(moment), Some(expiry)) if self.kind != EntryKind::Delete => {
+                expiry.judge(&self.key, &mut self.value, moment)
+            }
+            _ => Ok(Fate::Lasts),
+        }
     }
 
     /// The newest source whose deleted ranges cover the current key: what older ones hold of it is gone.

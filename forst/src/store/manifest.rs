@@ -3,6 +3,7 @@ use alluvium_env::{Error, Result};
 use bytes::Bytes;
 
 use crate::coding::crc32c;
+use crate::expiry::Ages;
 
 /// The version that this build writes and reads.
 const VERSION: u32 = 2;
@@ -45,6 +46,11 @@ pub(super) struct TableRecord {
     /// Of level 0: how many runs are newer.
     #[prost(uint32, tag = "12")]
     pub(super) run: u32,
+    #[prost(uint64, tag = "13")]
+    pub(super) deleted_ranges: u64,
+    /// Of entries that expire, if there are any.
+    #[prost(message, optional, tag = "14")]
+    pub(super) ages: Option<Ages>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

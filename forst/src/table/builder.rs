@@ -10,6 +10,7 @@ use crate::block::{Block, BlockBuilder};
 use crate::coding::{Compression, SectionWriter};
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
+use crate::expiry::Stamp;
 use crate::key_range::KeyRange;
 
 /// How tables are built.
@@ -102,6 +103,11 @@ impl TableBuilder {
             EntryKind::Put => {}
         }
         self.count_group(key);
+    }
+
+    /// Says of the entry that was added last when it was updated; one of which nothing is said lasts.
+    pub(crate) fn stamp(&mut self, kind: EntryKind, stamp: Stamp) {
+        self.properties.ages.get_or_insert_default().count(kind, stamp);
     }
 
     fn count_group(&mut self, key: &[u8]) {

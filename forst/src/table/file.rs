@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use super::TableTail;
+use crate::expiry::Ages;
 use crate::key_range::KeyRange;
 
 /// Told which objects the store holds and releases. Deletion is not the store's business: whoever implements this
@@ -65,6 +66,8 @@ pub(crate) struct FileMeta {
     pub(crate) keys: KeyRange,
     pub(crate) entries: u64,
     pub(crate) deletes: u64,
+    pub(crate) deleted_ranges: u64,
+    pub(crate) ages: Ages,
 }
 
 /// A table that a version refers to.
