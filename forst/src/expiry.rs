@@ -82,26 +82,39 @@ pub(crate) struct Ages {
     /// The first operand of the expiring merge entries.
     #[prost(uint64, optional, tag = "3")]
     pub(crate) operands_since_millis: Option<u64>,
+    /// Keys and values of all entries, those that last included, before compression.
+    #[prost(uint64, tag = "4")]
+    pub(crate) raw_bytes: u64,
 }
 
-/// The latest update of a class.
+/// The entries of a class.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct ClassAge {
     #[prost(uint32, tag = "1")]
     pub(crate) class: u32,
+    /// The latest update.
     #[prost(uint64, tag = "2")]
     pub(crate) updated_millis: u64,
+    /// Their keys and values before compression.
+    #[prost(uint64, tag = "3")]
+    pub(crate) raw_bytes: u64,
 }
+
+/// A table is rewritten once what has expired is this part of it: then dead entries are at most a third of the live ones.
+const WORTH_REWRITING: u64 = 4;
 
 impl Ages {
     /// Counts an entry that expires.
-    pub(crate) fn count(&mut self, kind: EntryKind, stamp: Stamp) {
+    pub(crate) fn count(&mut self, kind: EntryKind, stamp: Stamp, raw_bytes: u64) {
         self.expiring += 1;
-        let class = u32::from(stamp.class);
+        let (class, updated_millis) = (u32::from(stamp.class), stamp.updated_millis);
         // In key order the classes come in stretches.
         match self.classes.iter_mut().rev().find(|known| known.class == class) {
-            Some(known) => known.updated_millis = known.updated_millis.max(stamp.updated_millis),
-            None => self.classes.push(ClassAge { class, updated_millis: stamp.updated_millis }),
+            Some(known) => {
+                known.updated_millis = known.updated_millis.max(updated_millis);
+                known.raw_bytes += raw_bytes;
+            }
+            None => self.classes.push(ClassAge { class, updated_millis, raw_bytes }),
         }
         if kind == EntryKind::Merge {
             let since = self.operands_since_millis.get_or_insert(stamp.since_millis);
@@ -115,17 +128,51 @@ impl Ages {
         self.classes.iter().map(expires_at).try_fold(0, |latest, at| at.map(|at| at.max(latest)))
     }
 
-    /// What a moment makes of all the entries together.
-    pub(crate) fn judge(&self, expiry: &dyn Expiry, moment: Moment) -> Fate {
-        let mut hides = false;
+    /// When so much has expired that a rewrite is worth it; `None` if it never will.
+    pub(crate) fn worth_rewriting_at_millis(&self, expiry: &dyn Expiry) -> Option<u64> {
+        let at = |age: &ClassAge| {
+            Some((expiry.expires_at_millis(age.class as u16, age.updated_millis)?, age.raw_bytes))
+        };
+        let mut classes: Vec<_> = self.classes.iter().filter_map(at).collect();
+        classes.sort_unstable();
+        let mut expired = 0;
+        classes.into_iter().find_map(|(at, raw_bytes)| {
+            expired += raw_bytes;
+            self.is_worth_rewriting(expired).then_some(at)
+        })
+    }
+
+    fn is_worth_rewriting(&self, expired_bytes: u64) -> bool {
+        expired_bytes > 0 && expired_bytes * WORTH_REWRITING >= self.raw_bytes
+    }
+
+    /// What a moment makes of the entries: whether all of them that expire have, and whether a rewrite is worth it.
+    pub(crate) fn judge(&self, expiry: &dyn Expiry, moment: Moment) -> Verdict {
+        let mut verdict = Verdict { all_expired: true, hides_older: false, is_worth_rewriting: false };
+        let mut expired_bytes = 0;
         for age in &self.classes {
             match expiry.judge_class(age.class as u16, age.updated_millis, moment) {
-                Fate::Expired { hides_older } => hides |= hides_older,
-                other => return other,
+                Fate::Expired { hides_older } => {
+                    verdict.hides_older |= hides_older;
+                    expired_bytes += age.raw_bytes;
+                }
+                Fate::Lasts | Fate::Lives(_) => verdict.all_expired = false,
             }
         }
-        Fate::Expired { hides_older: hides }
+        verdict.is_worth_rewriting = self.is_worth_rewriting(expired_bytes);
+        verdict
     }
+}
+
+/// What a moment makes of a table's entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// Whether all entries that are stamped have expired.
+    pub(crate) all_expired: bool,
+    /// Whether tombstones must keep what is older than the expired ones hidden.
+    pub(crate) hides_older: bool,
+    /// Whether much of the table has expired.
+    pub(crate) is_worth_rewriting: bool,
 }
 
 #[cfg(test)]
@@ -170,17 +217,29 @@ pub(crate) mod tests {
         for (kind, class, updated) in
             [(EntryKind::Put, 1, 5), (EntryKind::Merge, 9, 4), (EntryKind::Merge, 1, 7)]
         {
-            ages.count(kind, stamp(class, updated));
+            ages.count(kind, stamp(class, updated), 10);
         }
-        ages.count(EntryKind::Merge, stamp(1, 6));
-        let latest: Vec<_> = ages.classes.iter().map(|age| (age.class, age.updated_millis)).collect();
-        assert_eq!((ages.expiring, latest, ages.operands_since_millis), (4, vec![(1, 7), (9, 4)], Some(3)));
+        ages.count(EntryKind::Merge, stamp(1, 6), 10);
+        let latest: Vec<_> =
+            ages.classes.iter().map(|age| (age.class, age.updated_millis, age.raw_bytes)).collect();
+        let expected = vec![(1, 7, 30), (9, 4, 10)];
+        assert_eq!((ages.expiring, latest, ages.operands_since_millis), (4, expected, Some(3)));
         let ten = Ten { now: 0 };
         assert_eq!(ages.expire_at_millis(&ten), Some(17));
-        let at = |now_millis| ages.judge(&ten, Moment { now_millis, horizon_millis: now_millis });
-        assert!(matches!(at(16), Fate::Lives(_)));
-        assert_eq!(at(17), Fate::Expired { hides_older: true });
-        ages.count(EntryKind::Put, stamp(0, 1));
-        assert_eq!(ages.expire_at_millis(&ten), None);
+        let at = |ages: &Ages, now_millis| {
+            let verdict = ages.judge(&ten, Moment { now_millis, horizon_millis: now_millis });
+            (verdict.all_expired, verdict.hides_older, verdict.is_worth_rewriting)
+        };
+        // Ten of forty bytes are worth it, ten of fifty are not.
+        for (raw_bytes, worth_at) in [(40, Some(14)), (50, Some(17)), (500, None)] {
+            ages.raw_bytes = raw_bytes;
+            assert_eq!(ages.worth_rewriting_at_millis(&ten), worth_at);
+            for now in [13, 14, 16, 17] {
+                let is_worth = worth_at.is_some_and(|at| at <= now);
+                assert_eq!(at(&ages, now), (now >= 17, now >= 14, is_worth), "{raw_bytes} bytes at {now}");
+            }
+        }
+        ages.count(EntryKind::Put, stamp(0, 1), 10);
+        assert!(!at(&ages, 1000).0 && ages.expire_at_millis(&ten).is_none(), "one that lasts");
     }
 }

@@ -9,15 +9,16 @@
 //!   since stamps of a key only grow, and no reader shows it (`expiry.rs`).
 //!
 //! Oldest first, so that whole stacks of expired tables go at once. An expired table that still hides something is merged
-//! into the next level, where its tombstones do their work.
+//! into the next level, where its tombstones do their work. A table of which only a part has expired, having entries of
+//! other states, is rewritten where it is once that part is large.
 //!
 //! Entries that newer operands may prolong are judged by the *horizon*: the first operand of any newer table or memtable.
 use std::sync::Arc;
 
 use alluvium_env::HashSet;
 
-use super::picker::{Action, Compaction, LevelTargets, into};
-use crate::expiry::{Expiry, Fate, Moment};
+use super::picker::{Action, Compaction, LevelTargets, hull, in_place, into};
+use crate::expiry::{Expiry, Moment, Verdict};
 use crate::key_range::KeyRange;
 use crate::scan::Depth;
 use crate::table::{FileId, TableFile};
@@ -50,7 +51,7 @@ impl Aging<'_> {
         let inputs: HashSet<FileId> = compaction.inputs().map(|file| file.id).collect();
         let newer =
             version.level0.iter().chain(version.levels.iter().take(compaction.target.saturating_sub(1)));
-        let keys = super::picker::hull(compaction.inputs()).unwrap_or_default();
+        let keys = hull(compaction.inputs()).unwrap_or_default();
         self.moment(newer, &keys, |file| inputs.contains(&file.id))
     }
 
@@ -62,10 +63,13 @@ impl Aging<'_> {
         for (at, run) in runs.iter().enumerate().rev() {
             let (newer, older) = (runs.get(..at).unwrap_or_default(), runs.get(at + 1..).unwrap_or_default());
             for file in run.iter().filter(|file| may_expire(file)) {
-                let moment = self.moment(newer.iter().copied(), file.keys(), |_| false);
-                let Some(hides_older) = self.expired(file, moment) else { continue };
+                let verdict = self.judge(file, newer.iter().copied());
+                if !verdict.all_expired {
+                    continue;
+                }
+                let hides = verdict.hides_older || file.meta.deletes > 0 || file.meta.deleted_ranges > 0;
                 let mut below = older.iter().flat_map(|run| overlapping(run, file.keys()));
-                if !hides_older || below.all(|file| dropped.contains(&file.id)) {
+                if !hides || below.all(|file| dropped.contains(&file.id)) {
                     dropped.insert(file.id);
                     files.push(Arc::clone(file));
                 }
@@ -80,38 +84,42 @@ impl Aging<'_> {
         })
     }
 
-    /// An expired table that hides something older, with what it hides in the next level. To be asked once nothing can
-    /// be dropped.
+    /// A table that has expired but hides something older, with what it hides in the next level; or one of which much has
+    /// expired, alone. To be asked once nothing can be dropped.
     pub(crate) fn rewrite_expired(&self, version: &Version, targets: LevelTargets) -> Option<Compaction> {
         let runs: Vec<(usize, &Run)> = version.leveled_runs().collect();
         for (at, (level, run)) in runs.iter().enumerate() {
             let newer = runs.get(..at).unwrap_or_default();
-            for file in run.iter().filter(|file| may_expire(file) && file.meta.ages.expiring > 0) {
-                let moment = self.moment(newer.iter().map(|(_, run)| *run), file.keys(), |_| false);
-                if self.expired(file, moment).is_some() {
-                    let upper =
-                        if *level == 0 { version.level0.clone() } else { vec![vec![Arc::clone(file)]] };
-                    return Some(into(version, upper, *level, targets));
+            for file in run.iter().filter(|file| file.meta.ages.expiring > 0) {
+                let verdict = self.judge(file, newer.iter().map(|(_, run)| *run));
+                let alone = || vec![Arc::clone(file)];
+                if !verdict.is_worth_rewriting {
+                    continue;
                 }
+                return Some(if *level == 0 {
+                    into(version, version.level0.clone(), 0, targets)
+                } else if verdict.all_expired && may_expire(file) {
+                    into(version, vec![alone()], *level, targets)
+                } else {
+                    in_place(version, alone(), *level)
+                });
             }
         }
         None
     }
 
-    /// When the next table will have expired, among those that have not by now.
+    /// When the next table will have expired, or will be worth a rewrite, among those that are not by now.
     pub(crate) fn next_millis(&self, version: &Version) -> Option<u64> {
-        let expiring = version.files().filter(|(_, file)| may_expire(file));
-        let at = expiring.filter_map(|(_, file)| file.meta.ages.expire_at_millis(self.expiry));
-        at.filter(|at| *at > self.now_millis).min()
+        let at = version.files().flat_map(|(_, file)| {
+            let ages = &file.meta.ages;
+            let all = if may_expire(file) { ages.expire_at_millis(self.expiry) } else { None };
+            [all, ages.worth_rewriting_at_millis(self.expiry)]
+        });
+        at.flatten().filter(|at| *at > self.now_millis).min()
     }
 
-    /// Whether all of a table has expired; and if so, whether it must keep what is older hidden.
-    fn expired(&self, file: &TableFile, moment: Moment) -> Option<bool> {
-        let meta = &file.meta;
-        match meta.ages.judge(self.expiry, moment) {
-            Fate::Expired { hides_older } => Some(hides_older || meta.deletes > 0 || meta.deleted_ranges > 0),
-            Fate::Lasts | Fate::Lives(_) => None,
-        }
+    fn judge<'v>(&self, file: &TableFile, newer: impl Iterator<Item = &'v Run>) -> Verdict {
+        file.meta.ages.judge(self.expiry, self.moment(newer, file.keys(), |_| false))
     }
 }
 

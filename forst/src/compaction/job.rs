@@ -51,7 +51,7 @@ impl TableWriter {
             }
             self.builder.add(kind, key, value);
             if let Some(stamp) = stamp {
-                self.builder.stamp(kind, stamp);
+                self.builder.stamp(kind, stamp, key.len() + value.len());
             }
         }
         self.end_table(deleted, &mut written)?;

@@ -2,6 +2,8 @@
 mod expired;
 mod job;
 mod picker;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use expired::Aging;
 pub(crate) use job::{CompactionJob, TableWriter, WrittenTable};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::key_range::KeyRange;
 use crate::scan::Depth;
 use crate::table::TableFile;
-use crate::version::{LEVELS, Run, Version};
+use crate::version::{LEVELS, Run, Version, overlapping};
 
 /// Runs in level 0 that make it worth compacting.
 const LEVEL0_START: usize = 4;
@@ -145,10 +145,18 @@ pub(super) fn into(version: &Version, upper: Vec<Run>, level: usize, targets: Le
     if let Some(lower) = hull(&lower) {
         keys.extend(&lower);
     }
-    let deeper =
-        (target + 1..=LEVELS).any(|l| version.level(l).iter().any(|file| file.keys().overlaps(&keys)));
-    let depth = if deeper { Depth::Middle } else { Depth::Bottom };
-    Compaction { upper, lower, target, depth, action: Action::Merge }
+    Compaction { upper, lower, target, depth: depth(version, target, &keys), action: Action::Merge }
+}
+
+/// The compaction of tables of a level below level 0 into themselves.
+pub(super) fn in_place(version: &Version, lower: Run, level: usize) -> Compaction {
+    let depth = depth(version, level, &hull(&lower).unwrap_or_default());
+    Compaction { upper: Vec::new(), lower, target: level, depth, action: Action::Merge }
+}
+
+fn depth(version: &Version, target: usize, keys: &KeyRange) -> Depth {
+    let mut deeper = (target + 1..=LEVELS).flat_map(|level| overlapping(version.level(level), keys));
+    if deeper.next().is_some() { Depth::Middle } else { Depth::Bottom }
 }
 
 /// Whether any table of the runs overlaps `file`.

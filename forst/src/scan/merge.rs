@@ -226,6 +226,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::expiry::tests::Ten;
     use crate::key_range::KeyRange;
     use crate::memtable::{Memtable, SortedMemtable};
     use crate::merge::MergeOperator as _;
@@ -299,6 +300,64 @@ mod tests {
                         prop_assert!(bottom || expected.is_none() || deleted.covers(&[key]));
                     }
                 }
+            }
+        }
+    }
+
+    impl MergeOperators for Ten {
+        fn operator(&self, _: &[u8]) -> Option<&dyn crate::merge::MergeOperator> {
+            None
+        }
+        fn expiry(&self) -> Option<&dyn crate::expiry::Expiry> {
+            Some(self)
+        }
+    }
+
+    /// A memtable in which keys were put at a time, or deleted.
+    fn written(at: u8, entries: &BTreeMap<u8, bool>) -> Source {
+        let mut table = Memtable::default();
+        for (key, is_put) in entries {
+            let kind = if *is_put { EntryKind::Put } else { EntryKind::Delete };
+            table.write(kind, &[*key], if *is_put { std::slice::from_ref(&at) } else { &[] }).unwrap();
+        }
+        Source::memtable(SortedMemtable::new(Arc::new(table)))
+    }
+
+    proptest! {
+        /// Keys 0, 1 and 9: one that lasts, one that expires, one whose older entries must stay hidden.
+        #[test]
+        fn what_has_expired_leaves_a_merge_and_nothing_older_comes_back(
+            sources in proptest::collection::vec(
+                (0_u8..8, proptest::collection::btree_map(
+                    proptest::sample::select(vec![0_u8, 1, 9]), any::<bool>(), 0..3)), 1..6),
+            now in 0_u64..60,
+            bottom: bool,
+        ) {
+            let (mut at, mut newest) = (0, BTreeMap::new());
+            let mut tables = Vec::new();
+            for (pause, entries) in &sources {
+                at += pause;
+                newest.extend(entries.iter().map(|(key, is_put)| (*key, is_put.then_some(at))));
+                tables.insert(0, written(at, entries));
+            }
+            let depth = if bottom { Depth::Bottom } else { Depth::Middle };
+            let moment = Moment { now_millis: now, horizon_millis: now };
+            let mut scan = MergeScan::new(tables, Arc::new(Ten { now }), depth).judged_at(Some(moment));
+            let mut found = BTreeMap::new();
+            while let Some(((kind, key, value), stamp)) = scan.next_stamped().unwrap() {
+                prop_assert_eq!(stamp.is_some(), kind == EntryKind::Put && key[0] != 0);
+                prop_assert!(stamp.is_none_or(|stamp| stamp.updated_millis == u64::from(value[0])));
+                found.insert(key[0], (kind == EntryKind::Put).then(|| value[0]));
+            }
+            for (key, entry) in newest {
+                let lives = |at: u8| key == 0 || now < u64::from(at) + 10;
+                let expected = match entry {
+                    Some(at) if lives(at) => Some(Some(at)),
+                    Some(_) if key == 1 => None,
+                    _ if bottom => None,
+                    _ => Some(None),
+                };
+                prop_assert_eq!(found.get(&key).copied(), expected, "key {}", key);
             }
         }
     }

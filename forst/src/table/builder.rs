@@ -106,8 +106,8 @@ impl TableBuilder {
     }
 
     /// Says of the entry that was added last when it was updated; one of which nothing is said lasts.
-    pub(crate) fn stamp(&mut self, kind: EntryKind, stamp: Stamp) {
-        self.properties.ages.get_or_insert_default().count(kind, stamp);
+    pub(crate) fn stamp(&mut self, kind: EntryKind, stamp: Stamp, raw_bytes: usize) {
+        self.properties.ages.get_or_insert_default().count(kind, stamp, raw_bytes as u64);
     }
 
     fn count_group(&mut self, key: &[u8]) {
@@ -163,6 +163,9 @@ impl TableBuilder {
             }));
         }
         let keys = keys?;
+        if let Some(ages) = &mut self.properties.ages {
+            ages.raw_bytes = self.properties.raw_bytes;
+        }
         let filter = Filter::build(std::mem::take(&mut self.hashes));
         self.index.finish();
         let tail = TableTail { filter, index: self.index, properties: self.properties, deleted };
