@@ -6,6 +6,7 @@
 //! A memtable that nobody writes to would keep its entries, and the deltas that checkpoints know it by, for good; so one
 //! that has not been written to for the longest life of any entry is flushed, and its flush drops them.
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use alluvium_env::IoRuntime;
@@ -48,21 +49,25 @@ impl Expiring {
 struct Alarm {
     at_millis: u64,
     timer: Option<JoinHandle<()>>,
+    /// Whether the timer has run out: told before the bell rings, so that whoever hears it can set the next one.
+    rang: Arc<AtomicBool>,
 }
 
 impl Alarm {
     /// Rings at a time, or before.
     fn set(&mut self, at_millis: u64, now_millis: u64, io: &IoRuntime, inbox: &Arc<Inbox>) {
-        let is_set = self.timer.as_ref().is_some_and(|timer| !timer.is_finished());
+        let is_set = self.timer.is_some() && !self.rang.load(Ordering::Acquire);
         if is_set && self.at_millis <= at_millis {
             return;
         }
         self.stop();
         let sleep = at_millis.saturating_sub(now_millis).clamp(1, LONGEST_SLEEP_MILLIS);
-        let inbox = Arc::clone(inbox);
+        let (inbox, rang) = (Arc::clone(inbox), Arc::default());
+        self.rang = Arc::clone(&rang);
         self.at_millis = at_millis;
         self.timer = Some(io.spawn(async move {
             tokio::time::sleep(Duration::from_millis(sleep)).await;
+            rang.store(true, Ordering::Release);
             inbox.ring();
         }));
     }
