@@ -19,6 +19,8 @@
 //! duration longer ([`Lifetimes`]). Both together mean: of a value or a list that has expired, everything older has
 //! expired too.
 mod backend;
+#[cfg(test)]
+mod format_tests;
 mod lifetime;
 mod lifetimes;
 mod operator;
