@@ -110,10 +110,11 @@ fn an_answer_finds_its_record_without_a_waker() {
 #[test]
 fn full_batches_go_at_once_and_partial_ones_at_a_flush() {
     let store = missing();
-    let settings = ControllerSettings { batch_reads: 3, ..ControllerSettings::default() };
+    let settings = ControllerSettings { batch_reads: 8, ..ControllerSettings::default() };
     let mut controller = append_on(&store, settings);
-    controller.run_batch(&batch_of([("a", 0), ("b", 1), ("c", 2), ("d", 3)]), 0).unwrap();
-    assert_eq!(*store.batches.borrow(), [3]);
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+    controller.run_batch(&batch_of(keys.into_iter().zip(0..)), 0).unwrap();
+    assert_eq!(*store.batches.borrow(), [8], "one read is not worth a batch beside eight");
     controller.poll().unwrap();
     controller.poll().unwrap();
     assert_eq!(
@@ -123,8 +124,16 @@ fn full_batches_go_at_once_and_partial_ones_at_a_flush() {
     );
     controller.flush();
     controller.flush();
-    assert_eq!(*store.batches.borrow(), [3, 1], "a flush of nothing submits nothing");
-    assert_eq!((controller.stats().batches, controller.stats().reads), (2, 4));
+    assert_eq!(*store.batches.borrow(), [8, 1], "a flush of nothing submits nothing");
+    assert_eq!((controller.stats().batches, controller.stats().reads), (2, 9));
+}
+
+#[test]
+fn a_lone_read_goes_with_its_records_though_the_mailbox_never_empties() {
+    let store = missing();
+    let mut controller = append_on(&store, ControllerSettings::default());
+    controller.run_batch(&batch_of([("a", 0)]), 0).unwrap();
+    assert_eq!(*store.batches.borrow(), [1], "nobody has flushed");
 }
 
 #[test]

@@ -26,27 +26,35 @@ const BUFFER_BYTES: usize = 32 << 10;
 /// What the operating system says; `UnexpectedEof` for a range that is not all there.
 pub async fn read_ranges(file: &Arc<File>, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
     let mut pieces = Vec::with_capacity(ranges.len());
-    let mut left = ranges.iter().map(length).sum();
+    let mut waiting = Vec::new();
+    let mut left: usize = ranges.iter().map(length).sum();
     let mut buffer = BytesMut::new();
-    for range in ranges {
+    // Every range is tried before any is waited for: the refused tries have the kernel read ahead, all at once.
+    for (number, range) in ranges.iter().enumerate() {
         let bytes = length(range);
-        if bytes > MAX_INLINE_BYTES {
-            break;
+        if bytes <= MAX_INLINE_BYTES {
+            if buffer.capacity() < bytes {
+                buffer = BytesMut::with_capacity(BUFFER_BYTES.min(left).max(bytes));
+            }
+            buffer.resize(bytes, 0);
+            if read_resident(file, &mut buffer, range.start)? {
+                pieces.push(buffer.split().freeze());
+                left -= bytes;
+                continue;
+            }
         }
-        if buffer.capacity() < bytes {
-            buffer = BytesMut::with_capacity(BUFFER_BYTES.min(left).max(bytes));
-        }
-        buffer.resize(bytes, 0);
-        if !read_resident(file, &mut buffer, range.start)? {
-            break;
-        }
+        pieces.push(Bytes::new());
+        waiting.push((number, range.clone()));
         left -= bytes;
-        pieces.push(buffer.split().freeze());
     }
-    if pieces.len() < ranges.len() {
-        let rest = ranges.get(pieces.len()..).unwrap_or_default().to_vec();
+    if !waiting.is_empty() {
         let file = Arc::clone(file);
-        pieces.extend(spawn_blocking(move || read_waiting(&file, &rest)).await.map_err(io::Error::other)??);
+        let read = spawn_blocking(move || read_waiting(&file, waiting));
+        for (number, bytes) in read.await.map_err(io::Error::other)?? {
+            if let Some(piece) = pieces.get_mut(number) {
+                *piece = bytes;
+            }
+        }
     }
     Ok(pieces)
 }
@@ -75,9 +83,9 @@ fn read_resident(_: &File, _: &mut [u8], _: u64) -> io::Result<bool> {
     Ok(false)
 }
 
-fn read_waiting(file: &File, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
-    let read = |range: &Range<u64>| {
-        let wanted = length(range);
+fn read_waiting(file: &File, ranges: Vec<(usize, Range<u64>)>) -> io::Result<Vec<(usize, Bytes)>> {
+    let read = |(number, range): (usize, Range<u64>)| {
+        let wanted = length(&range);
         let mut bytes = Vec::with_capacity(wanted);
         while bytes.len() < wanted {
             let offset = range.start + bytes.len() as u64;
@@ -89,9 +97,9 @@ fn read_waiting(file: &File, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
         }
         // An allocator may give more room than was asked for.
         bytes.truncate(wanted);
-        Ok(Bytes::from(bytes))
+        Ok((number, Bytes::from(bytes)))
     };
-    ranges.iter().map(read).collect()
+    ranges.into_iter().map(read).collect()
 }
 
 #[cfg(test)]

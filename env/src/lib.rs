@@ -19,6 +19,7 @@ mod entropy;
 mod error;
 mod files;
 mod io;
+mod open_files;
 mod threads;
 
 pub use background::{Background, Urgency};
@@ -28,4 +29,5 @@ pub use entropy::Entropy;
 pub use error::{Error, ErrorKind, Result};
 pub use files::read_ranges;
 pub use io::IoRuntime;
+pub use open_files::OpenFiles;
 pub use threads::{cores, spawn_thread};

@@ -1,8 +1,9 @@
 //! Nanoseconds an operation of one store on one thread: adds, gets from memtable and blocks, cold gets from files.
 //!
-//! `cargo bench -p alluvium-forst` (a release build). Wall clock on a shared machine swings; compare within one run.
+//! `cargo bench -p alluvium-forst` (a release build); with `-- large` only what lies beyond the processor's caches. Wall clock on a shared machine swings; compare within one run.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "a bench fails by panicking and prints its figures"
 )]
@@ -86,6 +87,19 @@ impl Bench {
         }
     }
 
+    /// Waits until background work has been still for a while.
+    fn quiet(&mut self) {
+        loop {
+            let before = self.store.counters();
+            let rung = self.bell.0.lock().unwrap();
+            drop(self.bell.1.wait_timeout(rung, std::time::Duration::from_secs(8)).unwrap());
+            self.settle();
+            if self.store.counters() == before {
+                return;
+            }
+        }
+    }
+
     fn wait(&self) {
         let mut rung = self.bell.0.lock().unwrap();
         while !*rung {
@@ -149,7 +163,52 @@ impl Bench {
     }
 }
 
+/// Values of 100 bytes far beyond the processor's caches, all resident: one key after the other, and warmed by 32.
+fn large_and_resident() {
+    const LARGE: u64 = 8_000_000;
+    let mut bench = Bench::new(Arc::new(InMemory::new()), 4 << 30);
+    let mut key = [0; 16];
+    for number in 0..LARGE {
+        key_of(&mut key, number);
+        bench.store.put(&key, &[7; 100]).unwrap();
+        if number % 1024 == 0 {
+            bench.settle();
+        }
+    }
+    drop(bench.store.scan());
+    bench.quiet();
+    let mut sum = 0;
+    for round in 0..6 {
+        for warm in [false, true] {
+            let start = bench.clock.monotonic();
+            let mut misses = 0;
+            for _ in 0..1_000_000 / 32 {
+                let mut keys = [[0; 16]; 32];
+                for key in &mut keys {
+                    key_of(key, bench.random.next_u64() % LARGE);
+                }
+                if warm {
+                    bench.store.warm_reads(keys.iter().map(<[u8; 16]>::as_slice));
+                }
+                for key in &keys {
+                    match bench.store.get_resident(key).unwrap() {
+                        Resident::Value(value) => sum += value.len(),
+                        Resident::Absent => panic!("a key that was put"),
+                        Resident::Miss => misses += 1,
+                    }
+                }
+            }
+            let nanos = bench.clock.monotonic().saturating_sub(start).as_nanos() / 1_000_000;
+            println!("get, 8 M resident, warmed: {warm:<5} round {round} {nanos:>6} ns  misses {misses}");
+        }
+    }
+    assert!(sum > 0);
+}
+
 fn main() {
+    if std::env::args().any(|argument| argument == "large") {
+        return large_and_resident();
+    }
     let add = |store: &mut Store, key: &[u8]| store.merge(key, &1_u64.to_le_bytes()).unwrap();
     let get = |store: &mut Store, key: &[u8]| {
         let found = store.get_resident(key).unwrap();

@@ -121,7 +121,11 @@ impl BlockCache {
     fn evict(&mut self) {
         while self.bytes > self.capacity_bytes {
             let from_small = self.small_bytes > self.capacity_bytes / SMALL_SHARE || self.main.is_empty();
-            if from_small { self.evict_small() } else { self.evict_main() }
+            if from_small {
+                self.evict_small();
+            } else {
+                self.evict_main();
+            }
             if self.small.is_empty() && self.main.is_empty() {
                 return;
             }

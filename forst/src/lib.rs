@@ -52,9 +52,9 @@ mod version;
 pub use alluvium_env::{Error, ErrorKind, Result};
 pub use backend::ForstBackendFactory;
 pub use expiry::{Expiry, Fate, Moment, Stamp};
-pub use fetch::DiskCache;
+pub use fetch::{DiskCache, DiskLimits};
 pub use merge::{MergeOperator, MergeOperators, NoMerges};
-pub use settings::ForstSettings;
+pub use settings::{FetchSettings, ForstSettings};
 pub use store::{
     Answer, Answered, Page, PageQuery, Resident, Restored, Snapshot, SnapshotFile, Store, StoreCounters,
     StoreOptions, StoreScan,

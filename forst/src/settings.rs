@@ -1,5 +1,6 @@
 //! Settings of a store, and the split of its memory (design D14).
 use std::path::PathBuf;
+use std::time::Duration;
 
 use alluvium_env::{Error, Result};
 
@@ -19,6 +20,57 @@ pub struct ForstSettings {
     pub cache_dir: Option<PathBuf>,
     /// What the disk tier may take, for all stores of the process together.
     pub cache_size_bytes: u64,
+    /// What the disk tier leaves free on its disk: it shrinks before less is free. More is kinder to the disk's other
+    /// users.
+    pub cache_min_free_bytes: u64,
+    /// How patiently the object store is asked.
+    pub fetch: FetchSettings,
+}
+
+/// How a store asks its object store: how much at once, how long, how often.
+#[derive(Clone, Debug)]
+pub struct FetchSettings {
+    /// Requests of one store in flight. More hides more latency of a remote store; each holds the memory of what it
+    /// reads, at most a few blocks and the gaps between them.
+    pub max_requests: usize,
+    /// How long a request is tried in all, pauses included; a body has a second for each MiB on top. Less tells the
+    /// caller sooner that the store is away, more outlasts longer outages. The client of a remote store has retries
+    /// of its own within each attempt.
+    pub deadline: Duration,
+    /// How long one attempt may take before it is given up and made again; a body has a second for each MiB on top.
+    pub attempt_timeout: Duration,
+    /// A read of a few blocks that takes longer than this many times the 95th percentile of such reads is asked a
+    /// second time, and the first answer wins; at most one read in twenty is. `None` never asks twice: right for a
+    /// folder or memory, whose slowness is this machine's own. Less than 1 spends the budget on ordinary reads.
+    pub hedge_factor: Option<f64>,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        Self {
+            max_requests: 512,
+            deadline: Duration::from_secs(30),
+            attempt_timeout: Duration::from_secs(10),
+            hedge_factor: None,
+        }
+    }
+}
+
+impl FetchSettings {
+    fn validate(&self) -> Result<()> {
+        let problem = if self.max_requests == 0 {
+            "fetch.max_requests is 0: a store needs at least one request"
+        } else if self.deadline.is_zero() || self.attempt_timeout.is_zero() {
+            "fetch.deadline and fetch.attempt_timeout must be more than nothing: no request could be answered"
+        } else if self.attempt_timeout > self.deadline {
+            "fetch.attempt_timeout is longer than fetch.deadline: no attempt could be made again"
+        } else if self.hedge_factor.is_some_and(|factor| !(0.1..=1000.0).contains(&factor)) {
+            "fetch.hedge_factor must lie between 0.1 and 1000, or be none"
+        } else {
+            return Ok(());
+        };
+        Err(Error::invalid(problem))
+    }
 }
 
 impl Default for ForstSettings {
@@ -30,6 +82,8 @@ impl Default for ForstSettings {
             vectored_reads: false,
             cache_dir: None,
             cache_size_bytes: 1 << 30,
+            cache_min_free_bytes: 1 << 30,
+            fetch: FetchSettings::default(),
         }
     }
 }
@@ -60,7 +114,7 @@ impl ForstSettings {
                 "block_size_bytes is {block}: it must be at least 512 and at most a 64th of memory_bytes ({memory})"
             )));
         }
-        Ok(())
+        self.fetch.validate()
     }
 
     pub(crate) fn budget(&self) -> Budget {

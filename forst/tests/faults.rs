@@ -6,7 +6,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use alluvium_env::{Background, Error, ErrorKind, IoRuntime};
-use alluvium_forst::{DiskCache, ForstSettings, KeepAll, NoMerges, Resident, Restored, Store, StoreOptions};
+use alluvium_forst::{
+    DiskCache, DiskLimits, FetchSettings, ForstSettings, KeepAll, NoMerges, Resident, Restored, Store,
+    StoreOptions,
+};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 
@@ -34,6 +37,11 @@ impl World {
             settings: ForstSettings {
                 memory_bytes: ForstSettings::MIN_MEMORY_BYTES,
                 block_size_bytes: 512,
+                fetch: FetchSettings {
+                    deadline: Duration::from_millis(300),
+                    attempt_timeout: Duration::from_millis(200),
+                    ..FetchSettings::default()
+                },
                 ..ForstSettings::default()
             },
             store: Arc::new(LocalFileSystem::new_with_prefix(self.folder.path()).unwrap())
@@ -106,6 +114,10 @@ impl World {
             fs::read_dir(self.folder.path().join("first")).unwrap().map(|entry| entry.unwrap().path());
         files.filter(|path| path.extension().is_some_and(|e| e == "sst")).collect()
     }
+}
+
+fn limits(size_bytes: u64) -> DiskLimits {
+    DiskLimits { size_bytes, min_free_bytes: 0 }
 }
 
 fn key_of(number: u64) -> Vec<u8> {
@@ -181,7 +193,7 @@ fn a_flush_that_fails_for_good_is_reported_and_its_memtable_still_answers() {
 fn a_cache_disk_that_returns_garbage_or_vanishes_costs_speed_only() {
     let (world, cache) = (World::new(), tempfile::tempdir().unwrap());
     let (_store, restored) = world.filled(3000);
-    let disk = DiskCache::open(cache.path(), 64 << 20).unwrap();
+    let disk = DiskCache::open(cache.path(), limits(64 << 20)).unwrap();
     let read_all = |attempt: &str| {
         let mut store = world.open(attempt, vec![restored.clone()], Some(Arc::clone(&disk))).unwrap();
         for key in 0..3000 {
@@ -194,22 +206,23 @@ fn a_cache_disk_that_returns_garbage_or_vanishes_costs_speed_only() {
     assert_eq!((cold.disk_hits, cold.misses > 10), (0, true));
     let warm = read_all("warm");
     assert!(warm.disk_hits > 0, "{warm:?}");
-    for mirror in fs::read_dir(cache.path().join("alluvium-blocks-v1")).unwrap() {
+    for mirror in fs::read_dir(cache.path().join("alluvium-blocks-v2")).unwrap() {
         let path = mirror.unwrap().path();
         let length = fs::metadata(&path).unwrap().len() as usize;
         fs::write(&path, vec![0x5A; length]).unwrap();
     }
     assert!(read_all("garbage").misses > 10);
-    fs::remove_dir_all(cache.path().join("alluvium-blocks-v1")).unwrap();
+    fs::remove_dir_all(cache.path().join("alluvium-blocks-v2")).unwrap();
     read_all("gone");
 }
 
 #[test]
 fn a_cache_folder_that_is_used_or_too_small_is_refused_with_the_reason() {
     let cache = tempfile::tempdir().unwrap();
-    let open =
-        |bytes| DiskCache::open(cache.path(), bytes).err().map(|error| error.to_string()).unwrap_or_default();
-    let held = DiskCache::open(cache.path(), 1 << 20).unwrap();
+    let open = |bytes| {
+        DiskCache::open(cache.path(), limits(bytes)).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let held = DiskCache::open(cache.path(), limits(1 << 20)).unwrap();
     assert!(open(1 << 20).contains("used by another process"));
     drop(held);
     assert!(open(u64::MAX).contains("less than the cache size"));

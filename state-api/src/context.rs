@@ -11,8 +11,8 @@ use std::task::Waker;
 use alluvium_env::Result;
 
 use crate::{
-    Access, KeyCodec, KeyedStateBackend, Lookup, ReadBatch, ReadId, ReadTable, RecordBatch, RecordRef, RecordSlot,
-    StateFuture, StateId, States, state_key,
+    Access, KeyCodec, KeyedStateBackend, Lookup, ReadBatch, ReadId, ReadTable, RecordBatch, RecordRef,
+    RecordSlot, StateFuture, StateId, States, state_key,
 };
 
 /// The reads of a task, shared with the futures that wait for them.
@@ -106,7 +106,8 @@ impl<Out> TaskContext<Out> {
             used &= used - 1;
             let access = if reads & bit(state) != 0 { Access::Read } else { Access::Write };
             let Warming { keys, ends } = &mut *self.warming.borrow_mut();
-            (keys.clear(), ends.clear());
+            keys.clear();
+            ends.clear();
             for record in (from..from + count).map_while(|index| batch.get(index)) {
                 state_key::append(keys, record.group, state, record.key);
                 ends.push(keys.len());

@@ -87,6 +87,4 @@ pub use reads::{ReadBatch, ReadId, ReadTable, RecordSlot};
 pub use record::{RecordBatch, RecordBatchBuilder, RecordRef};
 pub use snapshot::{CheckpointId, FileOwnership, FileRef, RestoredPart, SnapshotTask, SubtaskSnapshot};
 pub use state::{ReducingState, States, ValueState};
-pub use ttl::{
-    Age, Lifetimes, StampedBackend, StateTtl, TtlBackend, TtlTime, TtlUpdate, TtlVisibility,
-};
+pub use ttl::{Age, Lifetimes, StampedBackend, StateTtl, TtlBackend, TtlTime, TtlUpdate, TtlVisibility};

@@ -95,7 +95,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
     }
 
     /// Admits the records of `batch` from index `from` on, until its end or until admission closes, and returns the
-    /// index of the first that was not admitted. Submits read batches that are full.
+    /// index of the first that was not admitted. Submits read batches that are full, or worth it beside those under way.
     ///
     /// # Errors
     /// What the user function returned, or `Corruption` if a record cannot be decoded.
@@ -115,6 +115,8 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
             self.admit(batch, index as u32, record)?;
             index += 1;
         }
+        // A mailbox that never empties must not hold back the few reads that are not resident.
+        self.flush_behind();
         Ok(index)
     }
 

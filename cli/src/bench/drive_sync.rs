@@ -1,12 +1,14 @@
 //! `--mode sync`: the task thread asks the backend itself, and waits for what memory does not know.
 //!
-//! With `--batch N` keys are looked up N at a time: the misses of a batch go to the store as one, and the batch ends
-//! when all are answered. Without it, up to `--in-flight` reads are under way, each a batch of its own, answered in any
+//! With `--batch N` keys are looked up N at a time: the backend is told of them first, the misses of a batch go to the
+//! store as one, and the batch ends when all are answered. Without it, up to `--in-flight` reads are under way, each a batch of its own, answered in any
 //! order.
 //!
 //! **Invariants**: a key that is being read to be changed has no second operation: the reads under way end first.
 use alluvium_env::{Error, HashSet, Result};
-use alluvium_state_api::{KeyedStateBackend, Lookup, ReadBatch, ReadId, push_list_element, state_key};
+use alluvium_state_api::{
+    Access, KeyedStateBackend, Lookup, ReadBatch, ReadId, push_list_element, state_key,
+};
 
 use super::bell::Bell;
 use super::gauge::Gauge;
@@ -18,6 +20,10 @@ use super::workload::{Action, Command, Target};
 
 /// Bytes of a sum.
 const SUM_BYTES: usize = 8;
+
+/// Keys that the backend is told of before they are asked for: as many as the controller tells it of.
+const WARM_KEYS: usize = 32;
+const STATE_KEY_BYTES: usize = state_key::PREFIX_BYTES + KEY_BYTES;
 
 /// How many operations go on at once.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +76,7 @@ pub(super) struct SyncDriver<'a> {
     batch: ReadBatch,
     key: Vec<u8>,
     value: Vec<u8>,
+    warming: Vec<u8>,
     walk: MapWalk,
 }
 
@@ -86,6 +93,7 @@ impl<'a> SyncDriver<'a> {
             batch: ReadBatch::default(),
             key: Vec::new(),
             value: Vec::new(),
+            warming: Vec::new(),
             walk: MapWalk::default(),
         }
     }
@@ -119,19 +127,41 @@ impl<'a> SyncDriver<'a> {
 
     fn run_batches(&mut self, targets: impl Iterator<Item = Target>) -> Result<()> {
         let gauge = self.bench.gauge;
-        let mut targets = targets.peekable();
-        while targets.peek().is_some() {
+        let (mut targets, mut batch) = (targets, Vec::with_capacity(self.depth.batch));
+        loop {
+            batch.clear();
+            batch.extend(targets.by_ref().take(self.depth.batch));
+            if batch.is_empty() {
+                return Ok(());
+            }
             self.make_way()?;
-            let (start, mut operations) = (gauge.last(), 0);
-            for target in targets.by_ref().take(self.depth.batch) {
-                self.begin(target, start)?;
-                operations += 1;
+            let start = gauge.last();
+            for some in batch.chunks(WARM_KEYS) {
+                self.warm(some);
+                for target in some {
+                    self.begin(*target, start)?;
+                }
             }
             self.drain()?;
-            gauge.count(operations);
+            gauge.count(batch.len() as u64);
             gauge.record(start);
         }
-        Ok(())
+    }
+
+    /// Says which keys come next.
+    fn warm(&mut self, targets: &[Target]) {
+        for access in [Access::Read, Access::Write] {
+            self.warming.clear();
+            for Target { command, key } in
+                targets.iter().filter(|t| t.command.action.access() == Some(access))
+            {
+                let state = self.bench.states.id(command.action);
+                state_key::append(&mut self.warming, key.group(), state, &key.bytes);
+            }
+            if !self.warming.is_empty() {
+                self.backend.warm(&mut self.warming.chunks_exact(STATE_KEY_BYTES), access);
+            }
+        }
     }
 
     /// Lets background work in, and waits where it has fallen behind.

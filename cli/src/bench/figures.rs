@@ -116,6 +116,8 @@ impl Figures {
             all.resize(seconds.len().max(all.len()), 0);
             all.iter_mut().zip(seconds).for_each(|(sum, count)| *sum += count);
         }
+        // A load is followed by a wait that does not count.
+        all.truncate(usize::try_from(self.took().as_secs()).unwrap_or(usize::MAX).saturating_add(1));
         all
     }
 }

@@ -47,7 +47,6 @@ impl Opened {
                 took += self.put_all(mode, ascending.map(target))?;
             }
         }
-        self.oracle.forget_changes();
         Ok((took, ordering))
     }
 

@@ -79,7 +79,8 @@ struct Blocks {
 #[derive(Debug, Serialize)]
 struct Debt {
     seconds: f64,
-    bytes_written: u64,
+    /// `null` for `load`, whose writes include it.
+    bytes_written: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -166,7 +167,10 @@ fn summary(args: &BenchArgs, url: &str, figures: &Figures) -> Result<Summary> {
     let (user_bytes, is_stored) = (figures.user_bytes(), args.backend == Backend::Forst);
     let written = figures.paid_off.bytes_written - before.requests.bytes_written;
     let left = figures.paid_off.bytes_written - after.requests.bytes_written;
-    let debt = || Debt { seconds: rounded(figures.debt().as_secs_f64()), bytes_written: left };
+    let debt = || Debt {
+        seconds: rounded(figures.debt().as_secs_f64()),
+        bytes_written: (args.case != Case::Load).then_some(left),
+    };
     let load = || Load {
         seconds: rounded(figures.load.as_secs_f64()),
         keys_per_second: rate(args.keys.0, figures.load),
@@ -262,7 +266,10 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
         )
     });
     let debt = summary.debt.as_ref();
-    let debt = debt.map(|debt| format!("{:.2} s, {} to write", debt.seconds, ByteSize(debt.bytes_written)));
+    let debt = debt.map(|debt| {
+        let written = debt.bytes_written.map(|bytes| format!(", {} to write", ByteSize(bytes)));
+        format!("{:.2} s{}", debt.seconds, written.unwrap_or_default())
+    });
     let Cpu {
         micros_per_operation,
         task_micros_per_operation: task,

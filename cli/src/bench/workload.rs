@@ -1,6 +1,6 @@
 //! What a benchmark does: which operation on which key, drawn from the seed.
 use alluvium_env::{Entropy, Error, Result};
-use alluvium_state_api::{Codec, KeyGroupRange};
+use alluvium_state_api::{Access, Codec, KeyGroupRange};
 
 use super::args::{BenchArgs, Case};
 use super::keys::{Key, Keys, mix};
@@ -39,6 +39,15 @@ const ACTIONS: [Action; 8] = [
 ];
 
 impl Action {
+    /// How the backend meets its key; entries of maps have other keys.
+    pub(super) fn access(self) -> Option<Access> {
+        match self {
+            Self::Get | Self::GetAbsent | Self::Rmw => Some(Access::Read),
+            Self::Load | Self::Add | Self::Append => Some(Access::Write),
+            Self::LoadMap | Self::MapScan => None,
+        }
+    }
+
     /// Whether it is about a map.
     #[inline]
     pub(super) fn is_of_map(self) -> bool {

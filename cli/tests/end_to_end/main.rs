@@ -2,6 +2,7 @@
 //! clear sentence for everything that is wrong.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 mod bad_input;
+mod bench;
 mod corruption;
 mod counts;
 mod crash;

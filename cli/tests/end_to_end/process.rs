@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// `alluvium wordcount` in a folder of its own, with no S3 settings of whoever runs the tests.
+/// `alluvium wordcount` in a folder of its own.
 pub(crate) fn wordcount(folder: &Path) -> Command {
+    alluvium(folder, "wordcount")
+}
+
+/// A command in a folder of its own, with no S3 settings of whoever runs the tests.
+pub(crate) fn alluvium(folder: &Path, subcommand: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
         command.env_remove(name);
     }
-    command.arg("wordcount").current_dir(folder).stdin(Stdio::null());
+    command.arg(subcommand).current_dir(folder).stdin(Stdio::null());
     command
 }
 

@@ -9,7 +9,7 @@ use alluvium_state_api::{
 use object_store::ObjectStore;
 
 use super::keyed::{ForstBackend, Payload};
-use crate::fetch::DiskCache;
+use crate::fetch::{DiskCache, DiskLimits};
 use crate::merge::NoMerges;
 use crate::settings::ForstSettings;
 use crate::store::{Restored, Store, StoreOptions};
@@ -34,7 +34,11 @@ impl ForstBackendFactory {
     /// `Invalid` for contradicting settings or a cache folder that cannot be used.
     pub fn new(settings: ForstSettings, store: Arc<dyn ObjectStore>, io: IoRuntime) -> Result<Self> {
         settings.validate()?;
-        let open = |folder| DiskCache::open(folder, settings.cache_size_bytes);
+        let limits = DiskLimits {
+            size_bytes: settings.cache_size_bytes,
+            min_free_bytes: settings.cache_min_free_bytes,
+        };
+        let open = |folder| DiskCache::open(folder, limits);
         let disk = settings.cache_dir.as_deref().map(open).transpose()?;
         let background = Arc::new(Background::new(cores() + 1)?);
         Ok(Self { settings, store, io, background, disk })

@@ -49,6 +49,7 @@ impl Lookup {
     pub(super) fn candidates(&self, hash: u64) -> impl Iterator<Item = usize> {
         let mask = self.slots.len() - 1;
         let probes = (0..self.slots.len()).map(move |step| (hash as usize + step) & mask);
-        probes.map_while(|at| self.slots.get(at).filter(|slot| **slot != EMPTY).map(|slot| usize::from(*slot)))
+        probes
+            .map_while(|at| self.slots.get(at).filter(|slot| **slot != EMPTY).map(|slot| usize::from(*slot)))
     }
 }

@@ -103,6 +103,12 @@ impl Block {
         }
     }
 
+    /// Loads the block's own fields.
+    #[inline]
+    pub(crate) fn touch(&self) -> usize {
+        self.entries_end
+    }
+
     /// Loads what a search by hash looks at first.
     #[inline]
     pub(crate) fn touch_slots(&self, hash: u64) -> Option<usize> {

@@ -28,6 +28,8 @@ pub(crate) struct TableWriter {
     fetcher: Arc<Fetcher>,
     naming: Arc<Naming>,
     options: TableOptions,
+    /// Whether the disk tier takes the tables as well.
+    mirror: bool,
     builder: TableBuilder,
     uploads: Vec<JoinHandle<Result<WrittenTable>>>,
 }
@@ -37,7 +39,13 @@ const MAX_UPLOADS: usize = 2;
 
 impl TableWriter {
     pub(crate) fn new(fetcher: Arc<Fetcher>, naming: Arc<Naming>, options: TableOptions) -> Self {
-        Self { fetcher, naming, options, builder: TableBuilder::new(options), uploads: Vec::new() }
+        let builder = TableBuilder::new(options);
+        Self { fetcher, naming, options, mirror: true, builder, uploads: Vec::new() }
+    }
+
+    /// Says that the disk tier need not take the tables.
+    pub(crate) fn without_mirror(self, without: bool) -> Self {
+        Self { mirror: !without, ..self }
     }
 
     /// Writes all that is left of a scan, and what the scan hides of older tables.
@@ -68,8 +76,9 @@ impl TableWriter {
             let oldest = self.uploads.remove(0);
             written.push(self.wait(oldest)?);
         }
-        let (fetcher, naming) = (Arc::clone(&self.fetcher), Arc::clone(&self.naming));
-        self.uploads.push(self.fetcher.io().spawn(async move { upload(&fetcher, &naming, built).await }));
+        let (fetcher, naming, mirror) = (Arc::clone(&self.fetcher), Arc::clone(&self.naming), self.mirror);
+        self.uploads
+            .push(self.fetcher.io().spawn(async move { upload(&fetcher, &naming, built, mirror).await }));
         Ok(())
     }
 
@@ -78,11 +87,10 @@ impl TableWriter {
     }
 }
 
-async fn upload(fetcher: &Fetcher, naming: &Naming, built: BuiltTable) -> Result<WrittenTable> {
+async fn upload(fetcher: &Fetcher, naming: &Naming, built: BuiltTable, mirror: bool) -> Result<WrittenTable> {
     // Held before it is written, so that a failed write is cleaned up by its release.
     let held = naming.hold("sst");
     let size_bytes = built.payload.iter().map(|piece| piece.len() as u64).sum();
-    fetcher.write(held.name(), built.payload).await?;
     let properties = &built.tail.properties;
     let meta = FileMeta {
         size_bytes,
@@ -90,12 +98,14 @@ async fn upload(fetcher: &Fetcher, naming: &Naming, built: BuiltTable) -> Result
         keys: built.keys,
         entries: properties.entries,
         deletes: properties.deletes,
+        content_hash: built.content_hash,
         deleted_ranges: built.tail.deleted.len() as u64,
         ages: properties.ages.clone().unwrap_or_default(),
     };
-    let file = TableFile::new(naming.next_id(), meta, KeyRange::default(), held);
+    let file = Arc::new(TableFile::new(naming.next_id(), meta, KeyRange::default(), held));
     file.set_tail(built.tail);
-    Ok(WrittenTable { file: Arc::new(file), blocks: built.blocks })
+    fetcher.write_table(&file, built.payload, mirror).await?;
+    Ok(WrittenTable { file, blocks: built.blocks })
 }
 
 /// A compaction with all it needs to run anywhere.
@@ -120,7 +130,11 @@ impl CompactionJob {
         let open = |run| TableScan::new(Arc::clone(&self.fetcher), run, read_ahead).map(Source::Tables);
         let sources = runs.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let scan = MergeScan::new(sources, Arc::clone(&self.operators), *depth).judged_at(self.moment);
-        TableWriter::new(Arc::clone(&self.fetcher), Arc::clone(&self.naming), self.options).write_all(scan)
+        // What nobody reads shall not push out what is read: outputs are mirrored where most of the inputs are.
+        let cold = !self.fetcher.mirrors_most_of(self.compaction.inputs());
+        TableWriter::new(Arc::clone(&self.fetcher), Arc::clone(&self.naming), self.options)
+            .without_mirror(cold)
+            .write_all(scan)
     }
 
     /// The runs without the tables that a newer one's deleted ranges cover whole: those need not be read.

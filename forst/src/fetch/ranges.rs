@@ -15,6 +15,15 @@ pub(super) struct Group {
     pub(super) wanted: Vec<Wanted>,
 }
 
+impl Group {
+    /// A block's bytes within those of the span; nothing if they are not there.
+    pub(super) fn bytes_of<'a>(&self, wanted: &Wanted, span: &'a [u8]) -> &'a [u8] {
+        let from = (wanted.range.start - self.span.start) as usize;
+        let to = (wanted.range.end - self.span.start) as usize;
+        span.get(from..to).unwrap_or_default()
+    }
+}
+
 /// A request never grows over this: beyond it, bytes cost more than requests.
 const MAX_SPAN_BYTES: u64 = 4 << 20;
 

@@ -1,7 +1,7 @@
 //! A pass over tables in key order: large sequential reads, the next one under way while this one is used.
 //!
-//! **Threads**: background threads only; it waits for the store. It passes by the block caches, which a scan must not
-//! flush.
+//! **Threads**: background threads only; it waits for the store. It takes from the disk tier what is there, but puts
+//! nothing into the block caches, which a scan must not flush.
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -152,14 +152,16 @@ impl OpenTable {
             _ => {
                 let blocks = self.window_from(number, read_ahead_bytes);
                 let range = self.range(blocks.clone())?;
-                (blocks, fetcher.io().block_on(fetcher.read(self.file.name(), range))?)
+                let read = fetcher.read_span(&self.file, blocks.clone(), range);
+                (blocks, fetcher.io().block_on(read)?)
             }
         };
         let next = self.window_from(blocks.end, read_ahead_bytes);
         if !next.is_empty() {
             let (range, file, reader) =
                 (self.range(next.clone())?, Arc::clone(&self.file), Arc::clone(fetcher));
-            let read = fetcher.io().spawn(async move { reader.read(file.name(), range).await });
+            let ahead = next.clone();
+            let read = fetcher.io().spawn(async move { reader.read_span(&file, ahead, range).await });
             self.ahead = Some((next, read));
         }
         self.window = Window { start: self.range(blocks.clone())?.start, blocks, bytes };

@@ -46,10 +46,12 @@ pub(super) struct TableRecord {
     /// Of level 0: how many runs are newer.
     #[prost(uint32, tag = "12")]
     pub(super) run: u32,
-    #[prost(uint64, tag = "13")]
+    #[prost(fixed64, tag = "13")]
+    pub(super) content_hash: u64,
+    #[prost(uint64, tag = "14")]
     pub(super) deleted_ranges: u64,
     /// Of entries that expire, if there are any.
-    #[prost(message, optional, tag = "14")]
+    #[prost(message, optional, tag = "15")]
     pub(super) ages: Option<Ages>,
 }
 

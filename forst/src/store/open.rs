@@ -14,7 +14,7 @@ use super::inbox::Inbox;
 use super::manifest::{Manifest, MemtableRecord, TableRecord, unframe_delta};
 use super::{Counters, DeltaChain, Expiring, Frozen, Jobs, Reads, Store};
 use crate::cache::BlockCache;
-use crate::fetch::{DiskCache, FetchPolicy, Fetcher};
+use crate::fetch::{DiskCache, Fetcher};
 use crate::key_range::KeyRange;
 use crate::memtable::{LogRecord, Memtable, read_log};
 use crate::merge::MergeOperators;
@@ -71,12 +71,9 @@ impl Store {
         options.settings.validate()?;
         let settings = options.settings;
         let budget = settings.budget();
-        let policy = FetchPolicy {
-            coalesce_gap_bytes: settings.coalesce_gap_bytes,
-            vectored: settings.vectored_reads,
-        };
+        let fetcher = Fetcher::new(options.store, options.io, options.disk, &settings, &options.prefix);
         let mut store = Self {
-            fetcher: Fetcher::new(options.store, options.io, options.disk, policy),
+            fetcher,
             naming: Arc::new(Naming::new(options.prefix, options.ownership)),
             background: options.background,
             inbox: Inbox::new(options.notify),
@@ -130,6 +127,7 @@ impl Store {
             keys: KeyRange { start: record.start, end: record.end },
             entries: record.entries,
             deletes: record.deletes,
+            content_hash: record.content_hash,
             deleted_ranges: record.deleted_ranges,
             ages: record.ages.unwrap_or_default(),
         };
@@ -166,7 +164,8 @@ impl Store {
         let mut tables: Vec<Memtable> = (0..ages).map(|_| Memtable::default()).collect();
         for (clip, record, age) in memtables {
             let Some(table) = tables.get_mut(age) else { continue };
-            let reads = record.deltas.iter().map(|delta| self.fetcher.read_object(&delta.name));
+            let reads =
+                record.deltas.iter().map(|delta| self.fetcher.read_object(&delta.name, delta.size_bytes));
             let objects = self.fetcher.io().block_on(try_join_all(reads))?;
             for (delta, object) in record.deltas.iter().zip(objects) {
                 let log = unframe_delta(delta, &object)?;

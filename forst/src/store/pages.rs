@@ -184,7 +184,7 @@ impl<'a> Plan<'a> {
         if let (Some(needs), Some(tail)) = (self.needs, file.tail()) {
             let ahead = self.blocks_ahead(tail, number, run_entries);
             let absent = |n: &usize| self.store.block(file.id, *n as u32, self.got).is_none();
-            let need = |n: usize| Need { file: Arc::clone(file), part: n as u32 };
+            let need = |n: usize| Need::new(file, n as u32);
             needs.borrow_mut().extend((number..ahead).filter(absent).map(need));
         }
         Err(Stop::Missing)
@@ -286,7 +286,7 @@ impl<'a> RunCursor<'a> {
         };
         let Some(tail) = file.tail() else {
             if let Some(needs) = plan.needs {
-                needs.borrow_mut().push(Need { file: Arc::clone(file), part: TAIL });
+                needs.borrow_mut().push(Need::new(file, TAIL));
             }
             return Err(Stop::Missing);
         };

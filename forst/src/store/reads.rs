@@ -7,13 +7,16 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use alluvium_env::{Error, HashMap, Result};
+use hashbrown::hash_map::Entry;
 
 use super::inbox::{Event, Inbox};
 use super::pages::{Page, PageQuery};
 use super::walk::{GotBlock, Need, TAIL};
 use super::{Answered, Resident, Store};
+use crate::block::Block;
+use crate::entry::EntryKind;
 use crate::fetch::{FetchParts, FetchRequest, Fetched, FetchedPart};
-use crate::table::FileId;
+use crate::table::{FileId, filter_hash};
 
 /// What a read asks for.
 enum Query {
@@ -77,26 +80,59 @@ struct Waiting {
     got: Vec<GotBlock>,
     missing: u32,
     failed: Option<Error>,
+    /// Whether the one block it waits for ends the walk, if it has the key.
+    decisive: bool,
+    /// The newest of several blocks that might hold the key: whether it does, shows what the others are.
+    newest: Option<(FileId, u32)>,
 }
 
 impl Waiting {
     fn new(token: u64, query: Query) -> Self {
-        Self { token, query, got: Vec::new(), missing: 0, failed: None }
+        let got = Vec::new();
+        Self { token, query, got, missing: 0, failed: None, decisive: false, newest: None }
+    }
+
+    /// Whether the newest of several blocks held the key, if there were several.
+    fn newest_held(&mut self) -> Option<bool> {
+        let newest = self.newest.take()?;
+        let Query::Key(key) = &self.query else { return None };
+        let (_, _, block) = self.got.iter().find(|(file, part, _)| (*file, *part) == newest)?;
+        Some(block.get(key, filter_hash(key), false).ok()?.is_some())
     }
 }
+
+/// A part that has come: a block, a tail, or why there is neither.
+type Arrived<'a> = Result<Option<(FileId, u32, &'a Arc<Block>)>, &'a Error>;
 
 /// All reads under way.
 #[derive(Default)]
 pub(super) struct Reads {
     waiting: Vec<Option<Waiting>>,
     free: Vec<u32>,
-    /// Who waits for a part; a part with an entry is being fetched.
-    parts: HashMap<(FileId, u32), Vec<u32>>,
+    /// Who waits for a part, the first apart from the others; a part with an entry is being fetched.
+    parts: HashMap<(FileId, u32), (u32, Vec<u32>)>,
     /// Reads that memory could answer after all.
     ready: Vec<(u64, Result<Found<'static>>)>,
+    /// Where filters let several blocks of a key pass: up when the newest did not hold it, down when it did.
+    lies: i32,
 }
 
+/// How far [`Reads::lies`] may go, so that it can turn.
+const MAX_LIES: i32 = 16;
+
 impl Reads {
+    /// Whether a key that several filters let pass is mostly in the last of them, the others being wrong: so it is where
+    /// keys are written once. Then all blocks are fetched at once, which costs the same and waits once. Where keys are
+    /// overwritten the newest block has the answer, and fetching the others would be for nothing.
+    pub(super) fn filters_lie(&self) -> bool {
+        self.lies >= 0
+    }
+
+    fn note_newest(&mut self, held: bool) {
+        let step = if held { -1 } else { 1 };
+        self.lies = (self.lies + step).clamp(-MAX_LIES, MAX_LIES);
+    }
+
     fn park(&mut self, waiting: Waiting) -> u32 {
         if let Some(index) = self.free.pop() {
             if let Some(slot) = self.waiting.get_mut(index as usize) {
@@ -169,12 +205,20 @@ impl Store {
         let found = match self.find(&waiting, Some(&mut needs)) {
             Ok(Found::Miss) => {
                 waiting.missing = needs.len() as u32;
+                waiting.decisive = match (&waiting.query, needs.as_slice()) {
+                    (Query::Key(key), [need]) => need.part != TAIL && self.operators.operator(key).is_none(),
+                    _ => false,
+                };
+                let mut parts = needs.iter().filter(|need| need.newest_of_several);
+                waiting.newest = parts.next().map(|need| (need.file.id, need.part));
                 let index = self.reads.park(waiting);
                 for need in needs {
-                    let waiters = self.reads.parts.entry((need.file.id, need.part)).or_default();
-                    waiters.push(index);
-                    if waiters.len() == 1 {
-                        to_fetch.push(need);
+                    match self.reads.parts.entry((need.file.id, need.part)) {
+                        Entry::Occupied(mut waiters) => waiters.get_mut().1.push(index),
+                        Entry::Vacant(place) => {
+                            place.insert((index, Vec::new()));
+                            to_fetch.push(need);
+                        }
                     }
                 }
                 return;
@@ -224,15 +268,10 @@ impl Store {
             if let Ok(Some(block)) = &outcome {
                 self.cache.insert(id, number, Arc::clone(block));
             }
-            for index in self.reads.parts.remove(&(id, number)).unwrap_or_default() {
-                let Some(Some(waiting)) = self.reads.waiting.get_mut(index as usize) else { continue };
-                waiting.missing -= 1;
-                match &outcome {
-                    Ok(Some(block)) => waiting.got.push((id, number, Arc::clone(block))),
-                    Ok(None) => {}
-                    Err(error) => waiting.failed = Some(error.duplicate()),
-                }
-                if waiting.missing == 0 {
+            let Some((first, others)) = self.reads.parts.remove(&(id, number)) else { continue };
+            for index in std::iter::once(first).chain(others) {
+                let block = outcome.as_ref().map(|block| block.as_ref().map(|block| (id, number, block)));
+                if !self.decide(index, block, answered) && self.arrived(index, block) {
                     self.go_on(index, &mut needs, answered);
                 }
             }
@@ -243,11 +282,46 @@ impl Store {
         self.fetch(needs);
     }
 
+    /// Answers a read from the block it waited for, if that has its key: whatever is newer has been asked already, and
+    /// what was written since is not older than the read.
+    fn decide(&mut self, index: u32, arrived: Arrived<'_>, answered: &mut Answered<'_>) -> bool {
+        let Some(Some(Waiting { token, query: Query::Key(key), decisive: true, .. })) =
+            self.reads.waiting.get(index as usize)
+        else {
+            return false;
+        };
+        let Ok(Some((_, _, block))) = arrived else { return false };
+        match block.get(key, 0, false) {
+            Ok(Some((EntryKind::Put, value))) => answered(*token, Ok(Answer::Value(value))),
+            Ok(Some((EntryKind::Delete, _))) => answered(*token, Ok(Answer::Absent)),
+            _ => return false,
+        }
+        if self.reads.unpark(index).is_some_and(|waiting| waiting.newest.is_some()) {
+            self.reads.note_newest(true);
+        }
+        true
+    }
+
+    /// Gives a read what it waited for; `true` if that was the last.
+    fn arrived(&mut self, index: u32, arrived: Arrived<'_>) -> bool {
+        let Some(Some(waiting)) = self.reads.waiting.get_mut(index as usize) else { return false };
+        waiting.missing -= 1;
+        match arrived {
+            Ok(Some((file, number, block))) => waiting.got.push((file, number, Arc::clone(block))),
+            Ok(None) => {}
+            Err(error) => waiting.failed = Some(error.duplicate()),
+        }
+        waiting.missing == 0
+    }
+
     /// A read has all it asked for: it is answered, or finds that it needs more.
     fn go_on(&mut self, index: u32, needs: &mut Vec<Need>, answered: &mut Answered<'_>) {
         let Some(mut waiting) = self.reads.unpark(index) else { return };
         if let Some(error) = waiting.failed.take() {
             return answered(waiting.token, Err(error));
+        }
+        if let Some(held) = waiting.newest_held() {
+            self.reads.note_newest(held);
         }
         match self.find(&waiting, None) {
             Ok(Found::Miss) => self.plan(waiting, needs),

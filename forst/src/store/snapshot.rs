@@ -123,5 +123,6 @@ fn table(level: usize, run: usize, file: &TableFile) -> TableRecord {
         ages: (file.meta.ages != Ages::default()).then(|| file.meta.ages.clone()),
         clip_start: file.clip.start.clone(),
         clip_end: file.clip.end.clone(),
+        content_hash: file.meta.content_hash,
     }
 }

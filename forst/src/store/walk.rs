@@ -25,6 +25,14 @@ pub enum Resident<'a> {
 pub(super) struct Need {
     pub(super) file: Arc<TableFile>,
     pub(super) part: u32,
+    /// Whether the block is the newest of several that the filters say may hold the key.
+    pub(super) newest_of_several: bool,
+}
+
+impl Need {
+    pub(super) fn new(file: &Arc<TableFile>, part: u32) -> Self {
+        Self { file: Arc::clone(file), part, newest_of_several: false }
+    }
 }
 
 /// The tail, as a part; no table has this many blocks.
@@ -68,9 +76,9 @@ impl Store {
         self.walk(key, &[], None)
     }
 
-    /// Walks down; blocks come from `got`, then from the cache. With `needs`, says which parts are missing: the first
-    /// one that may hold the answer, and, for a key that folds operands, all behind it as well, since it will want
-    /// them all.
+    /// Walks down; blocks come from `got`, then from the cache. With `needs`, says which parts are missing: all tails,
+    /// which are kept once they are here, and the first block that may hold the answer. A key that folds operands will
+    /// want all blocks behind it as well, and so will one whose first blocks mostly turn out not to hold it.
     pub(super) fn walk<'a>(
         &'a self,
         key: &[u8],
@@ -88,39 +96,58 @@ impl Store {
             }
         }
         let hash = filter_hash(key);
-        let mut missing = false;
+        let (mut missing, mut newest, mut blocks) = (false, 0, 0);
         for file in self.version.candidates(key) {
             let tail = file.tail();
             let part = match tail {
                 None => TAIL,
-                Some(tail) if tail.may_hold(hash) => {
-                    tail.index.block_of(key) as u32
-                }
+                Some(tail) if tail.may_hold(hash) => tail.index.block_of(key) as u32,
                 Some(tail) if tail.deleted.covers(key) => break,
                 Some(_) => continue,
             };
             let Some((block, hot)) = self.block(file.id, part, got) else {
                 let Some(needs) = &mut needs else { return Ok(Resident::Miss) };
-                needs.push(Need { file: Arc::clone(file), part });
                 missing = true;
-                if self.operators.operator(key).is_none() {
-                    return Ok(Resident::Miss);
+                if part != TAIL {
+                    newest = if blocks == 0 { needs.len() } else { newest };
+                    blocks += 1;
+                }
+                if part == TAIL || blocks == 1 || self.wants_all(key) {
+                    needs.push(Need::new(file, part));
                 }
                 if tail.is_some_and(|tail| tail.deleted.covers(key)) {
                     break;
                 }
                 continue;
             };
+            // What an older block holds is of no use yet to a key that does not fold.
+            if missing && self.operators.operator(key).is_none() {
+                continue;
+            }
             if let Some((kind, value)) = block.get(key, hash, hot)?
                 && let Step::Base(base) = fold.add(kind, value)
             {
-                return if missing { Ok(Resident::Miss) } else { self.finish(key, &fold, base) };
+                if missing {
+                    break;
+                }
+                return self.finish(key, &fold, base);
             }
             if tail.is_some_and(|tail| tail.deleted.covers(key)) {
                 break;
             }
         }
-        if missing { Ok(Resident::Miss) } else { self.finish(key, &fold, None) }
+        if !missing {
+            return self.finish(key, &fold, None);
+        }
+        if let Some(need) = needs.filter(|_| blocks > 1).and_then(|needs| needs.get_mut(newest)) {
+            need.newest_of_several = true;
+        }
+        Ok(Resident::Miss)
+    }
+
+    /// Whether a read fetches all blocks that may hold its key at once instead of newest first.
+    fn wants_all(&self, key: &[u8]) -> bool {
+        self.reads.filters_lie() || self.operators.operator(key).is_some()
     }
 
     /// A block, and whether it is asked for again and again.

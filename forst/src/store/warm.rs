@@ -5,13 +5,12 @@
 //! has many of them under way (Kocberber et al., "Asynchronous Memory Access Chaining", VLDB 2015, without its state
 //! machines: the steps are few and the same for all). Nothing is remembered but what the caches hold.
 //!
-//! State that fits those caches anyway is left alone.
+//! State that fits those caches anyway is left alone, and so are tables whose blocks are mostly not there.
 use std::hint::black_box;
-use std::sync::Arc;
 
 use super::Store;
 use crate::block::Block;
-use crate::table::{FileId, TableTail, filter_hash};
+use crate::table::{FileId, IndexSearch, TableTail, filter_hash};
 use crate::version::{Run, table_of};
 
 /// Keys that go together: more than the loads a core has under way, few enough that none leaves the cache again.
@@ -47,7 +46,7 @@ impl Store {
             let taken = group.iter_mut().zip(keys.by_ref()).map(|(place, key)| *place = key).count();
             let group = group.get(..taken).unwrap_or_default();
             self.warm_writes(group.iter().copied());
-            if self.cache.bytes() >= SMALL_BYTES {
+            if self.cache.bytes() >= SMALL_BYTES && self.counters.mostly_hits() {
                 self.version.runs().for_each(|run| self.warm_run(run, group));
             }
             if taken < GROUP {
@@ -56,26 +55,40 @@ impl Store {
         }
     }
 
-    /// One loop a step; every loop waits for one line of memory a key.
+    /// One short loop a step; each waits for one line of memory a key, all keys at once.
     fn warm_run(&self, run: &Run, keys: &[&[u8]]) {
         let mut steps: [Option<Step<'_>>; GROUP] = [None; GROUP];
         for (step, key) in steps.iter_mut().zip(keys) {
-            let Some(file) = table_of(run, key) else { continue };
-            let (hash, tail) = (filter_hash(key), file.tail().map(Arc::as_ref));
-            *step = tail.filter(|tail| tail.may_hold(hash)).map(|tail| Step { hash, key, file: file.id, tail });
+            let tail = table_of(run, key).and_then(|file| Some((file.id, file.tail()?.as_ref())));
+            *step = tail.map(|(file, tail)| Step { hash: filter_hash(key), key, file, tail });
         }
-        let mut numbers = [0; GROUP];
-        for (number, step) in numbers.iter_mut().zip(steps.iter().flatten()) {
-            *number = step.tail.index.block_of(step.key) as u32;
+        let mut held = [false; GROUP];
+        for (held, step) in held.iter_mut().zip(&steps) {
+            *held = step.is_some_and(|step| step.tail.may_hold(step.hash));
         }
+        for (step, held) in steps.iter_mut().zip(held) {
+            *step = step.filter(|_| held);
+        }
+        let steps = || steps.iter().flatten();
+        let mut searches: [Option<IndexSearch<'_>>; GROUP] = [const { None }; GROUP];
+        for (search, step) in searches.iter_mut().zip(steps()) {
+            *search = Some(step.tail.index.begin_search(step.key));
+        }
+        // Every search takes its step before any takes the next.
+        while searches.iter_mut().flatten().filter_map(|search| search.step().then_some(())).count() > 0 {}
         let mut blocks: [Option<(&Block, u64)>; GROUP] = [None; GROUP];
-        for ((block, number), step) in blocks.iter_mut().zip(numbers).zip(steps.iter().flatten()) {
-            *block = self.cache.peek(step.file, number).map(|block| (block, step.hash));
+        for ((block, step), search) in blocks.iter_mut().zip(steps()).zip(searches.iter().flatten()) {
+            let found = self.cache.peek(step.file, search.block() as u32);
+            *block = found.map(|block| (block, step.hash));
         }
-        for (block, hash) in blocks.iter().flatten() {
+        let blocks = || blocks.iter().flatten();
+        for (block, _) in blocks() {
+            black_box(block.touch());
+        }
+        for (block, hash) in blocks() {
             black_box(block.touch_slots(*hash));
         }
-        for (block, hash) in blocks.iter().flatten() {
+        for (block, hash) in blocks() {
             black_box(block.touch_entry(*hash));
         }
     }

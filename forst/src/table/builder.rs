@@ -33,6 +33,8 @@ pub(crate) struct BuiltTable {
     /// Spans every entry and every deleted range.
     pub(crate) keys: KeyRange,
     pub(crate) tail_bytes: u64,
+    /// Of the payload; never 0.
+    pub(crate) content_hash: u64,
     /// The decoded blocks, if they were to be kept.
     pub(crate) blocks: Vec<Arc<Block>>,
 }
@@ -176,6 +178,16 @@ impl TableBuilder {
         }
         self.payload.push(encoded.into());
         let (blocks, payload) = (self.blocks, self.payload);
-        Some(BuiltTable { payload, tail: Arc::new(tail), keys, tail_bytes, blocks })
+        let content_hash = content_hash(&payload);
+        Some(BuiltTable { payload, tail: Arc::new(tail), keys, tail_bytes, content_hash, blocks })
     }
+}
+
+/// Tells a table's bytes from any other's (xxh3-64); 0 is kept for "not known".
+fn content_hash(payload: &[Bytes]) -> u64 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    for piece in payload {
+        hasher.update(piece);
+    }
+    hasher.digest().max(1)
 }

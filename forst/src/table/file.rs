@@ -66,6 +66,9 @@ pub(crate) struct FileMeta {
     pub(crate) keys: KeyRange,
     pub(crate) entries: u64,
     pub(crate) deletes: u64,
+    /// Which bytes the object has, for copies of them: names repeat where state was deleted and begun anew. 0 where
+    /// a manifest does not say.
+    pub(crate) content_hash: u64,
     pub(crate) deleted_ranges: u64,
     pub(crate) ages: Ages,
 }

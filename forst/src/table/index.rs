@@ -87,6 +87,12 @@ impl Index {
         if same == 0 { low } else { self.last_not_above(key, low, low + same + 1) }
     }
 
+    /// Begins a search that goes one step at a time, for many at once.
+    pub(crate) fn begin_search(&self, key: &[u8]) -> IndexSearch<'_> {
+        let heads = self.search.heads.as_slice();
+        IndexSearch { heads, wanted: head(key, self.search.common), low: 0, left: heads.len() }
+    }
+
     /// The last separator of `low..high` that is not above `key`; `low`, if all of them are.
     fn last_not_above(&self, key: &[u8], mut low: usize, mut high: usize) -> usize {
         while high - low > 1 {
@@ -153,6 +159,34 @@ impl Index {
         }
         index.finish();
         Ok(index)
+    }
+}
+
+/// A search under way: near enough to say which block will be looked at.
+pub(crate) struct IndexSearch<'a> {
+    heads: &'a [u64],
+    wanted: u64,
+    low: usize,
+    left: usize,
+}
+
+impl IndexSearch<'_> {
+    /// Goes on by one comparison; `false` if there is none left.
+    #[inline]
+    pub(crate) fn step(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        let half = self.left / 2;
+        let below = self.heads.get(self.low + half).is_some_and(|head| *head < self.wanted);
+        self.low += if below { half + 1 } else { 0 };
+        self.left = if below { self.left - half - 1 } else { half };
+        true
+    }
+
+    /// The block it has come to.
+    pub(crate) fn block(&self) -> usize {
+        self.low
     }
 }
 

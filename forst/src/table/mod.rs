@@ -16,4 +16,5 @@ pub(crate) use builder::{BuiltTable, TableBuilder, TableOptions};
 pub(crate) use file::{FileId, FileMeta, Held, TableFile};
 pub use file::{KeepAll, Ownership};
 pub(crate) use filter::filter_hash;
+pub(crate) use index::IndexSearch;
 pub(crate) use tail::TableTail;

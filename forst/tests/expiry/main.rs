@@ -1,6 +1,6 @@
 //! What has expired leaves the object store, whether anybody writes or not; an owner deletes what is released and not
 //! named by the last snapshot.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod counted;
 mod world;
 

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
-use alluvium_env::read_ranges;
+use alluvium_env::{OpenFiles, read_ranges};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -26,18 +26,19 @@ use object_store::{
 };
 use tokio::task::spawn_blocking;
 
-use super::open_files::OpenFiles;
+/// Half of what a process may have open by default.
+const MAX_OPEN: usize = 512;
 
 /// Forwards to a local folder; reads ranges itself.
 #[derive(Debug)]
 pub(super) struct LocalReads {
     inner: LocalFileSystem,
-    open: Arc<OpenFiles>,
+    open: Arc<OpenFiles<Path>>,
 }
 
 impl LocalReads {
     pub(super) fn new(inner: LocalFileSystem) -> Self {
-        Self { inner, open: Arc::default() }
+        Self { inner, open: Arc::new(OpenFiles::new(MAX_OPEN)) }
     }
 
     async fn read(&self, location: &Path, ranges: &[Range<u64>]) -> Option<Vec<Bytes>> {
@@ -137,7 +138,7 @@ impl ObjectStore for LocalReads {
 struct ForgettingUpload {
     inner: Box<dyn MultipartUpload>,
     location: Path,
-    open: Arc<OpenFiles>,
+    open: Arc<OpenFiles<Path>>,
 }
 
 #[async_trait]

@@ -8,7 +8,6 @@ mod delayed;
 mod folder;
 mod local_reads;
 mod metered;
-mod open_files;
 #[cfg(feature = "s3")]
 mod s3;
 mod timer;

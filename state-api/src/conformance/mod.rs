@@ -18,9 +18,9 @@ use alluvium_env::{Clock, ManualClock, Result};
 
 use crate::merge::Reducing;
 use crate::{
-    BackendFactory, CheckpointId, KeyCodec as _, KeyGroup, KeyGroupRange, KeyedStateBackend, MaxParallelism, OpenRequest,
-    RestoredPart, SnapshotTask, StateDescriptor, StateId, StateKind, SubtaskSnapshot, Sum, key_hash,
-    list_elements, push_list_element, state_key,
+    BackendFactory, CheckpointId, KeyCodec as _, KeyGroup, KeyGroupRange, KeyedStateBackend, MaxParallelism,
+    OpenRequest, RestoredPart, SnapshotTask, StateDescriptor, StateId, StateKind, SubtaskSnapshot, Sum,
+    key_hash, list_elements, push_list_element, state_key,
 };
 use opened::{Bell, Nobody, Opened, next_incarnation};
 
@@ -51,7 +51,8 @@ fn number(bytes: &[u8]) -> u64 {
 
 impl Suite<'_> {
     fn open(&self, index: u16, key_groups: KeyGroupRange, restored: Vec<RestoredPart>) -> Opened {
-        let (backend, bell) = self.open_backend(index, key_groups, restored, Arc::new(ManualClock::default()));
+        let (backend, bell) =
+            self.open_backend(index, key_groups, restored, Arc::new(ManualClock::default()));
         Opened::new(backend, bell)
     }
 

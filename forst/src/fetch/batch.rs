@@ -1,0 +1,162 @@
+//! One request of a batch: where its blocks come from, and how they are handed over.
+use std::sync::Arc;
+
+use alluvium_env::Result;
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use super::ranges::{Group, Wanted, coalesce};
+use super::{FetchParts, FetchRequest, Fetched, FetchedPart, Fetcher, no_block, place};
+use crate::block::{Block, BlockCursor};
+use crate::table::{TableFile, TableTail};
+
+/// Whom the answers go to.
+type Done<'a> = &'a (dyn Fn(Fetched) + Send + Sync);
+/// A block for the disk tier: its number, its offset, its bytes as they are stored.
+type Stored = (usize, u64, Bytes);
+
+impl Fetcher {
+    pub(super) async fn answer_all(&self, requests: Vec<FetchRequest>, done: Done<'_>) {
+        let answers = requests.into_iter().map(|request| self.answer(request, done));
+        answers.collect::<FuturesUnordered<_>>().collect::<()>().await;
+    }
+
+    async fn answer(&self, request: FetchRequest, done: Done<'_>) {
+        let file = request.file;
+        match request.parts {
+            FetchParts::Tail => {
+                let tail = self.tail_and_origin(&file).await;
+                let from_disk = u64::from(matches!(tail, Ok((_, true))));
+                let parts = vec![FetchedPart::Tail(tail.map(|(tail, _)| tail))];
+                done(Fetched { file, parts, from_disk, from_store: 1 - from_disk });
+            }
+            FetchParts::Blocks(blocks) => self.blocks(&file, &blocks, done).await,
+        }
+    }
+
+    async fn blocks(&self, file: &Arc<TableFile>, blocks: &[u32], done: Done<'_>) {
+        let wanted = match self.wanted(file, blocks).await {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                let parts = blocks.iter().map(|b| FetchedPart::Block(*b, Err(error.duplicate()))).collect();
+                return done(Fetched { file: Arc::clone(file), parts, from_disk: 0, from_store: 0 });
+            }
+        };
+        let remote = self.take_from_disk(file, wanted, done).await;
+        if remote.is_empty() {
+            return;
+        }
+        let groups = coalesce(remote, self.coalesce_gap_bytes);
+        if self.vectored {
+            let spans: Vec<_> = groups.iter().map(|group| group.span.clone()).collect();
+            let pieces = self.requests.read_all(file.name(), &spans).await;
+            return self.deliver(file, groups, pieces, done).await;
+        }
+        let read = |group: Group| async move {
+            let piece = self.requests.read(file.name(), group.span.clone()).await;
+            self.deliver(file, vec![group], piece.map(|piece| vec![piece]), done).await;
+        };
+        groups.into_iter().map(read).collect::<FuturesUnordered<_>>().collect::<()>().await;
+    }
+
+    async fn wanted(&self, file: &Arc<TableFile>, blocks: &[u32]) -> Result<Vec<Wanted>> {
+        let tail = self.tail(file).await?;
+        let locate = |block: &u32| match tail.index.range(*block as usize) {
+            Some(range) => Ok(Wanted { block: *block, range }),
+            None => Err(no_block(file, *block)),
+        };
+        blocks.iter().map(locate).collect()
+    }
+
+    /// Answers what the disk tier has; returns the rest.
+    async fn take_from_disk(
+        &self,
+        file: &Arc<TableFile>,
+        wanted: Vec<Wanted>,
+        done: Done<'_>,
+    ) -> Vec<Wanted> {
+        let Some(disk) = &self.disk else { return wanted };
+        let (found, mut rest) = disk.read(file, wanted).await;
+        let mut parts = Vec::with_capacity(found.len());
+        for (wanted, bytes) in found {
+            if let Ok(block) = Block::decode(&bytes)
+                && file.tail().is_some_and(|tail| belongs(&block, tail, wanted.block as usize))
+            {
+                parts.push(FetchedPart::Block(wanted.block, Ok(Arc::new(block))));
+            } else {
+                // Garbage from the disk is a miss.
+                disk.doubt(file, wanted.block);
+                rest.push(wanted);
+            }
+        }
+        if !parts.is_empty() {
+            let from_disk = parts.len() as u64;
+            done(Fetched { file: Arc::clone(file), parts, from_disk, from_store: 0 });
+        }
+        rest.sort_unstable_by_key(|wanted| wanted.block);
+        rest
+    }
+
+    /// Decodes the blocks of spans that were fetched together and hands them over together.
+    async fn deliver(
+        &self,
+        file: &Arc<TableFile>,
+        groups: Vec<Group>,
+        pieces: Result<Vec<Bytes>>,
+        done: Done<'_>,
+    ) {
+        let mut parts = Vec::with_capacity(groups.iter().map(|group| group.wanted.len()).sum());
+        let mut good = Vec::new();
+        for (number, group) in groups.iter().enumerate() {
+            let piece = pieces.as_ref().map(|pieces| pieces.get(number).map_or(&[][..], |piece| piece));
+            for wanted in &group.wanted {
+                let block = match &piece {
+                    Ok(piece) => self.decode(file, wanted, group.bytes_of(wanted, piece), &mut good).await,
+                    Err(error) => Err(error.duplicate()),
+                };
+                parts.push(FetchedPart::Block(wanted.block, block));
+            }
+        }
+        let from_store = parts.len() as u64;
+        done(Fetched { file: Arc::clone(file), parts, from_disk: 0, from_store });
+        if let Some(disk) = &self.disk {
+            disk.write(file, good);
+        }
+    }
+
+    /// Decodes a fetched block; what is good is also for the disk tier.
+    async fn decode(
+        &self,
+        file: &Arc<TableFile>,
+        wanted: &Wanted,
+        stored: &[u8],
+        good: &mut Vec<Stored>,
+    ) -> Result<Arc<Block>> {
+        let block = match Block::decode(stored) {
+            Ok(block) => {
+                if self.disk.is_some() {
+                    // A slice would keep the whole span in memory while it waits.
+                    good.push((wanted.block as usize, wanted.range.start, Bytes::copy_from_slice(stored)));
+                }
+                Ok(block)
+            }
+            // Bytes can break on the way; what is broken at rest breaks again.
+            Err(_) => Block::decode(&self.requests.read(file.name(), wanted.range.clone()).await?),
+        };
+        block.map(Arc::new).map_err(|e| e.context(place(file, wanted.range.start)))
+    }
+}
+
+/// Whether a block is the one of its number, as far as its first key tells: a disk may give back a whole block that was
+/// written elsewhere.
+fn belongs(block: &Block, tail: &TableTail, number: usize) -> bool {
+    let mut cursor = BlockCursor::default();
+    if cursor.rewind(block).is_err() {
+        return false;
+    }
+    let index = &tail.index;
+    let is_last = number + 1 == index.blocks();
+    cursor.entry(block).is_some_and(|(_, first, _)| {
+        index.separator(number) <= first && (is_last || first < index.separator(number + 1))
+    })
+}

@@ -1,0 +1,8 @@
+//! The fetch layer through a whole store: the disk tier, patience with a failing object store, round trips.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![expect(unreachable_pub, reason = "the modules of one test")]
+mod disk;
+mod faulty;
+mod patience;
+mod rounds;
+mod world;

@@ -1,0 +1,153 @@
+//! A store on whatever object store a test wants, driven to the end of what it has under way.
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use alluvium_env::{Background, Error, IoRuntime};
+use alluvium_forst::{
+    DiskCache, ForstSettings, KeepAll, NoMerges, Resident, Restored, Store, StoreCounters, StoreOptions,
+};
+use object_store::ObjectStore;
+
+type Bell = Arc<(Mutex<bool>, Condvar)>;
+
+/// What a store lives in.
+pub struct World {
+    pub objects: Arc<dyn ObjectStore>,
+    pub io: IoRuntime,
+    pub settings: ForstSettings,
+    pub disk: Option<Arc<DiskCache>>,
+    bell: Bell,
+}
+
+impl World {
+    pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
+        let settings = ForstSettings {
+            memory_bytes: ForstSettings::MIN_MEMORY_BYTES,
+            block_size_bytes: 512,
+            ..ForstSettings::default()
+        };
+        Self { objects, io: IoRuntime::new(2).unwrap(), settings, disk: None, bell: Bell::default() }
+    }
+
+    pub fn open(&self, attempt: &str, restored: Option<&Restored>) -> Store {
+        let bell = Arc::clone(&self.bell);
+        let opened = Store::open(StoreOptions {
+            settings: self.settings.clone(),
+            store: Arc::clone(&self.objects),
+            io: self.io.clone(),
+            background: Arc::new(Background::new(1).unwrap()),
+            disk: self.disk.clone(),
+            operators: Arc::new(NoMerges),
+            ownership: Arc::new(KeepAll),
+            notify: Arc::new(move || {
+                *bell.0.lock().unwrap() = true;
+                bell.1.notify_all();
+            }),
+            prefix: attempt.to_owned(),
+            restored: restored.cloned().into_iter().collect(),
+        });
+        opened.unwrap()
+    }
+
+    pub fn wait(&self) {
+        let rung = self.bell.0.lock().unwrap();
+        let (mut rung, late) = self.bell.1.wait_timeout_while(rung, Duration::from_mins(1), |r| !*r).unwrap();
+        assert!(!late.timed_out(), "nobody rang for a minute");
+        *rung = false;
+    }
+
+    /// Writes keys `0..keys` in no order, so that every table has some of everywhere, and waits until all of them are in tables; returns how to open the store again.
+    pub fn fill(&self, attempt: &str, keys: u64, value: impl Fn(u64) -> Vec<u8>) -> Restored {
+        self.write(self.open(attempt, None), keys, value)
+    }
+
+    /// Writes all keys again over what there is.
+    pub fn overwrite(
+        &self,
+        attempt: &str,
+        restored: &Restored,
+        keys: u64,
+        value: impl Fn(u64) -> Vec<u8>,
+    ) -> Restored {
+        self.write(self.open(attempt, Some(restored)), keys, value)
+    }
+
+    fn write(&self, mut store: Store, keys: u64, value: impl Fn(u64) -> Vec<u8>) -> Restored {
+        for number in 0..keys {
+            // A prime, and so a permutation.
+            let key = number * 7919 % keys;
+            store.put(&key_of(key), &value(key)).unwrap();
+            while !store.admits() {
+                self.wait();
+                store.poll(&mut |_, _| ()).unwrap();
+            }
+        }
+        drop(store.scan());
+        loop {
+            let mut snapshot = store.snapshot();
+            self.io.block_on(snapshot.upload()).unwrap();
+            if snapshot.files().iter().all(|file| file.name.ends_with("sst")) && store.admits() {
+                return Restored { manifest: snapshot.manifest(), start: Vec::new(), end: Vec::new() };
+            }
+            self.wait();
+            store.poll(&mut |_, _| ()).unwrap();
+        }
+    }
+
+    /// Reads keys in one batch; answers are in the order of the keys.
+    pub fn read(&self, store: &mut Store, keys: &[u64]) -> Vec<Result<Option<Vec<u8>>, Error>> {
+        let mut answers: Vec<_> = keys.iter().map(|_| None).collect();
+        let keys: Vec<_> = keys.iter().map(|key| key_of(*key)).collect();
+        let mut misses = Vec::new();
+        for (number, key) in keys.iter().enumerate() {
+            match store.get_resident(key) {
+                Ok(Resident::Value(value)) => answers[number] = Some(Ok(Some(value.into_owned()))),
+                Ok(Resident::Absent) => answers[number] = Some(Ok(None)),
+                Ok(Resident::Miss) => misses.push((number as u64, key.as_slice())),
+                Err(error) => answers[number] = Some(Err(error)),
+            }
+        }
+        store.read(misses);
+        loop {
+            let mut taken = Vec::new();
+            store
+                .poll(&mut |token, answer| {
+                    taken.push((token, answer.map(|answer| answer.value().map(<[u8]>::to_vec))));
+                })
+                .unwrap();
+            for (token, answer) in taken {
+                answers[token as usize] = Some(answer);
+            }
+            if answers.iter().all(Option::is_some) {
+                return answers.into_iter().flatten().collect();
+            }
+            self.wait();
+        }
+    }
+
+    /// Reads every key in batches, checks each answer, and returns the counters.
+    pub fn check_all(
+        &self,
+        attempt: &str,
+        restored: &Restored,
+        keys: u64,
+        value: impl Fn(u64) -> Vec<u8>,
+    ) -> StoreCounters {
+        let mut store = self.open(attempt, Some(restored));
+        let all: Vec<u64> = (0..keys).collect();
+        for batch in all.chunks(50) {
+            for (key, answer) in batch.iter().zip(self.read(&mut store, batch)) {
+                assert_eq!(answer.unwrap(), Some(value(*key)), "{attempt}, key {key}");
+            }
+        }
+        store.counters()
+    }
+}
+
+pub fn key_of(number: u64) -> Vec<u8> {
+    [&number.to_be_bytes()[6..], &number.to_be_bytes()[..]].concat()
+}
+
+pub fn value_of(number: u64) -> Vec<u8> {
+    number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes().repeat(4)
+}
