@@ -37,6 +37,7 @@ mod coding;
 mod compaction;
 mod deleted;
 mod entry;
+mod expiry;
 mod fetch;
 mod key_range;
 mod memtable;
@@ -50,6 +51,7 @@ mod version;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
 pub use backend::ForstBackendFactory;
+pub use expiry::{Expiry, Fate, Moment, Stamp};
 pub use fetch::{DiskCache, DiskLimits};
 pub use merge::{MergeOperator, MergeOperators, NoMerges};
 pub use settings::{FetchSettings, ForstSettings};

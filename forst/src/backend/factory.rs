@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use alluvium_env::{Background, IoRuntime, cores};
 use alluvium_state_api::{
-    BackendFactory, Error, FileOwnership, KeyedStateBackend, OpenRequest, RestoredPart, Result, StateTable,
+    BackendFactory, Error, FileOwnership, KeyedStateBackend, Lifetimes, OpenRequest, RestoredPart, Result,
+    StateTable, TtlBackend, TtlTime,
 };
 use object_store::ObjectStore;
 
@@ -63,7 +64,7 @@ impl Ownership for Adapted {
 }
 
 /// A part as the engine takes it: its manifest, and its key groups as a range of keys.
-fn restored(part: &RestoredPart, states: &mut StateTable) -> Result<Restored> {
+fn restored(part: &RestoredPart, states: &mut StateTable, lifetimes: &mut Lifetimes) -> Result<Restored> {
     if part.backend != NAME {
         let other = &part.backend;
         return Err(Error::invalid(format!(
@@ -74,8 +75,10 @@ fn restored(part: &RestoredPart, states: &mut StateTable) -> Result<Restored> {
         Error::corruption("a subtask's payload is not the message it should be").with_source(e)
     })?;
     for state in &payload.states {
-        states.insert(&state.name, &state.kind)?;
+        let id = states.insert(&state.name, &state.kind)?;
+        lifetimes.restore(id, state.expired_before_millis);
     }
+    lifetimes.time().never_before(payload.time_millis);
     let end =
         if part.key_groups.end == u16::MAX { Vec::new() } else { part.key_groups.end.to_be_bytes().to_vec() };
     Ok(Restored { manifest: payload.manifest, start: part.key_groups.start.to_be_bytes().to_vec(), end })
@@ -84,7 +87,9 @@ fn restored(part: &RestoredPart, states: &mut StateTable) -> Result<Restored> {
 impl BackendFactory for ForstBackendFactory {
     fn open(&self, request: OpenRequest) -> Result<Box<dyn KeyedStateBackend>> {
         let mut states = StateTable::default();
-        let parts = request.restored.iter().map(|part| restored(part, &mut states)).collect::<Result<_>>()?;
+        let mut lifetimes = Lifetimes::new(Arc::new(TtlTime::new(request.clock)));
+        let restore = |part| restored(part, &mut states, &mut lifetimes);
+        let parts = request.restored.iter().map(restore).collect::<Result<_>>()?;
         let store = Store::open(StoreOptions {
             settings: self.settings.clone(),
             store: Arc::clone(&self.store),
@@ -97,6 +102,7 @@ impl BackendFactory for ForstBackendFactory {
             prefix: format!("state/{:08}/{:04}", request.incarnation, request.subtask),
             restored: parts,
         })?;
-        Ok(Box::new(ForstBackend::new(store, request.key_groups, states)))
+        let backend = ForstBackend::new(store, request.key_groups, states, lifetimes);
+        Ok(Box::new(TtlBackend::new(backend)))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use object_store::path::Path;
 
 use super::TableTail;
+use crate::expiry::Ages;
 use crate::key_range::KeyRange;
 
 /// Told which objects the store holds and releases. Deletion is not the store's business: whoever implements this
@@ -71,6 +72,8 @@ pub(crate) struct FileMeta {
     /// Which bytes the object has, for copies of them: names repeat where state was deleted and begun anew. 0 where
     /// a manifest does not say.
     pub(crate) content_hash: u64,
+    pub(crate) deleted_ranges: u64,
+    pub(crate) ages: Ages,
 }
 
 /// A table that a version refers to.
