@@ -39,7 +39,7 @@ pub(super) struct StateRecord {
 }
 
 /// A state's operator, as the engine calls it.
-struct Adapted(Arc<dyn alluvium_state_api::MergeOperator>);
+pub(super) struct Adapted(pub(super) Arc<dyn alluvium_state_api::MergeOperator>);
 
 impl MergeOperator for Adapted {
     #[inline]

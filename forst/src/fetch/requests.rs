@@ -56,7 +56,8 @@ impl Requests {
     /// Reads several ranges of an object in one call.
     pub(super) async fn read_all(&self, path: &Path, spans: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let attempt = || async {
-            let pieces = self.store.get_ranges(path, spans).await.map_err(|e| store_failure(path.as_ref(), e))?;
+            let pieces =
+                self.store.get_ranges(path, spans).await.map_err(|e| store_failure(path.as_ref(), e))?;
             for (span, piece) in spans.iter().zip(&pieces) {
                 check_length(path.as_ref(), span.end - span.start, piece)?;
             }
