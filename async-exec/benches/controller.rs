@@ -206,7 +206,7 @@ fn resident<B: KeyedStateBackend + Default + 'static>(
     batches: &[Rc<RecordBatch>],
 ) -> Result<()> {
     let mut backend: Box<dyn KeyedStateBackend> = Box::<B>::default();
-    let descriptor = StateDescriptor { name: "seen".to_owned(), kind: StateKind::Value };
+    let descriptor = StateDescriptor::new("seen", StateKind::Value);
     let state = backend.register(&descriptor)?;
     let mut controller = count_on(Box::<B>::default())?;
     // Every key exists before anything is measured.

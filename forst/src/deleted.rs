@@ -18,6 +18,10 @@ impl DeletedRanges {
         self.ranges.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, KeyRange> {
         self.ranges.iter()
     }

@@ -42,6 +42,7 @@ mod coding;
 mod compaction;
 mod deleted;
 mod entry;
+mod expiry;
 mod fetch;
 pub mod inspect;
 mod key_range;
@@ -57,6 +58,7 @@ mod version;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
 pub use backend::{ForstBackendFactory, StateSize, SubtaskReader};
+pub use expiry::{Expiry, Fate, Moment, Stamp};
 pub use fetch::{DiskCache, DiskLimits};
 pub use merge::{MergeOperator, MergeOperators, NoMerges};
 pub use metrics::ForstMetrics;

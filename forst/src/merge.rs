@@ -1,5 +1,7 @@
-//! Merge operators as the engine sees them: a fold on bytes, found by key.
+//! Merge operators as the engine sees them: a fold on bytes, found by key; beside them, what says how long entries live.
 use alluvium_env::Result;
+
+use crate::expiry::Expiry;
 
 /// Folds an operand into an accumulator. Associative: `(a ⊕ b) ⊕ c = a ⊕ (b ⊕ c)`.
 pub trait MergeOperator: Send + Sync {
@@ -15,10 +17,15 @@ pub trait MergeOperator: Send + Sync {
     }
 }
 
-/// Which operator folds the entries of a key.
+/// Which operator folds the entries of a key, and how long they live.
 pub trait MergeOperators: Send + Sync {
     /// The operator of the key's state; `None` if it takes no merges.
     fn operator(&self, key: &[u8]) -> Option<&dyn MergeOperator>;
+
+    /// How long entries live; `None` if all of them last forever.
+    fn expiry(&self) -> Option<&dyn Expiry> {
+        None
+    }
 }
 
 /// A store whose keys take no merges.

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use alluvium_env::Result;
+use alluvium_env::{Clock, Result};
 
 use crate::{
     CheckpointId, FileOwnership, KeyGroupRange, PageRequest, ReadBatch, ReadId, RestoredPart, SnapshotTask,
@@ -40,7 +40,7 @@ pub trait KeyedStateBackend {
     /// Registers a state; the same name gives the same id after a restore.
     ///
     /// # Errors
-    /// `Invalid` if the name is registered already, or was stored as another kind.
+    /// As [`crate::StateTable::register`].
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId>;
 
     /// Asks memory. Never does I/O.
@@ -162,6 +162,8 @@ pub struct OpenRequest {
     pub files: Arc<dyn FileOwnership>,
     /// Whom to wake.
     pub notify: Notify,
+    /// The processing time by which state expires.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Opens one backend a subtask, on the subtask's own thread.

@@ -1,11 +1,13 @@
-//! State descriptors: the name, the kind and the merge operator of a state, as it is registered with a backend.
+//! State descriptors: name, kind, merge operator and TTL of a state, as it is registered with a backend.
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use alluvium_env::{Error, HashSet, Result};
 
-use crate::MergeOperator;
 use crate::merge::Append;
+use crate::ttl::Accumulating;
+use crate::{MergeOperator, StateTtl};
 
 /// A registered state, as it stands in every state key. Given out in order of registration, kept across restores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +36,7 @@ impl fmt::Debug for StateKind {
 }
 
 impl StateKind {
-    /// The persisted name of the kind; a restore compares it.
+    /// The persisted name of the kind.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Value => "value",
@@ -42,15 +44,6 @@ impl StateKind {
             Self::Map => "map",
             Self::Reducing(_) => "reducing",
             Self::Aggregating(_) => "aggregating",
-        }
-    }
-
-    /// What folds merges, if the kind takes any.
-    pub fn merge_operator(&self) -> Option<Arc<dyn MergeOperator>> {
-        match self {
-            Self::Value | Self::Map => None,
-            Self::List => Some(Arc::new(Append)),
-            Self::Reducing(operator) | Self::Aggregating(operator) => Some(Arc::clone(operator)),
         }
     }
 }
@@ -62,12 +55,48 @@ pub struct StateDescriptor {
     pub name: String,
     /// What it holds.
     pub kind: StateKind,
+    /// How long it lives; forever without.
+    pub ttl: Option<StateTtl>,
+}
+
+impl StateDescriptor {
+    /// A state that lives forever.
+    pub fn new(name: impl Into<String>, kind: StateKind) -> Self {
+        Self { name: name.into(), kind, ttl: None }
+    }
+
+    /// Gives its values a time to live.
+    #[must_use]
+    pub fn with_ttl(self, ttl: StateTtl) -> Self {
+        Self { ttl: Some(ttl), ..self }
+    }
+
+    /// What folds merges of stored bytes, if the kind takes any.
+    pub fn merge_operator(&self) -> Option<Arc<dyn MergeOperator>> {
+        match (&self.kind, &self.ttl) {
+            (StateKind::Value | StateKind::Map, _) => None,
+            // A list is stamped by the element.
+            (StateKind::List, _) => Some(Arc::new(Append)),
+            (StateKind::Reducing(operator) | StateKind::Aggregating(operator), None) => {
+                Some(Arc::clone(operator))
+            }
+            (StateKind::Reducing(operator) | StateKind::Aggregating(operator), Some(ttl)) => {
+                Some(Arc::new(Accumulating::new(Arc::clone(operator), ttl.millis())))
+            }
+        }
+    }
+
+    /// How its values are stored; a restore compares it.
+    fn stored_as(&self) -> Cow<'static, str> {
+        let kind = self.kind.name();
+        if self.ttl.is_some() { Cow::Owned(format!("{kind} with TTL")) } else { Cow::Borrowed(kind) }
+    }
 }
 
 /// Which name has which id: what every backend persists and checks at registration.
 #[derive(Debug, Default)]
 pub struct StateTable {
-    /// Name and kind; the index is the id.
+    /// Name, and kind with or without TTL; the index is the id.
     states: Vec<(String, String)>,
     registered: HashSet<StateId>,
 }
@@ -76,10 +105,16 @@ impl StateTable {
     /// Registers a state under its stored id, or under a new one.
     ///
     /// # Errors
-    /// `Invalid` if the name is registered already, or was stored as another kind.
+    /// `Invalid` if the name is registered already, was stored as another kind, or with a TTL and now has none or the
+    /// other way round; or if the TTL is zero.
     pub fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
-        let (name, kind) = (&descriptor.name, descriptor.kind.name());
-        let id = self.insert(name, kind)?;
+        let name = &descriptor.name;
+        if descriptor.ttl.is_some_and(|ttl| ttl.millis() == 0) {
+            return Err(Error::invalid(format!(
+                "state {name} has a TTL of less than a millisecond: give it a longer one, or none"
+            )));
+        }
+        let id = self.insert(name, &descriptor.stored_as())?;
         if !self.registered.insert(id) {
             return Err(Error::invalid(format!(
                 "state {name} is registered twice; give each state its own name"
@@ -100,13 +135,14 @@ impl StateTable {
         }
         match self.states.get(index) {
             Some((_, stored)) if stored != kind => Err(Error::invalid(format!(
-                "state {name} was stored as {stored} and cannot be opened as {kind}"
+                "state {name} was stored as {stored} and cannot be opened as {kind}: register it as it was stored, or give \
+                 the new state a name of its own"
             ))),
             _ => u16::try_from(index).map(StateId).map_err(|_| Error::invalid("more than 65,536 states")),
         }
     }
 
-    /// Name and kind in order of their ids.
+    /// Name, and kind with or without TTL, in order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.states.iter().map(|(name, kind)| (name.as_str(), kind.as_str()))
     }

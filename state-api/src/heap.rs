@@ -8,25 +8,31 @@ use alluvium_env::{Error, HashMap, Result};
 use bytes::Bytes;
 
 use crate::{
-    Answered, BackendFactory, BackendStats, CheckpointId, KeyGroupRange, KeyedStateBackend, Lookup,
-    MergeOperator, Notify, OpenRequest, PageBuilder, PageRequest, ReadBatch, ReadId, SnapshotTask,
-    StateDescriptor, StateId, StateScan, StateTable, SubtaskSnapshot, state_key,
+    Age, Answered, BackendFactory, BackendStats, CheckpointId, KeyGroupRange, KeyedStateBackend, Lifetimes,
+    Lookup, MergeOperator, Notify, OpenRequest, PageBuilder, PageRequest, ReadBatch, ReadId, SnapshotTask,
+    StampedBackend, StateDescriptor, StateId, StateScan, StateTable, SubtaskSnapshot, TtlBackend, TtlTime,
+    state_key,
 };
 
 const NAME: &str = "heap";
 
 /// State in memory.
+pub type HeapBackend = TtlBackend<HeapStore>;
+
+/// What a [`HeapBackend`] holds: the bytes of states with a TTL are stamped. What has expired is cleaned up by the next
+/// snapshot.
 #[derive(Default)]
-pub struct HeapBackend {
+pub struct HeapStore {
     key_groups: Option<KeyGroupRange>,
     states: StateTable,
+    lifetimes: Arc<Lifetimes>,
     operators: HashMap<StateId, Arc<dyn MergeOperator>>,
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
     answers: Vec<(ReadId, Option<Vec<u8>>)>,
     notify: Option<Notify>,
 }
 
-impl HeapBackend {
+impl HeapStore {
     fn operator(&self, key: &[u8]) -> Result<&Arc<dyn MergeOperator>> {
         let (_, state, _) = state_key::split(key)?;
         let missing = || Error::invalid(format!("state {} has no merge operator", state.0));
@@ -58,17 +64,35 @@ impl HeapBackend {
         page.finish(false)
     }
 
-    /// Names, then entries, each part with its length before it.
+    /// Drops what has expired.
+    fn clean(&mut self) -> Result<()> {
+        if self.lifetimes.is_empty() {
+            return Ok(());
+        }
+        let now = self.lifetimes.time().now_millis();
+        let mut failed = None;
+        let lifetimes = &self.lifetimes;
+        self.entries.retain(|key, value| {
+            // Nothing is older or newer than what the map holds of a key.
+            let age = lifetimes.clean(key, value, now, u64::MAX);
+            age.map_err(|error| failed = Some(error)).is_ok_and(|age| !matches!(age, Age::Expired { .. }))
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Time, states, then entries, each part with its length before it.
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let part = |bytes: &[u8], out: &mut Vec<u8>| {
             out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
             out.extend_from_slice(bytes);
         };
+        out.extend_from_slice(&self.lifetimes.time().latest_millis().to_le_bytes());
         out.extend_from_slice(&(self.states.len() as u32).to_le_bytes());
-        for (name, kind) in self.states.iter() {
+        for (id, (name, kind)) in self.states.iter().enumerate() {
             part(name.as_bytes(), &mut out);
             part(kind.as_bytes(), &mut out);
+            out.extend_from_slice(&self.lifetimes.expired_before(StateId(id as u16)).to_le_bytes());
         }
         for (key, value) in &self.entries {
             part(key, &mut out);
@@ -78,9 +102,12 @@ impl HeapBackend {
     }
 
     fn restore(&mut self, mut bytes: &[u8], clip: KeyGroupRange) -> Result<()> {
+        self.lifetimes.time().never_before(take_u64(&mut bytes)?);
         for _ in 0..take_u32(&mut bytes)? {
             let name = String::from_utf8_lossy(take_part(&mut bytes)?).into_owned();
-            self.states.insert(&name, &String::from_utf8_lossy(take_part(&mut bytes)?))?;
+            let id = self.states.insert(&name, &String::from_utf8_lossy(take_part(&mut bytes)?))?;
+            let expired_before = take_u64(&mut bytes)?;
+            Arc::make_mut(&mut self.lifetimes).restore(id, expired_before);
         }
         while !bytes.is_empty() {
             let (key, value) = (take_part(&mut bytes)?, take_part(&mut bytes)?);
@@ -92,27 +119,43 @@ impl HeapBackend {
     }
 }
 
+fn too_short() -> Error {
+    Error::corruption("a heap snapshot ends too early")
+}
+
+fn take_u64(bytes: &mut &[u8]) -> Result<u64> {
+    let (head, tail) = bytes.split_first_chunk::<8>().ok_or_else(too_short)?;
+    *bytes = tail;
+    Ok(u64::from_le_bytes(*head))
+}
+
 fn take_u32(bytes: &mut &[u8]) -> Result<u32> {
-    let (head, tail) =
-        bytes.split_first_chunk::<4>().ok_or_else(|| Error::corruption("a heap snapshot ends too early"))?;
+    let (head, tail) = bytes.split_first_chunk::<4>().ok_or_else(too_short)?;
     *bytes = tail;
     Ok(u32::from_le_bytes(*head))
 }
 
 fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8]> {
     let length = take_u32(bytes)? as usize;
-    let (head, tail) =
-        bytes.split_at_checked(length).ok_or_else(|| Error::corruption("a heap snapshot ends too early"))?;
+    let (head, tail) = bytes.split_at_checked(length).ok_or_else(too_short)?;
     *bytes = tail;
     Ok(head)
 }
 
-impl KeyedStateBackend for HeapBackend {
+impl StampedBackend for HeapStore {
+    #[inline]
+    fn lifetimes(&self) -> &Arc<Lifetimes> {
+        &self.lifetimes
+    }
+}
+
+impl KeyedStateBackend for HeapStore {
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         let id = self.states.register(descriptor)?;
-        if let Some(operator) = descriptor.kind.merge_operator() {
+        if let Some(operator) = descriptor.merge_operator() {
             self.operators.insert(id, operator);
         }
+        Arc::make_mut(&mut self.lifetimes).register(id, descriptor);
         Ok(id)
     }
 
@@ -175,6 +218,7 @@ impl KeyedStateBackend for HeapBackend {
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<SnapshotTask> {
+        self.clean()?;
         let payload = Bytes::from(self.encode());
         let key_groups = self.key_groups.unwrap_or(KeyGroupRange::ALL);
         Ok(Box::pin(async move {
@@ -223,10 +267,11 @@ pub struct HeapBackendFactory;
 
 impl BackendFactory for HeapBackendFactory {
     fn open(&self, request: OpenRequest) -> Result<Box<dyn KeyedStateBackend>> {
-        let mut backend = HeapBackend {
+        let mut backend = HeapStore {
             key_groups: Some(request.key_groups),
+            lifetimes: Arc::new(Lifetimes::new(Arc::new(TtlTime::new(request.clock)))),
             notify: Some(request.notify),
-            ..HeapBackend::default()
+            ..HeapStore::default()
         };
         for part in request.restored {
             if part.backend != NAME {
@@ -239,6 +284,6 @@ impl BackendFactory for HeapBackendFactory {
                 backend.restore(&part.payload, clip)?;
             }
         }
-        Ok(Box::new(backend))
+        Ok(Box::new(TtlBackend::new(backend)))
     }
 }

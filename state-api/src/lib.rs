@@ -6,6 +6,7 @@
 //! - a [`Context`] is what one running record sees: its key, its outputs, its task;
 //! - [`ValueState`] and [`ReducingState`] are typed handles on state of the current key; a `get` is a
 //!   [`StateFuture`], a write is done when the call returns (design D3);
+//! - a [`StateTtl`] is how long a state's values live; a [`TtlBackend`] sees to it in any backend;
 //! - a [`StateKey`](state_key) is `key_group · state_id · key · namespace` in bytes, and its order is the scan order;
 //! - a [`KeyedStateBackend`] answers what memory knows at once and takes the rest in batches;
 //! - a [`SubtaskSnapshot`] is what one subtask adds to a checkpoint, and [`FileOwnership`] who may delete what.
@@ -67,6 +68,7 @@ mod record;
 pub mod snapshot;
 mod state;
 pub mod state_key;
+mod ttl;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
 pub use backend::{
@@ -76,7 +78,7 @@ pub use codec::{Codec, KeyCodec};
 pub use context::{Context, TaskContext};
 pub use descriptor::{StateDescriptor, StateId, StateKind, StateTable};
 pub use future::StateFuture;
-pub use heap::{HeapBackend, HeapBackendFactory};
+pub use heap::{HeapBackend, HeapBackendFactory, HeapStore};
 pub use key_group::{KeyGroup, KeyGroupRange, MaxParallelism, key_hash};
 pub use merge::{MergeOperator, Reduce, Sum, list_elements, push_list_element};
 pub use page::{DEFAULT_PAGE_ENTRIES, Page, PageBuilder, PageRequest};
@@ -85,3 +87,4 @@ pub use reads::{ReadBatch, ReadId, ReadTable, RecordSlot};
 pub use record::{RecordBatch, RecordBatchBuilder, RecordRef};
 pub use snapshot::{CheckpointId, FileOwnership, FileRef, RestoredPart, SnapshotTask, SubtaskSnapshot};
 pub use state::{ReducingState, States, ValueState};
+pub use ttl::{Age, Lifetimes, StampedBackend, StateTtl, TtlBackend, TtlTime, TtlUpdate, TtlVisibility};

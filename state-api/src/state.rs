@@ -6,26 +6,37 @@ use std::sync::Arc;
 use alluvium_env::Result;
 
 use crate::merge::Reducing;
-use crate::{Codec, Context, KeyedStateBackend, Reduce, StateDescriptor, StateFuture, StateId, StateKind};
+use crate::{
+    Codec, Context, KeyedStateBackend, Reduce, StateDescriptor, StateFuture, StateId, StateKind, StateTtl,
+};
 
 /// Registers the states of an operator.
 pub struct States<'a> {
     backend: &'a RefCell<Box<dyn KeyedStateBackend>>,
+    ttl: Option<StateTtl>,
 }
 
 impl<'a> States<'a> {
     pub(crate) fn new(backend: &'a RefCell<Box<dyn KeyedStateBackend>>) -> Self {
-        Self { backend }
+        Self { backend, ttl: None }
+    }
+
+    /// Registers states whose values have a time to live: `states.with_ttl(ttl).value("seen")`.
+    #[must_use]
+    pub fn with_ttl(&self, ttl: StateTtl) -> Self {
+        Self { backend: self.backend, ttl: Some(ttl) }
     }
 
     fn register(&self, name: &str, kind: StateKind) -> Result<StateId> {
-        self.backend.borrow_mut().register(&StateDescriptor { name: name.to_owned(), kind })
+        let descriptor = StateDescriptor { name: name.to_owned(), kind, ttl: self.ttl };
+        self.backend.borrow_mut().register(&descriptor)
     }
 
     /// A state that holds one value a key.
     ///
     /// # Errors
-    /// `Invalid` if the name is taken, or was used for a state of another kind in the restored checkpoint.
+    /// `Invalid` if the name is taken, or was used in the restored checkpoint for a state of another kind, or for one
+    /// with a TTL where this has none or the other way round.
     pub fn value<T: Codec>(&self, name: &str) -> Result<ValueState<T>> {
         self.register(name, StateKind::Value).map(|id| ValueState { id, codec: PhantomData })
     }

@@ -23,7 +23,7 @@ impl BenchStates {
     pub(super) fn open(task: &TaskContext<()>) -> Result<Self> {
         let states = task.states();
         let other = |name: &str, kind| {
-            task.with_backend(|backend| backend.register(&StateDescriptor { name: name.to_owned(), kind }))
+            task.with_backend(|backend| backend.register(&StateDescriptor::new(name, kind)))
         };
         Ok(Self {
             values: Rc::new(states.value("values")?),

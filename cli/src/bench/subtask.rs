@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium_async_exec::{ControllerSettings, controller};
-use alluvium_env::Result;
+use alluvium_env::{Result, SystemClock};
 use alluvium_state_api::{
     BackendFactory, BackendStats, Codec as _, FileOwnership, KeyGroupRange, OpenRequest, TaskContext,
 };
@@ -103,6 +103,7 @@ impl Subtask {
             restored: Vec::new(),
             files: Arc::clone(&self.files),
             notify: bell.notify(),
+            clock: Arc::new(SystemClock::new()),
         })?;
         let task = Rc::new(TaskContext::new(backend));
         let states = BenchStates::open(&task)?;

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use alluvium_env::{Background, IoRuntime, cores};
 use alluvium_state_api::{
-    BackendFactory, Error, FileOwnership, KeyedStateBackend, OpenRequest, RestoredPart, Result, StateTable,
+    BackendFactory, Error, FileOwnership, KeyedStateBackend, Lifetimes, OpenRequest, RestoredPart, Result,
+    StateTable, TtlBackend, TtlTime,
 };
 use object_store::ObjectStore;
 
@@ -71,28 +72,41 @@ impl Ownership for Adapted {
 }
 
 /// A part as the engine takes it: its manifest, and its key groups as a range of keys.
-pub(super) fn restored(part: &RestoredPart, states: &mut StateTable) -> Result<Restored> {
+fn restored(part: &RestoredPart, states: &mut StateTable, lifetimes: &mut Lifetimes) -> Result<Restored> {
+    let payload = payload(part)?;
+    for state in &payload.states {
+        let id = states.insert(&state.name, &state.kind)?;
+        lifetimes.restore(id, state.expired_before_millis);
+    }
+    lifetimes.time().never_before(payload.time_millis);
+    Ok(clipped(part, payload))
+}
+
+/// What is stored of a part.
+pub(super) fn payload(part: &RestoredPart) -> Result<Payload> {
     if part.backend != NAME {
         let other = &part.backend;
         return Err(Error::invalid(format!(
             "the checkpoint was written by the {other} backend, not by {NAME}"
         )));
     }
-    let payload: Payload = prost::Message::decode(part.payload.clone()).map_err(|e| {
-        Error::corruption("a subtask's payload is not the message it should be").with_source(e)
-    })?;
-    for state in &payload.states {
-        states.insert(&state.name, &state.kind)?;
-    }
+    prost::Message::decode(part.payload.clone())
+        .map_err(|e| Error::corruption("a subtask's payload is not the message it should be").with_source(e))
+}
+
+/// A part's manifest, with its key groups as a range of keys.
+pub(super) fn clipped(part: &RestoredPart, payload: Payload) -> Restored {
     let end =
         if part.key_groups.end == u16::MAX { Vec::new() } else { part.key_groups.end.to_be_bytes().to_vec() };
-    Ok(Restored { manifest: payload.manifest, start: part.key_groups.start.to_be_bytes().to_vec(), end })
+    Restored { manifest: payload.manifest, start: part.key_groups.start.to_be_bytes().to_vec(), end }
 }
 
 impl BackendFactory for ForstBackendFactory {
     fn open(&self, request: OpenRequest) -> Result<Box<dyn KeyedStateBackend>> {
         let mut states = StateTable::default();
-        let parts = request.restored.iter().map(|part| restored(part, &mut states)).collect::<Result<_>>()?;
+        let mut lifetimes = Lifetimes::new(Arc::new(TtlTime::new(request.clock)));
+        let restore = |part| restored(part, &mut states, &mut lifetimes);
+        let parts = request.restored.iter().map(restore).collect::<Result<_>>()?;
         let mut store = Store::open(StoreOptions {
             settings: self.settings.clone(),
             store: Arc::clone(&self.store),
@@ -108,6 +122,7 @@ impl BackendFactory for ForstBackendFactory {
         if let Some(metrics) = &self.metrics {
             store.report_to(metrics);
         }
-        Ok(Box::new(ForstBackend::new(store, request.key_groups, states)))
+        let backend = ForstBackend::new(store, request.key_groups, states, lifetimes);
+        Ok(Box::new(TtlBackend::new(backend)))
     }
 }

@@ -3,13 +3,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use alluvium_state_api::{
-    Access, Answered, BackendStats, CheckpointId, FileRef, KeyGroupRange, KeyedStateBackend, Lookup,
-    PageBuilder, PageRequest, ReadBatch, ReadId, Result, SnapshotTask, StateDescriptor, StateId, StateScan,
-    StateTable, SubtaskSnapshot, state_key,
+    Access, Age, Answered, BackendStats, CheckpointId, FileRef, KeyGroupRange, KeyedStateBackend, Lifetimes,
+    Lookup, PageBuilder, PageRequest, ReadBatch, ReadId, Result, SnapshotTask, StampedBackend,
+    StateDescriptor, StateId, StateScan, StateTable, SubtaskSnapshot, state_key,
 };
 use bytes::Bytes;
 
 use super::factory::NAME;
+use crate::expiry::{Expiry, Fate, Moment, Stamp};
 use crate::merge::{MergeOperator, MergeOperators};
 use crate::store::{Answer, Page, PageQuery, Resident, Store, StoreScan};
 
@@ -20,6 +21,9 @@ pub(super) struct Payload {
     pub(super) states: Vec<StateRecord>,
     #[prost(bytes = "bytes", tag = "2")]
     pub(super) manifest: Bytes,
+    /// The latest time by which states with a TTL were stamped or judged.
+    #[prost(uint64, tag = "3")]
+    pub(super) time_millis: u64,
 }
 
 /// A registered state; its index is its id.
@@ -29,6 +33,9 @@ pub(super) struct StateRecord {
     pub(super) name: String,
     #[prost(string, tag = "2")]
     pub(super) kind: String,
+    /// Of a state with a TTL: what was updated before had expired.
+    #[prost(uint64, tag = "3")]
+    pub(super) expired_before_millis: u64,
 }
 
 /// A state's operator, as the engine calls it.
@@ -46,50 +53,114 @@ impl MergeOperator for Adapted {
     }
 }
 
-/// The operators of all states, by state id.
-#[derive(Clone, Default)]
-struct ByState(Vec<Option<Arc<Adapted>>>);
+/// The operators and lifetimes of all states, by state id.
+#[derive(Clone)]
+struct ByState {
+    operators: Vec<Option<Arc<Adapted>>>,
+    lifetimes: Arc<Lifetimes>,
+}
 
 impl MergeOperators for ByState {
     #[inline]
     fn operator(&self, key: &[u8]) -> Option<&dyn MergeOperator> {
         let (_, state, _) = state_key::split(key).ok()?;
-        let operator = self.0.get(usize::from(state.0))?.as_ref()?;
+        let operator = self.operators.get(usize::from(state.0))?.as_ref()?;
         Some(operator.as_ref())
+    }
+
+    #[inline]
+    fn expiry(&self) -> Option<&dyn Expiry> {
+        if self.lifetimes.is_empty() { None } else { Some(self) }
     }
 }
 
-/// The backend of one subtask.
+fn fate(age: Age) -> Fate {
+    match age {
+        Age::Lasting => Fate::Lasts,
+        Age::Alive { state, since_millis, updated_millis } => {
+            Fate::Lives(Stamp { class: state.0, since_millis, updated_millis })
+        }
+        Age::Expired { hides_older } => Fate::Expired { hides_older },
+    }
+}
+
+/// A state is a class of its own.
+impl Expiry for ByState {
+    fn now_millis(&self) -> u64 {
+        self.lifetimes.time().now_millis()
+    }
+
+    fn longest_millis(&self) -> u64 {
+        self.lifetimes.longest_millis()
+    }
+
+    fn judge(&self, key: &[u8], value: &mut Vec<u8>, moment: Moment) -> Result<Fate> {
+        self.lifetimes.clean(key, value, moment.now_millis, moment.horizon_millis).map(fate)
+    }
+
+    fn judge_class(&self, class: u16, updated_millis: u64, moment: Moment) -> Fate {
+        let Moment { now_millis, horizon_millis } = moment;
+        fate(self.lifetimes.age_of(StateId(class), updated_millis, now_millis, horizon_millis))
+    }
+
+    fn expires_at_millis(&self, class: u16, updated_millis: u64) -> Option<u64> {
+        self.lifetimes.expires_at(StateId(class), updated_millis)
+    }
+}
+
+/// The backend of one subtask; it holds the bytes of states with a TTL stamped.
 pub(super) struct ForstBackend {
     store: Store,
     key_groups: KeyGroupRange,
     states: StateTable,
-    operators: ByState,
+    by_state: ByState,
 }
 
 impl ForstBackend {
-    pub(super) fn new(store: Store, key_groups: KeyGroupRange, states: StateTable) -> Self {
-        Self { store, key_groups, states, operators: ByState::default() }
+    pub(super) fn new(
+        store: Store,
+        key_groups: KeyGroupRange,
+        states: StateTable,
+        lifetimes: Lifetimes,
+    ) -> Self {
+        let by_state = ByState { operators: Vec::new(), lifetimes: Arc::new(lifetimes) };
+        Self { store, key_groups, states, by_state }
+    }
+
+    /// Every state as a checkpoint keeps it.
+    fn state_records(&self) -> Vec<StateRecord> {
+        let record = |(id, (name, kind)): (usize, (&str, &str))| StateRecord {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            expired_before_millis: self.by_state.lifetimes.expired_before(StateId(id as u16)),
+        };
+        self.states.iter().enumerate().map(record).collect()
+    }
+}
+
+impl StampedBackend for ForstBackend {
+    #[inline]
+    fn lifetimes(&self) -> &Arc<Lifetimes> {
+        &self.by_state.lifetimes
     }
 }
 
 impl KeyedStateBackend for ForstBackend {
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         let id = self.states.register(descriptor)?;
-        if let Some(operator) = descriptor.kind.merge_operator() {
-            let index = usize::from(id.0);
-            self.operators.0.resize(self.operators.0.len().max(index + 1), None);
-            if let Some(slot) = self.operators.0.get_mut(index) {
-                *slot = Some(Arc::new(Adapted(operator)));
-            }
-            self.store.set_operators(Arc::new(self.operators.clone()));
+        let (index, by_state) = (usize::from(id.0), &mut self.by_state);
+        by_state.operators.resize(by_state.operators.len().max(index + 1), None);
+        if let Some(place) = by_state.operators.get_mut(index) {
+            *place = descriptor.merge_operator().map(|operator| Arc::new(Adapted(operator)));
         }
+        Arc::make_mut(&mut by_state.lifetimes).register(id, descriptor);
+        self.store.set_operators(Arc::new(self.by_state.clone()));
         Ok(id)
     }
 
     #[inline]
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
-        Ok(match self.store.get_resident(key)? {
+        Ok(match self.store.try_get(key)? {
             Resident::Value(value) => Lookup::Hit(value),
             Resident::Absent => Lookup::Absent,
             Resident::Miss => Lookup::Miss,
@@ -149,12 +220,10 @@ impl KeyedStateBackend for ForstBackend {
     fn snapshot(&mut self, _: CheckpointId) -> Result<SnapshotTask> {
         let mut snapshot = self.store.snapshot();
         let key_groups = self.key_groups;
-        let record =
-            |(name, kind): (&str, &str)| StateRecord { name: name.to_owned(), kind: kind.to_owned() };
-        let states = self.states.iter().map(record).collect();
+        let (states, time_millis) = (self.state_records(), self.by_state.lifetimes.time().latest_millis());
         Ok(Box::pin(async move {
             let uploaded_bytes = snapshot.upload().await?;
-            let payload = Payload { states, manifest: snapshot.manifest() };
+            let payload = Payload { states, manifest: snapshot.manifest(), time_millis };
             let file = |f: crate::store::SnapshotFile| FileRef { name: f.name, size_bytes: f.size_bytes };
             Ok(SubtaskSnapshot {
                 key_groups,

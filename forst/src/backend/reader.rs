@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use alluvium_env::IoRuntime;
 use alluvium_state_api::{
-    Error, KeyGroup, KeyGroupRange, RestoredPart, Result, StateId, StateKind, StateTable, state_key,
+    Error, KeyGroup, KeyGroupRange, RestoredPart, Result, StateDescriptor, StateId, StateKind, StateTable,
+    state_key,
 };
 use object_store::ObjectStore;
 
-use super::factory::restored;
+use super::factory::{clipped, payload};
 use super::keyed::Adapted;
 use crate::merge::{MergeOperator, MergeOperators};
 use crate::store::{ReaderScan, Share, SnapshotReader};
@@ -56,18 +57,23 @@ impl SubtaskReader {
         fold: &Arc<dyn alluvium_state_api::MergeOperator>,
     ) -> Result<Self> {
         let mut states = StateTable::default();
-        let restored = restored(part, &mut states)?;
+        let payload = payload(part)?;
+        for state in &payload.states {
+            states.insert(&state.name, &state.kind)?;
+        }
         let (list, value, map) = (StateKind::List, StateKind::Value.name(), StateKind::Map.name());
+        let appends = StateDescriptor::new("", StateKind::List).merge_operator();
         let operator = |(_, kind): (&str, &str)| {
-            let operator = match kind {
-                kind if kind == list.name() => list.merge_operator(),
+            // With a TTL or without, a list's elements are appended.
+            let operator = match kind.split(' ').next().unwrap_or_default() {
+                kind if kind == list.name() => appends.clone(),
                 kind if kind == value || kind == map => None,
                 _ => Some(Arc::clone(fold)),
             };
             operator.map(Adapted)
         };
         let operators = Arc::new(ByKind(states.iter().map(operator).collect()));
-        let reader = SnapshotReader::open(store, io, operators, vec![restored])?;
+        let reader = SnapshotReader::open(store, io, operators, vec![clipped(part, payload)])?;
         Ok(Self { reader, states, key_groups: part.key_groups })
     }
 

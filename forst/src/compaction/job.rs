@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use super::Compaction;
 use crate::block::Block;
 use crate::deleted::DeletedRanges;
+use crate::expiry::Moment;
 use crate::fetch::Fetcher;
 use crate::key_range::KeyRange;
 use crate::merge::MergeOperators;
@@ -51,12 +52,15 @@ impl TableWriter {
     pub(crate) fn write_all(mut self, mut scan: MergeScan<Source>) -> Result<Vec<WrittenTable>> {
         let mut written = Vec::new();
         let mut deleted = scan.deleted();
-        while let Some((kind, key, value)) = scan.next_entry()? {
+        while let Some(((kind, key, value), stamp)) = scan.next_stamped()? {
             if self.builder.ends_before(key) {
                 let deleted_before = deleted.split_before(key);
                 self.end_table(deleted_before, &mut written)?;
             }
             self.builder.add(kind, key, value);
+            if let Some(stamp) = stamp {
+                self.builder.stamp(kind, stamp, key.len() + value.len());
+            }
         }
         self.end_table(deleted, &mut written)?;
         for upload in std::mem::take(&mut self.uploads) {
@@ -95,6 +99,8 @@ async fn upload(fetcher: &Fetcher, naming: &Naming, built: BuiltTable, mirror: b
         entries: properties.entries,
         deletes: properties.deletes,
         content_hash: built.content_hash,
+        deleted_ranges: built.tail.deleted.len() as u64,
+        ages: properties.ages.clone().unwrap_or_default(),
     };
     let file = Arc::new(TableFile::new(naming.next_id(), meta, KeyRange::default(), held));
     file.set_tail(built.tail);
@@ -109,6 +115,8 @@ pub(crate) struct CompactionJob {
     pub(crate) naming: Arc<Naming>,
     pub(crate) operators: Arc<dyn MergeOperators>,
     pub(crate) options: TableOptions,
+    /// When entries are judged; `None` for a store whose entries last.
+    pub(crate) moment: Option<Moment>,
     /// For the read-ahead of all sources together.
     pub(crate) buffer_bytes: usize,
 }
@@ -121,7 +129,7 @@ impl CompactionJob {
         let read_ahead = (self.buffer_bytes / (2 * runs.len().max(1))).clamp(16 << 10, 1 << 20) as u64;
         let open = |run| TableScan::new(Arc::clone(&self.fetcher), run, read_ahead).map(Source::Tables);
         let sources = runs.into_iter().map(open).collect::<Result<Vec<_>>>()?;
-        let scan = MergeScan::new(sources, Arc::clone(&self.operators), *depth);
+        let scan = MergeScan::new(sources, Arc::clone(&self.operators), *depth).judged_at(self.moment);
         // What nobody reads shall not push out what is read: outputs are mirrored where most of the inputs are.
         let cold = !self.fetcher.mirrors_most_of(self.compaction.inputs());
         TableWriter::new(Arc::clone(&self.fetcher), Arc::clone(&self.naming), self.options)

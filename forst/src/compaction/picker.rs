@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::key_range::KeyRange;
 use crate::scan::Depth;
 use crate::table::TableFile;
-use crate::version::{LEVELS, Run, Version};
+use crate::version::{LEVELS, Run, Version, overlapping};
 
 /// Runs in level 0 that make it worth compacting.
 const LEVEL0_START: usize = 4;
@@ -64,8 +64,18 @@ pub(crate) struct Compaction {
     pub(crate) lower: Run,
     pub(crate) target: usize,
     pub(crate) depth: Depth,
-    /// Whether nothing has to be merged: moving the references is enough.
-    pub(crate) is_trivial_move: bool,
+    pub(crate) action: Action,
+}
+
+/// What a compaction does with its tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Merges them.
+    Merge,
+    /// Moves the references: nothing has to be merged.
+    Move,
+    /// Drops the references: nothing is left.
+    Drop,
 }
 
 impl Compaction {
@@ -84,8 +94,7 @@ pub(crate) fn pick(version: &Version, targets: LevelTargets) -> Option<Compactio
         return None;
     }
     let upper = if level == 0 { version.level0.clone() } else { vec![cheapest(version, level)?] };
-    let target = if level == 0 { targets.base_level } else { (level + 1).max(targets.base_level) };
-    Some(into(version, upper, level, target))
+    Some(into(version, upper, level, targets))
 }
 
 /// Bytes of compaction that the targets ask for: what a growing debt shows in.
@@ -107,14 +116,18 @@ fn cheapest(version: &Version, level: usize) -> Option<Run> {
     version.level(level).iter().min_by_key(cost).map(|file| vec![Arc::clone(file)])
 }
 
-fn hull<'a>(files: impl IntoIterator<Item = &'a Arc<TableFile>>) -> Option<KeyRange> {
+pub(super) fn hull<'a>(files: impl IntoIterator<Item = &'a Arc<TableFile>>) -> Option<KeyRange> {
     let mut files = files.into_iter();
     let mut hull = files.next()?.keys().clone();
     files.for_each(|file| hull.extend(file.keys()));
     Some(hull)
 }
 
-fn into(version: &Version, upper: Vec<Run>, level: usize, target: usize) -> Compaction {
+/// The compaction of tables of a level into the next one.
+pub(super) fn into(version: &Version, upper: Vec<Run>, level: usize, targets: LevelTargets) -> Compaction {
+    // Levels between are empty, but for what is left there when the base level has gone deeper: nothing newer may pass it.
+    let next = (level + 1).max(targets.base_level);
+    let target = (level + 1..next).find(|level| !version.level(*level).is_empty()).unwrap_or(next);
     let mut keys = hull(upper.iter().flatten()).unwrap_or_default();
     let free = |level: usize| !version.level(level).iter().any(|file| touches(&upper, file));
     // As deep as nothing is in the way.
@@ -125,17 +138,25 @@ fn into(version: &Version, upper: Vec<Run>, level: usize, target: usize) -> Comp
             lower: Vec::new(),
             target: deepest,
             depth: Depth::Middle,
-            is_trivial_move: true,
+            action: Action::Move,
         };
     }
     let lower = version.overlapping(target, &keys);
     if let Some(lower) = hull(&lower) {
         keys.extend(&lower);
     }
-    let deeper =
-        (target + 1..=LEVELS).any(|l| version.level(l).iter().any(|file| file.keys().overlaps(&keys)));
-    let depth = if deeper { Depth::Middle } else { Depth::Bottom };
-    Compaction { upper, lower, target, depth, is_trivial_move: false }
+    Compaction { upper, lower, target, depth: depth(version, target, &keys), action: Action::Merge }
+}
+
+/// The compaction of tables of a level below level 0 into themselves.
+pub(super) fn in_place(version: &Version, lower: Run, level: usize) -> Compaction {
+    let depth = depth(version, level, &hull(&lower).unwrap_or_default());
+    Compaction { upper: Vec::new(), lower, target: level, depth, action: Action::Merge }
+}
+
+fn depth(version: &Version, target: usize, keys: &KeyRange) -> Depth {
+    let mut deeper = (target + 1..=LEVELS).flat_map(|level| overlapping(version.level(level), keys));
+    if deeper.next().is_some() { Depth::Middle } else { Depth::Bottom }
 }
 
 /// Whether any table of the runs overlaps `file`.

@@ -6,6 +6,7 @@ use alluvium_env::Error;
 use super::SortedSource;
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
+use crate::expiry::{Fate, Moment, Stamp};
 use crate::merge::MergeOperators;
 
 /// Whether anything older than the sources exists.
@@ -28,6 +29,8 @@ pub(crate) struct MergeScan<S> {
     heap: Vec<usize>,
     operators: Arc<dyn MergeOperators>,
     depth: Depth,
+    /// When entries are judged; `None` lets the expired ones pass.
+    moment: Option<Moment>,
     kind: EntryKind,
     key: Vec<u8>,
     value: Vec<u8>,
@@ -44,6 +47,7 @@ impl<S: SortedSource> MergeScan<S> {
             heap,
             operators,
             depth,
+            moment: None,
             kind: EntryKind::Delete,
             key: Vec::new(),
             value: Vec::new(),
@@ -53,6 +57,12 @@ impl<S: SortedSource> MergeScan<S> {
             scan.sift_down(index);
         }
         scan
+    }
+
+    /// Drops what has expired by a moment.
+    pub(crate) fn judged_at(mut self, moment: Option<Moment>) -> Self {
+        self.moment = moment;
+        self
     }
 
     /// The ranges that the merge hides of what is older than its sources.
@@ -68,19 +78,45 @@ impl<S: SortedSource> MergeScan<S> {
 
     /// The next key, `None` at the end.
     pub(crate) fn next_entry(&mut self) -> Result<Option<Entry<'_>>, S::Stop> {
+        Ok(self.next_stamped()?.map(|(entry, _)| entry))
+    }
+
+    /// The next key with its stamp, if it was judged and expires; `None` at the end.
+    pub(crate) fn next_stamped(&mut self) -> Result<Option<(Entry<'_>, Option<Stamp>)>, S::Stop> {
         while let Some(source) = self.take_newest()? {
             let wall = self.wall();
             self.fold_older(wall)?;
             if source > wall {
                 continue;
             }
-            match (self.depth, self.kind) {
-                (Depth::Bottom, EntryKind::Delete) => {}
-                (Depth::Bottom, _) => return Ok(Some((EntryKind::Put, &self.key, &self.value))),
-                (Depth::Middle, kind) => return Ok(Some((kind, &self.key, &self.value))),
-            }
+            let stamp = match self.judge()? {
+                Fate::Lasts => None,
+                Fate::Lives(stamp) => Some(stamp),
+                Fate::Expired { hides_older: false } => continue,
+                Fate::Expired { hides_older: true } => {
+                    self.kind = EntryKind::Delete;
+                    self.value.clear();
+                    None
+                }
+            };
+            let kind = match (self.depth, self.kind) {
+                (Depth::Bottom, EntryKind::Delete) => continue,
+                (Depth::Bottom, _) => EntryKind::Put,
+                (Depth::Middle, kind) => kind,
+            };
+            return Ok(Some(((kind, &self.key, &self.value), stamp)));
         }
         Ok(None)
+    }
+
+    /// What time has done to the current entry.
+    fn judge(&mut self) -> Result<Fate, Error> {
+        match (self.moment, self.operators.expiry()) {
+            (Some(moment), Some(expiry)) if self.kind != EntryKind::Delete => {
+                expiry.judge(&self.key, &mut self.value, moment)
+            }
+            _ => Ok(Fate::Lasts),
+        }
     }
 
     /// The newest source whose deleted ranges cover the current key: what older ones hold of it is gone.
@@ -190,6 +226,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::expiry::tests::Ten;
     use crate::key_range::KeyRange;
     use crate::memtable::{Memtable, SortedMemtable};
     use crate::merge::MergeOperator as _;
@@ -263,6 +300,64 @@ mod tests {
                         prop_assert!(bottom || expected.is_none() || deleted.covers(&[key]));
                     }
                 }
+            }
+        }
+    }
+
+    impl MergeOperators for Ten {
+        fn operator(&self, _: &[u8]) -> Option<&dyn crate::merge::MergeOperator> {
+            None
+        }
+        fn expiry(&self) -> Option<&dyn crate::expiry::Expiry> {
+            Some(self)
+        }
+    }
+
+    /// A memtable in which keys were put at a time, or deleted.
+    fn written(at: u8, entries: &BTreeMap<u8, bool>) -> Source {
+        let mut table = Memtable::default();
+        for (key, is_put) in entries {
+            let kind = if *is_put { EntryKind::Put } else { EntryKind::Delete };
+            table.write(kind, &[*key], if *is_put { std::slice::from_ref(&at) } else { &[] }).unwrap();
+        }
+        Source::memtable(SortedMemtable::new(Arc::new(table)))
+    }
+
+    proptest! {
+        /// Keys 0, 1 and 9: one that lasts, one that expires, one whose older entries must stay hidden.
+        #[test]
+        fn what_has_expired_leaves_a_merge_and_nothing_older_comes_back(
+            sources in proptest::collection::vec(
+                (0_u8..8, proptest::collection::btree_map(
+                    proptest::sample::select(vec![0_u8, 1, 9]), any::<bool>(), 0..3)), 1..6),
+            now in 0_u64..60,
+            bottom: bool,
+        ) {
+            let (mut at, mut newest) = (0, BTreeMap::new());
+            let mut tables = Vec::new();
+            for (pause, entries) in &sources {
+                at += pause;
+                newest.extend(entries.iter().map(|(key, is_put)| (*key, is_put.then_some(at))));
+                tables.insert(0, written(at, entries));
+            }
+            let depth = if bottom { Depth::Bottom } else { Depth::Middle };
+            let moment = Moment { now_millis: now, horizon_millis: now };
+            let mut scan = MergeScan::new(tables, Arc::new(Ten { now }), depth).judged_at(Some(moment));
+            let mut found = BTreeMap::new();
+            while let Some(((kind, key, value), stamp)) = scan.next_stamped().unwrap() {
+                prop_assert_eq!(stamp.is_some(), kind == EntryKind::Put && key[0] != 0);
+                prop_assert!(stamp.is_none_or(|stamp| stamp.updated_millis == u64::from(value[0])));
+                found.insert(key[0], (kind == EntryKind::Put).then(|| value[0]));
+            }
+            for (key, entry) in newest {
+                let lives = |at: u8| key == 0 || now < u64::from(at) + 10;
+                let expected = match entry {
+                    Some(at) if lives(at) => Some(Some(at)),
+                    Some(_) if key == 1 => None,
+                    _ if bottom => None,
+                    _ => Some(None),
+                };
+                prop_assert_eq!(found.get(&key).copied(), expected, "key {}", key);
             }
         }
     }

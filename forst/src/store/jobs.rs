@@ -10,7 +10,7 @@ use alluvium_env::{Error, ErrorKind, Result, Urgency};
 use super::Store;
 use super::inbox::{CompactionDone, Event};
 use crate::coding::Compression;
-use crate::compaction::{CompactionJob, LevelTargets, TableWriter, WrittenTable, debt_bytes, pick};
+use crate::compaction::{Compaction, CompactionJob, LevelTargets, TableWriter, WrittenTable, debt_bytes};
 use crate::memtable::SortedMemtable;
 use crate::metrics::Job;
 use crate::scan::{Depth, MergeScan, Source};
@@ -24,7 +24,7 @@ const MAX_FAILURES: u32 = 3;
 #[derive(Default)]
 pub(super) struct Jobs {
     flushing: bool,
-    compacting: bool,
+    pub(super) compacting: bool,
     failures: u32,
     failure: Option<Error>,
 }
@@ -64,6 +64,7 @@ impl Store {
         if !self.jobs.compacting {
             self.start_compaction();
         }
+        self.watch_expiry();
     }
 
     fn table_options(&self, input_bytes: u64) -> TableOptions {
@@ -84,10 +85,11 @@ impl Store {
         let writer = TableWriter::new(Arc::clone(&self.fetcher), Arc::clone(&self.naming), options);
         let (operators, inbox) = (Arc::clone(&self.operators), Arc::clone(&self.inbox));
         self.report_began(Job::Flush);
+        let moment = self.flush_moment();
         self.background.run(Urgency::High, move || {
             let flushed = guarded("flush", move || {
                 let sources = vec![Source::memtable(SortedMemtable::new(table))];
-                writer.write_all(MergeScan::new(sources, operators, Depth::Middle))
+                writer.write_all(MergeScan::new(sources, operators, Depth::Middle).judged_at(moment))
             });
             inbox.push(Event::Flushed(flushed));
         });
@@ -112,20 +114,16 @@ impl Store {
     }
 
     fn start_compaction(&mut self) {
-        while let Some(compaction) = pick(&self.version, self.level_targets()) {
-            if compaction.is_trivial_move {
-                let removed = compaction.inputs().map(|file| file.id).collect();
-                let added = compaction.inputs().map(|file| (compaction.target, Arc::clone(file))).collect();
-                let edit = VersionEdit { added, removed, ..VersionEdit::default() };
-                self.version = Arc::new(edit.apply(&self.version));
-                self.counters.compactions += 1;
-                continue;
-            }
+        let operators = Arc::clone(&self.operators);
+        let aging = self.aging(operators.as_ref());
+        while let Some(compaction) = self.next_compaction(aging.as_ref()) {
+            let Some(compaction) = self.apply_at_once(compaction) else { continue };
             self.jobs.compacting = true;
             let input_bytes = compaction.inputs().map(|file| file.data_bytes()).sum::<u64>();
             let job = CompactionJob {
                 // Blocks are kept unpacked, at two to three times what they take on the store.
                 options: self.table_options(input_bytes * 3),
+                moment: aging.as_ref().map(|aging| aging.moment_of(&self.version, &compaction)),
                 compaction,
                 fetcher: Arc::clone(&self.fetcher),
                 naming: Arc::clone(&self.naming),
@@ -152,9 +150,8 @@ impl Store {
                 let read_bytes = done.compaction.inputs().map(|file| file.data_bytes()).sum();
                 self.report_done(Job::Compaction, read_bytes, written_bytes(&done.tables));
                 let (inputs, target) = (done.compaction.inputs(), done.compaction.target);
-                let removed: Vec<_> = inputs.map(|file| file.id).collect();
-                done.compaction.inputs().for_each(|file| self.fetcher.forget(file.name()));
-                self.cache.forget(&removed);
+                let removed = inputs.map(|file| file.id).collect();
+                self.forget_inputs(&done.compaction);
                 let added = done.tables.iter().map(|table| (target, Arc::clone(&table.file))).collect();
                 self.install(done.tables, VersionEdit { added, removed, ..VersionEdit::default() });
             }
@@ -162,8 +159,20 @@ impl Store {
         }
     }
 
-    fn install(&mut self, tables: Vec<WrittenTable>, edit: VersionEdit) {
+    /// Makes room in the caches: nobody asks for these tables any more.
+    pub(super) fn forget_inputs(&mut self, compaction: &Compaction) {
+        compaction.inputs().for_each(|file| self.fetcher.forget(file.name()));
+        let files: Vec<_> = compaction.inputs().map(|file| file.id).collect();
+        self.cache.forget(&files);
+    }
+
+    pub(super) fn edit_version(&mut self, edit: VersionEdit) {
         self.version = Arc::new(edit.apply(&self.version));
+        self.expiring.look_again();
+    }
+
+    fn install(&mut self, tables: Vec<WrittenTable>, edit: VersionEdit) {
+        self.edit_version(edit);
         for table in tables {
             for (number, block) in table.blocks.into_iter().enumerate() {
                 self.cache.insert(table.file.id, number as u32, block);
@@ -172,7 +181,7 @@ impl Store {
         self.account_tails();
     }
 
-    fn level_targets(&self) -> LevelTargets {
+    pub(super) fn level_targets(&self) -> LevelTargets {
         LevelTargets::of(&self.version, self.budget.level_base_bytes)
     }
 

@@ -3,6 +3,7 @@ use alluvium_env::{Error, Result};
 use bytes::Bytes;
 
 use crate::coding::crc32c;
+use crate::expiry::Ages;
 
 /// The version that this build writes and reads.
 const VERSION: u32 = 2;
@@ -47,6 +48,11 @@ pub(super) struct TableRecord {
     pub(super) run: u32,
     #[prost(fixed64, tag = "13")]
     pub(super) content_hash: u64,
+    #[prost(uint64, tag = "14")]
+    pub(super) deleted_ranges: u64,
+    /// Of entries that expire, if there are any.
+    #[prost(message, optional, tag = "15")]
+    pub(super) ages: Option<Ages>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

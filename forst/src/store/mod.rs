@@ -17,6 +17,7 @@
 //! later one; nothing in memory was dropped for it.
 mod counters;
 mod deltas;
+mod expiring;
 mod inbox;
 mod jobs;
 mod manifest;
@@ -48,6 +49,7 @@ use alluvium_env::{Background, Result};
 
 use crate::cache::BlockCache;
 use crate::entry::{EntryKind, check_size};
+use crate::expiry::Expiry;
 use crate::fetch::Fetcher;
 use crate::key_range::KeyRange;
 use crate::memtable::{KeyOrder, Memtable};
@@ -58,6 +60,7 @@ use crate::settings::{Budget, ForstSettings};
 use crate::version::Version;
 use counters::Counters;
 use deltas::DeltaChain;
+use expiring::Expiring;
 use inbox::Inbox;
 use jobs::Jobs;
 use reads::Reads;
@@ -71,6 +74,8 @@ struct Frozen {
     table: Arc<Memtable>,
     deltas: DeltaChain,
     order: RefCell<KeyOrder>,
+    /// When it became the active one: nothing in it was written before.
+    since_millis: u64,
 }
 
 /// One subtask's store.
@@ -85,6 +90,7 @@ pub struct Store {
     active: Memtable,
     active_deltas: DeltaChain,
     active_order: RefCell<KeyOrder>,
+    active_since_millis: u64,
     /// Oldest first.
     frozen: Vec<Frozen>,
     version: Arc<Version>,
@@ -93,6 +99,9 @@ pub struct Store {
     jobs: Jobs,
     counters: Counters,
     report: Option<Report>,
+    expiring: Expiring,
+    /// Writes so far.
+    writes: u64,
 }
 
 impl Store {
@@ -154,9 +163,10 @@ impl Store {
         Ok(())
     }
 
-    /// Says which operators fold merges from now on.
+    /// Says which operators fold merges, and how long entries live, from now on.
     pub fn set_operators(&mut self, operators: Arc<dyn MergeOperators>) {
         self.operators = operators;
+        self.expiring.look_again();
     }
 
     /// Whether writes find room. A `false` is advice to stop admitting records; writes still succeed.
@@ -172,6 +182,7 @@ impl Store {
 
     #[inline]
     fn rotate_if_full(&mut self) {
+        self.writes += 1;
         if self.active.size_bytes() >= self.budget.memtable_bytes && self.frozen.len() < MAX_FROZEN {
             self.rotate();
         }
@@ -186,7 +197,9 @@ impl Store {
         let table = Arc::new(std::mem::take(&mut self.active));
         let deltas = std::mem::take(&mut self.active_deltas);
         let order = RefCell::new(self.active_order.take());
-        self.frozen.push(Frozen { table, deltas, order });
+        let since_millis = self.active_since_millis;
+        self.active_since_millis = self.operators.expiry().map_or(0, Expiry::now_millis);
+        self.frozen.push(Frozen { table, deltas, order, since_millis });
         self.report_frozen();
         self.schedule();
     }

@@ -12,7 +12,7 @@ use object_store::ObjectStore;
 
 use super::inbox::Inbox;
 use super::manifest::{Manifest, MemtableRecord, TableRecord, unframe_delta};
-use super::{Counters, DeltaChain, Frozen, Jobs, Reads, Store};
+use super::{Counters, DeltaChain, Expiring, Frozen, Jobs, Reads, Store};
 use crate::cache::BlockCache;
 use crate::fetch::{DiskCache, Fetcher};
 use crate::key_range::KeyRange;
@@ -81,6 +81,7 @@ impl Store {
             active: Memtable::default(),
             active_deltas: DeltaChain::default(),
             active_order: RefCell::default(),
+            active_since_millis: 0,
             frozen: Vec::new(),
             version: Arc::default(),
             cache: BlockCache::new(budget.resident_bytes),
@@ -88,10 +89,13 @@ impl Store {
             jobs: Jobs::default(),
             counters: Counters::default(),
             report: None,
+            expiring: Expiring::default(),
+            writes: 0,
             budget,
             settings,
         };
         store.restore(&options.restored)?;
+        store.expiring.look_again();
         Ok(store)
     }
 
@@ -125,6 +129,8 @@ impl Store {
             entries: record.entries,
             deletes: record.deletes,
             content_hash: record.content_hash,
+            deleted_ranges: record.deleted_ranges,
+            ages: record.ages.unwrap_or_default(),
         };
         let run_is_wrong = record.run > MAX_RUNS || (record.level > 0 && record.run > 0);
         if meta.tail_bytes > meta.size_bytes || record.level as usize > LEVELS || run_is_wrong {
@@ -182,7 +188,8 @@ impl Store {
             } else if !table.is_empty() {
                 table.seal();
                 let (table, deltas) = (Arc::new(table), DeltaChain::default());
-                self.frozen.push(Frozen { table, deltas, order: RefCell::default() });
+                // When the log was written is not known.
+                self.frozen.push(Frozen { table, deltas, order: RefCell::default(), since_millis: 0 });
             }
         }
         Ok(())

@@ -120,7 +120,7 @@ impl SnapshotReader {
         let mut clipped = Vec::new();
         for (file, tail) in met.into_iter().zip(tails) {
             for range in ranges {
-                let held = Held::new(file.name().to_owned(), Arc::new(KeepAll));
+                let held = Held::new(file.name(), Arc::new(KeepAll));
                 let part = TableFile::new(file.id, file.meta.clone(), file.clip.intersect(range), held);
                 if !part.keys().is_empty() {
                     part.set_tail(Arc::clone(&tail));

@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 use super::Store;
 use super::deltas::{Delta, Upload};
 use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord, frame_delta};
+use crate::expiry::Ages;
 use crate::fetch::Fetcher;
 use crate::table::TableFile;
 use crate::version::Version;
@@ -118,6 +119,8 @@ fn table(level: usize, run: usize, file: &TableFile) -> TableRecord {
         end: file.meta.keys.end.clone(),
         entries: file.meta.entries,
         deletes: file.meta.deletes,
+        deleted_ranges: file.meta.deleted_ranges,
+        ages: (file.meta.ages != Ages::default()).then(|| file.meta.ages.clone()),
         clip_start: file.clip.start.clone(),
         clip_end: file.clip.end.clone(),
         content_hash: file.meta.content_hash,

@@ -10,6 +10,7 @@ use crate::block::{Block, BlockBuilder};
 use crate::coding::{Compression, SectionWriter};
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
+use crate::expiry::Stamp;
 use crate::key_range::KeyRange;
 
 /// How tables are built.
@@ -106,6 +107,11 @@ impl TableBuilder {
         self.count_group(key);
     }
 
+    /// Says of the entry that was added last when it was updated; one of which nothing is said lasts.
+    pub(crate) fn stamp(&mut self, kind: EntryKind, stamp: Stamp, raw_bytes: usize) {
+        self.properties.ages.get_or_insert_default().count(kind, stamp, raw_bytes as u64);
+    }
+
     fn count_group(&mut self, key: &[u8]) {
         let group = key.first_chunk::<2>().copied().unwrap_or_default();
         match self.properties.key_groups.last_mut() {
@@ -159,6 +165,9 @@ impl TableBuilder {
             }));
         }
         let keys = keys?;
+        if let Some(ages) = &mut self.properties.ages {
+            ages.raw_bytes = self.properties.raw_bytes;
+        }
         let filter = Filter::build(std::mem::take(&mut self.hashes));
         self.index.finish();
         let tail = TableTail { filter, index: self.index, properties: self.properties, deleted };

@@ -16,5 +16,5 @@ pub(crate) use builder::{BuiltTable, TableBuilder, TableOptions};
 pub(crate) use file::{FileId, FileMeta, Held, TableFile};
 pub use file::{KeepAll, Ownership};
 pub(crate) use filter::{Filter, filter_hash};
-pub(crate) use index::{Index, IndexSearch};
+pub(crate) use index::{Index, IndexSearch, head};
 pub(crate) use tail::{FOOTER_BYTES, KeyGroupEntry, Properties, TableTail, TailLayout};

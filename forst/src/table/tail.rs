@@ -8,6 +8,7 @@ use super::filter::Filter;
 use super::index::Index;
 use crate::coding::{Compression, crc32c, put_section, read_section};
 use crate::deleted::DeletedRanges;
+use crate::expiry::Ages;
 
 /// Ends every table.
 const MAGIC: [u8; 8] = *b"ALVMSST\0";
@@ -35,6 +36,9 @@ pub(crate) struct Properties {
     /// The key groups inside, ascending: design D8's directory.
     #[prost(message, repeated, tag = "5")]
     pub(crate) key_groups: Vec<KeyGroupEntry>,
+    /// Of entries that expire, if there are any.
+    #[prost(message, optional, tag = "6")]
+    pub(crate) ages: Option<Ages>,
 }
 
 /// One key group of a table.

@@ -41,6 +41,12 @@ impl Default for Version {
 }
 
 impl Version {
+    /// Whether no table is live.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs().next().is_none()
+    }
+
     /// All runs that have tables, newest first.
     #[inline]
     pub(crate) fn runs(&self) -> impl Iterator<Item = &Run> {
@@ -53,9 +59,16 @@ impl Version {
         self.runs().filter_map(move |run| table_of(run, key))
     }
 
+    /// All runs that have tables with their levels, newest first.
+    pub(crate) fn leveled_runs(&self) -> impl Iterator<Item = (usize, &Run)> {
+        let level0 = self.level0.iter().map(|run| (0, run));
+        let deeper = self.levels.iter().enumerate().map(|(index, run)| (index + 1, run));
+        level0.chain(deeper).filter(|(_, run)| !run.is_empty())
+    }
+
     /// The references of level `level` (1 and below) that can hold keys of a range.
     pub(crate) fn overlapping(&self, level: usize, keys: &KeyRange) -> Run {
-        self.level(level).iter().filter(|file| file.keys().overlaps(keys)).map(Arc::clone).collect()
+        overlapping(self.level(level), keys).map(Arc::clone).collect()
     }
 
     /// The references of a level below level 0.
@@ -74,4 +87,14 @@ impl Version {
     pub(crate) fn level_bytes(&self, level: usize) -> u64 {
         self.level(level).iter().map(|file| file.data_bytes()).sum()
     }
+}
+
+/// The tables of a run that can hold keys of a range.
+pub(crate) fn overlapping<'a>(
+    run: &'a [Arc<TableFile>],
+    keys: &'a KeyRange,
+) -> impl Iterator<Item = &'a Arc<TableFile>> {
+    let first = run.partition_point(|file| !file.keys().ends_behind(&keys.start));
+    let rest = run.get(first..).unwrap_or_default().iter();
+    rest.take_while(|file| keys.ends_behind(&file.keys().start))
 }

@@ -54,6 +54,7 @@ impl TaskStart {
             restored: self.restore.parts,
             files: self.files,
             notify: Arc::clone(&bell),
+            clock: Arc::clone(&self.clock),
         })?;
         let task = Rc::new(TaskContext::new(backend));
         let operator = open(&task.states())?;

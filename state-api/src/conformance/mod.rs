@@ -9,16 +9,18 @@
 )]
 mod model;
 mod opened;
+mod ttl;
+mod ttl_model;
 
 use std::sync::Arc;
 
-use alluvium_env::Result;
+use alluvium_env::{Clock, ManualClock, Result};
 
 use crate::merge::Reducing;
 use crate::{
-    BackendFactory, CheckpointId, KeyCodec as _, KeyGroup, KeyGroupRange, MaxParallelism, OpenRequest,
-    RestoredPart, SnapshotTask, StateDescriptor, StateId, StateKind, SubtaskSnapshot, Sum, key_hash,
-    list_elements, push_list_element, state_key,
+    BackendFactory, CheckpointId, KeyCodec as _, KeyGroup, KeyGroupRange, KeyedStateBackend, MaxParallelism,
+    OpenRequest, RestoredPart, SnapshotTask, StateDescriptor, StateId, StateKind, SubtaskSnapshot, Sum,
+    key_hash, list_elements, push_list_element, state_key,
 };
 use opened::{Bell, Nobody, Opened, next_incarnation};
 
@@ -49,6 +51,19 @@ fn number(bytes: &[u8]) -> u64 {
 
 impl Suite<'_> {
     fn open(&self, index: u16, key_groups: KeyGroupRange, restored: Vec<RestoredPart>) -> Opened {
+        let (backend, bell) =
+            self.open_backend(index, key_groups, restored, Arc::new(ManualClock::default()));
+        Opened::new(backend, bell)
+    }
+
+    /// A backend without states.
+    fn open_backend(
+        &self,
+        index: u16,
+        key_groups: KeyGroupRange,
+        restored: Vec<RestoredPart>,
+        clock: Arc<dyn Clock>,
+    ) -> (Box<dyn KeyedStateBackend>, Arc<Bell>) {
         let bell = Arc::new(Bell::default());
         let opened = self.factory.open(OpenRequest {
             subtask: index,
@@ -58,13 +73,9 @@ impl Suite<'_> {
             restored,
             files: Arc::new(Nobody),
             notify: bell.notify(),
+            clock,
         });
-        let mut backend = check("open", opened);
-        let value = check("register", backend.register(&descriptor("value", StateKind::Value)));
-        let sum = check("register", backend.register(&descriptor("sum", reducing())));
-        let list = check("register", backend.register(&descriptor("list", StateKind::List)));
-        let map = check("register", backend.register(&descriptor("map", StateKind::Map)));
-        Opened { backend, bell, value, sum, list, map }
+        (check("open", opened), bell)
     }
 
     /// Runs every property.
@@ -78,6 +89,7 @@ impl Suite<'_> {
         for seed in 0..self.seeds {
             self.random_operations_match_a_map(seed);
         }
+        self.run_ttl();
     }
 
     fn writes_are_seen_by_the_next_read(&self) {
@@ -152,16 +164,9 @@ impl Suite<'_> {
         let mut opened = self.open(0, KeyGroupRange::ALL, Vec::new());
         assert!(opened.backend.register(&descriptor("value", StateKind::Value)).is_err(), "registered twice");
         let snapshot = self.snapshot(&mut opened, 1);
-        let bell = Arc::new(Bell::default());
-        let reopened = self.factory.open(OpenRequest {
-            subtask: 0,
-            key_groups: KeyGroupRange::ALL,
-            incarnation: next_incarnation(),
-            restored: vec![part(&snapshot)],
-            files: Arc::new(Nobody),
-            notify: bell.notify(),
-        });
-        let conflict = check("open", reopened).register(&descriptor("value", reducing()));
+        let clock = Arc::new(ManualClock::default());
+        let (mut reopened, _) = self.open_backend(0, KeyGroupRange::ALL, vec![part(&snapshot)], clock);
+        let conflict = reopened.register(&descriptor("value", reducing()));
         assert!(conflict.is_err(), "a state stored as another kind");
     }
 
@@ -206,7 +211,7 @@ fn owner_of(key: &[u8], parallelism: usize) -> usize {
 }
 
 fn descriptor(name: &str, kind: StateKind) -> StateDescriptor {
-    StateDescriptor { name: name.to_owned(), kind }
+    StateDescriptor::new(name, kind)
 }
 
 fn reducing() -> StateKind {

@@ -3,9 +3,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::check;
+use super::{check, descriptor, reducing};
 use crate::{
     FileOwnership, KeyedStateBackend, Lookup, Notify, Page, PageRequest, ReadBatch, ReadId, StateId,
+    StateKind,
 };
 
 pub(super) struct Nobody;
@@ -54,6 +55,15 @@ pub(super) fn next_incarnation() -> u64 {
 }
 
 impl Opened {
+    /// Registers a state of each kind.
+    pub(super) fn new(mut backend: Box<dyn KeyedStateBackend>, bell: Arc<Bell>) -> Self {
+        let value = check("register", backend.register(&descriptor("value", StateKind::Value)));
+        let sum = check("register", backend.register(&descriptor("sum", reducing())));
+        let list = check("register", backend.register(&descriptor("list", StateKind::List)));
+        let map = check("register", backend.register(&descriptor("map", StateKind::Map)));
+        Self { backend, bell, value, sum, list, map }
+    }
+
     /// Reads as the controller does: memory first, then a batch.
     pub(super) fn get_all(&mut self, keys: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
         let mut values = vec![None; keys.len()];
