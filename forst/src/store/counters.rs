@@ -43,6 +43,7 @@ impl Default for Counters {
             window: Cell::new((0, 0, true)),
             disk_hits: 0,
             misses: 0,
+            missed_reads: 0,
             flushes: 0,
             compactions: 0,
         }
