@@ -35,6 +35,9 @@
 //! in batches and pages, takes a snapshot and opens that again: `cargo run -p alluvium-forst --example store`. What lies on
 //! the store can be read beside its owner: tables by [`inspect`], snapshots by [`SnapshotReader`], the states of a
 //! checkpoint by [`SubtaskReader`].
+//!
+//! Flushes and compactions run within spans of their names (level info), fetches of a batch within `fetch` (debug), with
+//! tables, bytes and requests as fields: [`tracing`] costs nothing where nobody subscribes.
 mod backend;
 mod block;
 mod cache;

@@ -6,6 +6,7 @@ mod bench;
 mod corruption;
 mod counts;
 mod crash;
+mod logging;
 mod metrics;
 mod process;
 mod s3;

@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use alluvium_env::{Error, ErrorKind, Result, Urgency};
+use tracing::field::{Empty, display};
+use tracing::{Metadata, Span, info_span, warn};
 
 use super::Store;
 use super::inbox::{CompactionDone, Event};
@@ -14,7 +16,7 @@ use crate::compaction::{Compaction, CompactionJob, LevelTargets, TableWriter, Wr
 use crate::memtable::SortedMemtable;
 use crate::metrics::Job;
 use crate::scan::{Depth, MergeScan, Source};
-use crate::table::TableOptions;
+use crate::table::{TableFile, TableOptions};
 use crate::version::VersionEdit;
 
 /// Failures in a row after which a job is not tried again. Each has had its own retries.
@@ -43,9 +45,26 @@ impl Jobs {
     }
 }
 
-/// A panic in a job is the job's error.
-fn guarded<T>(what: &str, job: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(Error::internal(format!("a {what} panicked"))))
+/// Runs a job within its span, which is told what it wrote. A panic is the job's error.
+fn guarded(span: &Span, job: impl FnOnce() -> Result<Vec<WrittenTable>>) -> Result<Vec<WrittenTable>> {
+    let _entered = span.enter();
+    let what = span.metadata().map_or("job", Metadata::name);
+    let result = catch_unwind(AssertUnwindSafe(job))
+        .unwrap_or_else(|_| Err(Error::internal(format!("a {what} panicked"))));
+    match &result {
+        Ok(tables) if !span.is_disabled() => {
+            span.record("tables", display(names(tables.iter().map(|table| &table.file))));
+            span.record("bytes", written_bytes(tables));
+        }
+        Ok(_) => {}
+        Err(error) => warn!(%error, "it failed and may be tried again"),
+    }
+    result
+}
+
+/// The objects of tables, for a person.
+fn names<'a>(files: impl Iterator<Item = &'a Arc<TableFile>>) -> String {
+    files.map(|file| file.name()).collect::<Vec<_>>().join(" ")
 }
 
 fn written_bytes(tables: &[WrittenTable]) -> u64 {
@@ -86,8 +105,9 @@ impl Store {
         let (operators, inbox) = (Arc::clone(&self.operators), Arc::clone(&self.inbox));
         self.report_began(Job::Flush);
         let moment = self.flush_moment();
+        let span = info_span!("flush", memtable_bytes = table.size_bytes(), tables = Empty, bytes = Empty);
         self.background.run(Urgency::High, move || {
-            let flushed = guarded("flush", move || {
+            let flushed = guarded(&span, move || {
                 let sources = vec![Source::memtable(SortedMemtable::new(table))];
                 writer.write_all(MergeScan::new(sources, operators, Depth::Middle).judged_at(moment))
             });
@@ -132,8 +152,16 @@ impl Store {
             };
             let inbox = Arc::clone(&self.inbox);
             self.report_began(Job::Compaction);
+            let span = info_span!(
+                "compaction",
+                level = job.compaction.target,
+                inputs = names(job.compaction.inputs()),
+                input_bytes,
+                tables = Empty,
+                bytes = Empty
+            );
             self.background.run(Urgency::Low, move || {
-                let tables = guarded("compaction", || job.run());
+                let tables = guarded(&span, || job.run());
                 let done = tables.map(|tables| CompactionDone { compaction: job.compaction, tables });
                 inbox.push(Event::Compacted(done));
             });
