@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use alluvium_env::{Error, IoRuntime, Result};
 use alluvium_host::exposition;
@@ -20,10 +21,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
 
 const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Connections that are answered at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 8;
+
+/// For one connection, from its first byte to its last: whoever is silent makes room for others.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Before a connection is accepted again after one could not be.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A port that is answered until it is dropped.
 pub(super) struct MetricsPort {
@@ -49,8 +56,8 @@ async fn accept(listener: TcpListener, registry: Arc<Registry>) {
             connections.join_next().await;
         }
         let Ok((stream, _)) = listener.accept().await else {
-            // A process without a free file descriptor: the next connection may find one.
-            tokio::task::yield_now().await;
+            // A process without a free file descriptor: a later connection may find one.
+            sleep(PAUSE).await;
             continue;
         };
         while connections.try_join_next().is_some() {}
@@ -60,10 +67,9 @@ async fn accept(listener: TcpListener, registry: Arc<Registry>) {
                 let answer = answer(&request, &registry);
                 async move { Ok::<_, Infallible>(answer) }
             });
-            // The timer ends connections that never send their request.
             let mut server = http1::Builder::new();
             server.timer(TokioTimer::new()).keep_alive(false);
-            let _ = server.serve_connection(TokioIo::new(stream), answer).await;
+            let _ = timeout(PATIENCE, server.serve_connection(TokioIo::new(stream), answer)).await;
         });
     }
 }

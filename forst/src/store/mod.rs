@@ -98,7 +98,7 @@ pub struct Store {
     reads: Reads,
     jobs: Jobs,
     counters: Counters,
-    report: Option<Report>,
+    report: Option<Box<Report>>,
     expiring: Expiring,
     /// Writes so far.
     writes: u64,

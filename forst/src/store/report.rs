@@ -113,7 +113,7 @@ impl Store {
     /// Reports to these metrics from now on.
     pub fn report_to(&mut self, metrics: &Arc<ForstMetrics>) {
         let shares = Shares::new(metrics, self);
-        self.report = Some(Report {
+        self.report = Some(Box::new(Report {
             polls: 0,
             memory_hits: Increase::new(metrics.blocks(Tier::Memory)),
             disk_hits: Increase::new(metrics.blocks(Tier::Disk)),
@@ -125,7 +125,7 @@ impl Store {
             version: None,
             shares,
             metrics: Arc::clone(metrics),
-        });
+        }));
     }
 
     /// Reports if there is news, or if it is time.
