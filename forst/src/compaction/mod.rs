@@ -1,10 +1,12 @@
 //! Compaction: a pure picker and a job that executes (design D11).
 mod expired;
 mod job;
+mod level0;
 mod picker;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use expired::Aging;
 pub(crate) use job::{CompactionJob, TableWriter, WrittenTable};
-pub(crate) use picker::{Action, Compaction, LEVEL0_STOP, LevelTargets, debt_bytes, pick};
+pub(crate) use level0::LEVEL0_STOP;
+pub(crate) use picker::{Action, Compaction, LevelTargets, debt_bytes, pick};

@@ -147,7 +147,7 @@ fn newer_operands_keep_an_older_table_they_may_prolong() {
     let older = |meta: &mut FileMeta| meta.ages.operands_since_millis = Some(20);
     let stack = version(&[(0, with(older)), (3, with(operands)), (5, BARE), (6, BARE)]);
     let merge = |upper: u64, level: usize, target: usize| {
-        let file = |level: usize| Arc::clone(&stack.level(level)[0]);
+        let file = |level: usize| Arc::clone(&stack.run(level)[0]);
         assert_eq!(file(level).id, FileId(upper));
         let (upper, lower) = (vec![vec![file(level)]], vec![file(target)]);
         Compaction { upper, lower, target, depth: Depth::Bottom, action: Action::Merge }
@@ -165,7 +165,7 @@ fn newer_operands_keep_an_older_table_they_may_prolong() {
 #[test]
 fn an_expired_table_that_cannot_be_dropped_is_merged_into_what_it_hides() {
     let ten = Ten { now: 10 };
-    let targets = |version: &Version| LevelTargets::of(version, 1 << 30);
+    let targets = |version: &Version| LevelTargets::of(version, 1 << 30, 1 << 20);
     let stack = version(&[(3, with(has_deletes)), (6, with(lasts))]);
     let rewrite = aging(&ten).rewrite_expired(&stack, targets(&stack)).unwrap();
     assert_eq!((rewrite.action, ids(&rewrite), rewrite.target), (Action::Merge, vec![0, 1], 6));
@@ -192,6 +192,6 @@ fn nothing_is_merged_past_a_level_that_holds_something() {
     let mut tables: Vec<_> = (0..5).map(|_| (0, BARE)).collect();
     tables.extend([(4, BARE), (LEVELS, BARE)]);
     let version = version(&tables);
-    let compaction = pick(&version, LevelTargets::of(&version, 1 << 20)).unwrap();
+    let compaction = pick(&version, LevelTargets::of(&version, 1 << 20, 1 << 20)).unwrap();
     assert_eq!((ids(&compaction), compaction.target), ((0..6).collect(), 4));
 }

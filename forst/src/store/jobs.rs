@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use alluvium_env::{Error, ErrorKind, Result, Urgency};
+use alluvium_env::{Error, ErrorKind, HashSet, Result, Urgency};
 use tracing::field::{Empty, display};
 use tracing::{Metadata, Span, info_span, warn};
 
@@ -16,7 +16,7 @@ use crate::compaction::{Compaction, CompactionJob, LevelTargets, TableWriter, Wr
 use crate::memtable::SortedMemtable;
 use crate::metrics::Job;
 use crate::scan::{Depth, MergeScan, Source};
-use crate::table::{TableFile, TableOptions};
+use crate::table::{FileId, TableFile, TableOptions};
 use crate::version::VersionEdit;
 
 /// Failures in a row after which a job is not tried again. Each has had its own retries.
@@ -27,11 +27,18 @@ const MAX_FAILURES: u32 = 3;
 pub(super) struct Jobs {
     flushing: bool,
     pub(super) compacting: bool,
+    /// Whether nothing is due of this version but what time makes due.
+    settled: bool,
     failures: u32,
     failure: Option<Error>,
 }
 
 impl Jobs {
+    /// Whether the picker has not been asked about this version, or had an answer.
+    pub(super) fn may_be_due(&self) -> bool {
+        !self.settled
+    }
+
     /// Why the store cannot go on, if so.
     pub(super) fn failure(&self) -> Option<Error> {
         self.failure.as_ref().map(Error::duplicate)
@@ -124,7 +131,8 @@ impl Store {
                 self.counters.flushes += 1;
                 self.report_done(Job::Flush, 0, written_bytes(&tables));
                 let flushed = tables.iter().map(|table| Arc::clone(&table.file)).collect();
-                self.install(tables, VersionEdit { flushed, ..VersionEdit::default() });
+                self.edit_version(VersionEdit { flushed, ..VersionEdit::default() });
+                self.keep_blocks(tables);
                 if !self.frozen.is_empty() {
                     self.frozen.remove(0);
                 }
@@ -139,7 +147,7 @@ impl Store {
         while let Some(compaction) = self.next_compaction(aging.as_ref()) {
             let Some(compaction) = self.apply_at_once(compaction) else { continue };
             self.jobs.compacting = true;
-            let input_bytes = compaction.inputs().map(|file| file.data_bytes()).sum::<u64>();
+            let input_bytes = compaction.inputs().map(|file| file.shown_bytes()).sum::<u64>();
             let job = CompactionJob {
                 // Blocks are kept unpacked, at two to three times what they take on the store.
                 options: self.table_options(input_bytes * 3),
@@ -167,6 +175,7 @@ impl Store {
             });
             return;
         }
+        self.jobs.settled = true;
     }
 
     pub(super) fn take_compacted(&mut self, result: Result<CompactionDone>) {
@@ -177,30 +186,39 @@ impl Store {
                 self.counters.compactions += 1;
                 let read_bytes = done.compaction.inputs().map(|file| file.data_bytes()).sum();
                 self.report_done(Job::Compaction, read_bytes, written_bytes(&done.tables));
-                let (inputs, target) = (done.compaction.inputs(), done.compaction.target);
-                let removed = inputs.map(|file| file.id).collect();
+                let target = done.compaction.target;
+                let removed = done.compaction.inputs().cloned().collect();
+                let mut edit = VersionEdit { removed, ..VersionEdit::default() };
+                let files = done.tables.iter().map(|table| Arc::clone(&table.file));
+                if target == 0 {
+                    edit.merged = files.collect();
+                } else {
+                    edit.added = files.map(|file| (target, file)).collect();
+                }
+                self.edit_version(edit);
                 self.forget_inputs(&done.compaction);
-                let added = done.tables.iter().map(|table| (target, Arc::clone(&table.file))).collect();
-                self.install(done.tables, VersionEdit { added, removed, ..VersionEdit::default() });
+                self.keep_blocks(done.tables);
             }
             Err(error) => self.jobs.failed(error.context("compaction")),
         }
     }
 
-    /// Makes room in the caches: nobody asks for these tables any more.
+    /// Makes room in the caches: nobody asks for the tables of which nothing is left.
     pub(super) fn forget_inputs(&mut self, compaction: &Compaction) {
-        compaction.inputs().for_each(|file| self.fetcher.forget(file.name()));
-        let files: Vec<_> = compaction.inputs().map(|file| file.id).collect();
+        let live: HashSet<FileId> = self.version.files().map(|(_, file)| file.id).collect();
+        let gone = || compaction.inputs().filter(|file| !live.contains(&file.id));
+        gone().for_each(|file| self.fetcher.forget(file.name()));
+        let files: Vec<_> = gone().map(|file| file.id).collect();
         self.cache.forget(&files);
     }
 
     pub(super) fn edit_version(&mut self, edit: VersionEdit) {
         self.version = Arc::new(edit.apply(&self.version));
+        self.jobs.settled = false;
         self.expiring.look_again();
     }
 
-    fn install(&mut self, tables: Vec<WrittenTable>, edit: VersionEdit) {
-        self.edit_version(edit);
+    fn keep_blocks(&mut self, tables: Vec<WrittenTable>) {
         for table in tables {
             for (number, block) in table.blocks.into_iter().enumerate() {
                 self.cache.insert(table.file.id, number as u32, block);
@@ -210,7 +228,7 @@ impl Store {
     }
 
     pub(super) fn level_targets(&self) -> LevelTargets {
-        LevelTargets::of(&self.version, self.budget.level_base_bytes)
+        LevelTargets::of(&self.version, self.budget.level_base_bytes, self.budget.slice_bytes)
     }
 
     /// Bytes that compaction should still move, by its targets.
