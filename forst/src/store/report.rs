@@ -208,10 +208,16 @@ impl Report {
     }
 
     fn tell_levels(&mut self, version: &Version) {
-        for (level, (bytes, tables)) in self.shares.levels.iter_mut().enumerate() {
-            let files = || version.files().filter(|(of, _)| *of == level).map(|(_, file)| file);
-            bytes.set(files().map(|file| file.data_bytes()).sum());
-            tables.set(files().count() as u64);
+        let mut held = [(0, 0); LEVELS + 1];
+        for (level, file) in version.files() {
+            if let Some((bytes, tables)) = held.get_mut(level) {
+                *bytes += file.data_bytes();
+                *tables += 1;
+            }
+        }
+        for ((bytes, tables), (held_bytes, held_tables)) in self.shares.levels.iter_mut().zip(held) {
+            bytes.set(held_bytes);
+            tables.set(held_tables);
         }
     }
 }
