@@ -6,14 +6,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use alluvium_env::{Error, ErrorKind, HashSet, Result, Urgency};
+use tracing::field::{Empty, display};
+use tracing::{Metadata, Span, info_span, warn};
 
 use super::Store;
 use super::inbox::{CompactionDone, Event};
 use crate::coding::Compression;
 use crate::compaction::{Compaction, CompactionJob, LevelTargets, TableWriter, WrittenTable, debt_bytes};
 use crate::memtable::SortedMemtable;
+use crate::metrics::Job;
 use crate::scan::{Depth, MergeScan, Source};
-use crate::table::{FileId, TableOptions};
+use crate::table::{FileId, TableFile, TableOptions};
 use crate::version::VersionEdit;
 
 /// Failures in a row after which a job is not tried again. Each has had its own retries.
@@ -49,9 +52,30 @@ impl Jobs {
     }
 }
 
-/// A panic in a job is the job's error.
-fn guarded<T>(what: &str, job: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(Error::internal(format!("a {what} panicked"))))
+/// Runs a job within its span, which is told what it wrote. A panic is the job's error.
+fn guarded(span: &Span, job: impl FnOnce() -> Result<Vec<WrittenTable>>) -> Result<Vec<WrittenTable>> {
+    let _entered = span.enter();
+    let what = span.metadata().map_or("job", Metadata::name);
+    let result = catch_unwind(AssertUnwindSafe(job))
+        .unwrap_or_else(|_| Err(Error::internal(format!("a {what} panicked"))));
+    match &result {
+        Ok(tables) if !span.is_disabled() => {
+            span.record("tables", display(names(tables.iter().map(|table| &table.file))));
+            span.record("bytes", written_bytes(tables));
+        }
+        Ok(_) => {}
+        Err(error) => warn!(%error, "it failed and may be tried again"),
+    }
+    result
+}
+
+/// The objects of tables, for a person.
+fn names<'a>(files: impl Iterator<Item = &'a Arc<TableFile>>) -> String {
+    files.map(|file| file.name()).collect::<Vec<_>>().join(" ")
+}
+
+fn written_bytes(tables: &[WrittenTable]) -> u64 {
+    tables.iter().map(|table| table.file.meta.size_bytes).sum()
 }
 
 impl Store {
@@ -86,9 +110,11 @@ impl Store {
         let options = self.table_options(table.size_bytes() as u64);
         let writer = TableWriter::new(Arc::clone(&self.fetcher), Arc::clone(&self.naming), options);
         let (operators, inbox) = (Arc::clone(&self.operators), Arc::clone(&self.inbox));
+        self.report_began(Job::Flush);
         let moment = self.flush_moment();
+        let span = info_span!("flush", memtable_bytes = table.size_bytes(), tables = Empty, bytes = Empty);
         self.background.run(Urgency::High, move || {
-            let flushed = guarded("flush", move || {
+            let flushed = guarded(&span, move || {
                 let sources = vec![Source::memtable(SortedMemtable::new(table))];
                 writer.write_all(MergeScan::new(sources, operators, Depth::Middle).judged_at(moment))
             });
@@ -103,6 +129,7 @@ impl Store {
             Ok(tables) => {
                 self.jobs.failures = 0;
                 self.counters.flushes += 1;
+                self.report_done(Job::Flush, 0, written_bytes(&tables));
                 let flushed = tables.iter().map(|table| Arc::clone(&table.file)).collect();
                 self.edit_version(VersionEdit { flushed, ..VersionEdit::default() });
                 self.keep_blocks(tables);
@@ -132,8 +159,17 @@ impl Store {
                 buffer_bytes: self.budget.background_bytes / 2,
             };
             let inbox = Arc::clone(&self.inbox);
+            self.report_began(Job::Compaction);
+            let span = info_span!(
+                "compaction",
+                level = job.compaction.target,
+                inputs = names(job.compaction.inputs()),
+                input_bytes,
+                tables = Empty,
+                bytes = Empty
+            );
             self.background.run(Urgency::Low, move || {
-                let tables = guarded("compaction", || job.run());
+                let tables = guarded(&span, || job.run());
                 let done = tables.map(|tables| CompactionDone { compaction: job.compaction, tables });
                 inbox.push(Event::Compacted(done));
             });
@@ -148,6 +184,8 @@ impl Store {
             Ok(done) => {
                 self.jobs.failures = 0;
                 self.counters.compactions += 1;
+                let read_bytes = done.compaction.inputs().map(|file| file.data_bytes()).sum();
+                self.report_done(Job::Compaction, read_bytes, written_bytes(&done.tables));
                 let target = done.compaction.target;
                 let removed = done.compaction.inputs().cloned().collect();
                 let mut edit = VersionEdit { removed, ..VersionEdit::default() };
