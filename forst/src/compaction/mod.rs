@@ -2,6 +2,8 @@
 mod expired;
 mod job;
 mod level0;
+#[cfg(test)]
+mod level0_tests;
 mod picker;
 #[cfg(test)]
 mod tests;
