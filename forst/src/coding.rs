@@ -143,16 +143,25 @@ pub(crate) fn put_section(out: &mut Vec<u8>, content: &[u8], compression: Compre
     SectionWriter::default().put(out, content, compression);
 }
 
-/// Reads a section whole: checks it, then unpacks it.
-pub(crate) fn read_section(what: &'static str, section: &[u8]) -> Result<Vec<u8>> {
-    let short =
-        || Error::corruption(format!("{what} of {} bytes is shorter than its trailer", section.len()));
-    let (covered, crc) = section.split_last_chunk::<4>().ok_or_else(short)?;
+/// Checks a section; returns what its checksum covers.
+pub(crate) fn check_section<'a>(what: &'static str, section: &'a [u8]) -> Result<&'a [u8]> {
+    let (covered, crc) = section.split_last_chunk::<4>().ok_or_else(|| short(what, section))?;
     let (expected, found) = (u32::from_le_bytes(*crc), crc32c(covered));
     if expected != found {
         return Err(Error::corruption(format!("{what}: expected checksum {expected:08x}, got {found:08x}")));
     }
-    let (kind, content) = covered.split_last().ok_or_else(short)?;
+    Ok(covered)
+}
+
+#[cold]
+fn short(what: &'static str, section: &[u8]) -> Error {
+    Error::corruption(format!("{what} of {} bytes is shorter than its trailer", section.len()))
+}
+
+/// Reads a section whole: checks it, then unpacks it.
+pub(crate) fn read_section(what: &'static str, section: &[u8]) -> Result<Vec<u8>> {
+    let short = || short(what, section);
+    let (kind, content) = check_section(what, section)?.split_last().ok_or_else(short)?;
     match *kind {
         0 => Ok(content.to_vec()),
         1 => {

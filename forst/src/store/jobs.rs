@@ -5,15 +5,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use alluvium_env::{Error, ErrorKind, Result, Urgency};
+use alluvium_env::{Error, ErrorKind, HashSet, Result, Urgency};
 
 use super::Store;
-use super::inbox::{CompactionDone, Event};
+use super::inbox::Event;
 use crate::coding::Compression;
-use crate::compaction::{Compaction, CompactionJob, LevelTargets, TableWriter, WrittenTable, debt_bytes};
+use crate::compaction::{
+    Compaction, CompactionJob, LevelTargets, Separation, TableWriter, Written, debt_bytes, garbage_of,
+};
 use crate::memtable::SortedMemtable;
 use crate::scan::{Depth, MergeScan, Source};
-use crate::table::TableOptions;
+use crate::table::{FileId, TableOptions};
 use crate::version::VersionEdit;
 
 /// Failures in a row after which a job is not tried again. Each has had its own retries.
@@ -72,12 +74,25 @@ impl Store {
         }
     }
 
+    /// Which values of a job are kept apart; those of `garbage` files are written anew.
+    fn separation(&self, options: &TableOptions, garbage: HashSet<FileId>) -> Separation {
+        Separation {
+            threshold_bytes: self.settings.value_threshold_bytes,
+            file_bytes: self.budget.table_size_bytes,
+            keep_bytes: if options.keep_blocks { self.budget.table_size_bytes } else { 0 },
+            garbage,
+            operators: Arc::clone(&self.operators),
+        }
+    }
+
     fn start_flush(&mut self) {
         let Some(oldest) = self.frozen.first() else { return };
         self.jobs.flushing = true;
         let table = Arc::clone(&oldest.table);
         let options = self.table_options(table.size_bytes() as u64);
-        let writer = TableWriter::new(Arc::clone(&self.fetcher), Arc::clone(&self.naming), options);
+        let separation = self.separation(&options, HashSet::default());
+        let (fetcher, naming) = (Arc::clone(&self.fetcher), Arc::clone(&self.naming));
+        let writer = TableWriter::new(fetcher, naming, options, separation);
         let (operators, inbox) = (Arc::clone(&self.operators), Arc::clone(&self.inbox));
         let moment = self.flush_moment();
         self.background.run(Urgency::High, move || {
@@ -90,14 +105,14 @@ impl Store {
     }
 
     /// The tables of the oldest frozen memtable replace it; with it go its deltas.
-    pub(super) fn take_flushed(&mut self, result: Result<Vec<WrittenTable>>) {
+    pub(super) fn take_flushed(&mut self, result: Result<Written>) {
         self.jobs.flushing = false;
         match result {
-            Ok(tables) => {
+            Ok(written) => {
                 self.jobs.failures = 0;
                 self.counters.flushes += 1;
-                let flushed = tables.iter().map(|table| Arc::clone(&table.file)).collect();
-                self.install(tables, VersionEdit { flushed, ..VersionEdit::default() });
+                let flushed = written.tables.iter().map(|table| Arc::clone(&table.file)).collect();
+                self.install(written, VersionEdit { flushed, ..VersionEdit::default() });
                 if !self.frozen.is_empty() {
                     self.frozen.remove(0);
                 }
@@ -113,9 +128,12 @@ impl Store {
             let Some(compaction) = self.apply_at_once(compaction) else { continue };
             self.jobs.compacting = true;
             let input_bytes = compaction.inputs().map(|file| file.data_bytes()).sum::<u64>();
+            // Blocks are kept unpacked, at two to three times what they take on the store.
+            let options = self.table_options(input_bytes * 3);
+            let garbage = garbage_of(&self.version, &compaction, self.settings.value_garbage_percent);
             let job = CompactionJob {
-                // Blocks are kept unpacked, at two to three times what they take on the store.
-                options: self.table_options(input_bytes * 3),
+                options,
+                separation: self.separation(&options, garbage),
                 moment: aging.as_ref().map(|aging| aging.moment_of(&self.version, &compaction)),
                 compaction,
                 fetcher: Arc::clone(&self.fetcher),
@@ -125,25 +143,24 @@ impl Store {
             };
             let inbox = Arc::clone(&self.inbox);
             self.background.run(Urgency::Low, move || {
-                let tables = guarded("compaction", || job.run());
-                let done = tables.map(|tables| CompactionDone { compaction: job.compaction, tables });
-                inbox.push(Event::Compacted(done));
+                inbox.push(Event::Compacted(guarded("compaction", || job.run())));
             });
             return;
         }
+        self.garbage_is_due = false;
     }
 
-    pub(super) fn take_compacted(&mut self, result: Result<CompactionDone>) {
+    pub(super) fn take_compacted(&mut self, result: Result<(Compaction, Written)>) {
         self.jobs.compacting = false;
         match result {
-            Ok(done) => {
+            Ok((compaction, written)) => {
                 self.jobs.failures = 0;
                 self.counters.compactions += 1;
-                let (inputs, target) = (done.compaction.inputs(), done.compaction.target);
-                let removed = inputs.map(|file| file.id).collect();
-                self.forget_inputs(&done.compaction);
-                let added = done.tables.iter().map(|table| (target, Arc::clone(&table.file))).collect();
-                self.install(done.tables, VersionEdit { added, removed, ..VersionEdit::default() });
+                let removed = compaction.inputs().map(|file| file.id).collect();
+                self.forget_inputs(&compaction);
+                let target = compaction.target;
+                let added = written.tables.iter().map(|table| (target, Arc::clone(&table.file))).collect();
+                self.install(written, VersionEdit { added, removed, ..VersionEdit::default() });
             }
             Err(error) => self.jobs.failed(error.context("compaction")),
         }
@@ -157,13 +174,24 @@ impl Store {
     }
 
     pub(super) fn edit_version(&mut self, edit: VersionEdit) {
-        self.version = Arc::new(edit.apply(&self.version));
+        let next = Arc::new(edit.apply(&self.version));
+        let old = std::mem::replace(&mut self.version, next);
+        let ids = old.values.iter().map(|live| live.file.id);
+        let gone: Vec<_> = ids.filter(|id| self.version.values.get(*id).is_none()).collect();
+        self.cache.forget(&gone);
         self.expiring.look_again();
+        self.garbage_is_due = true;
     }
 
-    fn install(&mut self, tables: Vec<WrittenTable>, edit: VersionEdit) {
+    fn install(&mut self, written: Written, edit: VersionEdit) {
+        for (old, new) in written.moved {
+            self.cache.rename(old, new);
+        }
         self.edit_version(edit);
-        for table in tables {
+        for (file, number, record) in written.records {
+            self.cache.insert(file, number, record);
+        }
+        for table in written.tables {
             for (number, block) in table.blocks.into_iter().enumerate() {
                 self.cache.insert(table.file.id, number as u32, block);
             }

@@ -2,9 +2,12 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use alluvium_env::{Error, Result};
+
 use super::TableTail;
 use crate::expiry::Ages;
 use crate::key_range::KeyRange;
+use crate::values::ValueShare;
 
 /// Told which objects the store holds and releases. Deletion is not the store's business: whoever implements this
 /// deletes an object once nobody holds it and no checkpoint names it.
@@ -83,12 +86,33 @@ pub(crate) struct TableFile {
     keys: KeyRange,
     held: Held,
     tail: OnceLock<Arc<TableTail>>,
+    values: Vec<ValueShare>,
 }
 
 impl TableFile {
     pub(crate) fn new(id: FileId, meta: FileMeta, clip: KeyRange, held: Held) -> Self {
         let keys = meta.keys.intersect(&clip);
-        Self { id, meta, clip, keys, held, tail: OnceLock::new() }
+        Self { id, meta, clip, keys, held, tail: OnceLock::new(), values: Vec::new() }
+    }
+
+    /// The same with pointers into value files, in the order in which the pointers name them.
+    pub(crate) fn with_values(self, values: Vec<ValueShare>) -> Self {
+        Self { values, ..self }
+    }
+
+    /// What its pointers take of each value file.
+    #[inline]
+    pub(crate) fn values(&self) -> &[ValueShare] {
+        &self.values
+    }
+
+    /// Whether a tail names the value files that this reference does.
+    pub(crate) fn check_values(&self, tail: &TableTail) -> Result<()> {
+        let names = self.values.iter().map(|share| share.file.name());
+        if names.eq(tail.properties.value_files.iter().map(String::as_str)) {
+            return Ok(());
+        }
+        Err(Error::corruption("the table points into other value files than the manifest says"))
     }
 
     /// The object's name below the root.

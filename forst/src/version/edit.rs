@@ -20,6 +20,8 @@ impl VersionEdit {
         let mut next = version.clone();
         let stays = |file: &Arc<TableFile>| !self.removed.contains(&file.id);
         if !self.removed.is_empty() {
+            let gone = version.files().filter(|(_, file)| !stays(file));
+            gone.for_each(|(_, file)| next.values.remove(file));
             for run in next.level0.iter_mut().chain(&mut next.levels) {
                 run.retain(stays);
             }
@@ -29,9 +31,11 @@ impl VersionEdit {
             let Some(run) = level.checked_sub(1).and_then(|index| next.levels.get_mut(index)) else {
                 continue;
             };
+            next.values.add(&file);
             let at = run.partition_point(|other| other.keys().start < file.keys().start);
             run.insert(at, file);
         }
+        self.flushed.iter().for_each(|file| next.values.add(file));
         if !self.flushed.is_empty() {
             next.level0.insert(0, self.flushed);
         }
