@@ -7,7 +7,7 @@
 //! **Threads**: owned by the coordinator's thread; blocks on I/O.
 use std::sync::Arc;
 
-use alluvium_env::{Entropy, Error, IoRuntime, Result};
+use alluvium_env::{Entropy, IoRuntime, Result};
 use alluvium_state_api::CheckpointId;
 use object_store::ObjectStore;
 
@@ -15,6 +15,7 @@ use crate::ledger::{Appended, Claimed, Entry, EntryKind, Ledger, Writer, name_of
 use crate::metadata::CheckpointMetadata;
 use crate::objects::Objects;
 use crate::registry::SharedFileRegistry;
+use crate::retained::by_id;
 use crate::{probe, sweep};
 
 /// The checkpoints of a state URL, owned by one attempt.
@@ -61,15 +62,7 @@ impl Opened {
     /// # Errors
     /// `Invalid` if it is not retained; says which are.
     pub fn checkpoint(&self, id: CheckpointId) -> Result<&CheckpointMetadata> {
-        self.retained.iter().find(|checkpoint| checkpoint.id == id).ok_or_else(|| {
-            let ids: Vec<String> = self.retained.iter().map(|checkpoint| checkpoint.id.to_string()).collect();
-            let there = if ids.is_empty() {
-                "there is none".to_owned()
-            } else {
-                format!("there are {}", ids.join(", "))
-            };
-            Error::invalid(format!("checkpoint {id} is not retained: {there}"))
-        })
+        by_id(&self.retained, id)
     }
 }
 

@@ -169,6 +169,22 @@ impl Ledger {
         )))
     }
 
+    /// Reads the checkpoints that count, oldest first, and takes nothing over.
+    ///
+    /// # Errors
+    /// `Corruption` or `Invalid` if an entry that counts cannot be read, `Unavailable` from the store.
+    pub(crate) async fn look(&self) -> Result<Vec<CheckpointMetadata>> {
+        for _ in 0..CLAIM_ATTEMPTS {
+            if let Some(view) = self.view().await? {
+                return Ok(view.retained.into_iter().map(|(_, checkpoint)| checkpoint).collect());
+            }
+        }
+        let store = self.objects.store_name();
+        Err(Error::unavailable(format!(
+            "the ledger in {store} changes faster than it can be read; ask again"
+        )))
+    }
+
     /// The error of a job that found another's entry where its own should go.
     pub(crate) fn fenced_by(&self, other: &Entry, incarnation: u64) -> Error {
         let (store, winner) = (self.objects.store_name(), other.writer.incarnation);

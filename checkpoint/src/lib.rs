@@ -7,6 +7,7 @@
 //! - an *incarnation* is one attempt to run the job; it is part of the name of every file it writes;
 //! - [`CheckpointStore::open`] takes a state URL over and yields an [`Opened`]: what can be restored
 //!   ([`CheckpointMetadata`], [`RestorePlan`]), the [`SharedFileRegistry`] and the incarnation;
+//! - [`RetainedCheckpoints`] are read by tools, which take nothing over;
 //! - the [`Coordinator`] triggers checkpoints, collects a [`SubtaskAck`] from every subtask and a state from
 //!   every source, and completes them;
 //! - the [`SharedFileRegistry`] counts holders and checkpoints of every file and deletes what has neither
@@ -78,6 +79,7 @@ mod objects;
 mod probe;
 mod registry;
 mod restore;
+mod retained;
 mod settings;
 mod sweep;
 mod wire;
@@ -87,4 +89,5 @@ pub use coordinator::{CheckpointCounters, CompletedCheckpoint, Coordinator, Subt
 pub use metadata::{CheckpointMetadata, SubtaskMetadata};
 pub use registry::{RegistryStats, SharedFileRegistry};
 pub use restore::RestorePlan;
+pub use retained::RetainedCheckpoints;
 pub use settings::{CheckpointSettings, JobShape};

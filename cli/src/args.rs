@@ -9,6 +9,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench::{self, BenchArgs};
+use crate::inspect::{self, SstArgs, StateArgs};
 use crate::state::is_in_memory;
 use crate::units::{ByteSize, Interval};
 
@@ -73,6 +74,19 @@ pub(crate) enum Command {
     /// operations a second, latencies, CPU, requests and bytes, hit rates, amplification and memory.
     #[command(after_long_help = bench::EXAMPLES, after_help = "`--help` shows more, with examples.")]
     Bench(Box<BenchArgs>),
+
+    /// Look into tables: show what one holds, or check every byte of many
+    ///
+    /// Tables are read as they lie on the store, without a job and beside one that runs: nothing is locked or written.
+    #[command(after_long_help = inspect::SST_EXAMPLES, after_help = "`--help` shows more, with examples.")]
+    Sst(SstArgs),
+
+    /// Look into checkpoints: list their states, show what they hold
+    ///
+    /// A checkpoint is read as it lies on the store, without a job and beside one that runs: nothing is claimed, locked
+    /// or written.
+    #[command(after_long_help = inspect::STATE_EXAMPLES, after_help = "`--help` shows more, with examples.")]
+    State(StateArgs),
 }
 
 /// Options of `alluvium wordcount`.

@@ -8,6 +8,7 @@ mod backend;
 mod bench;
 mod budget;
 mod input;
+mod inspect;
 mod progress;
 mod results;
 mod signals;
@@ -37,6 +38,8 @@ fn main() -> ExitCode {
             wordcount::run(&args).map(|(Outcome::Finished | Outcome::Stopped)| ())
         }
         args::Command::Bench(args) => bench::run(&args),
+        args::Command::Sst(args) => inspect::run_sst(&args),
+        args::Command::State(args) => inspect::run_state(&args),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

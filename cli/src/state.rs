@@ -1,4 +1,4 @@
-//! Opens the state URL, and asks a remote store one question before the job starts.
+//! Opens the state URL, to own it or to look into it, and asks a remote store one question before the job starts.
 //!
 //! The question is a read of a name that is never used, because its answer is typed: what a person must fix (the keys,
 //! the bucket, the endpoint) is told apart here by kinds, not by the words of a server's page.
@@ -10,6 +10,7 @@ use alluvium_host::storage::{self, Storage};
 use futures_util::StreamExt as _;
 use object_store::path::Path as ObjectPath;
 use object_store::{Error as StoreError, ObjectStoreExt as _};
+use url::Url;
 
 use crate::args::local_folder;
 
@@ -24,6 +25,31 @@ pub(crate) fn open(url: Option<&str>, default: &str, io: &IoRuntime) -> Result<S
     let Some(url) = url else { return storage::open_folder(Path::new(default)) };
     let storage = storage::open(url)?;
     if local_folder(Some(url), default).is_none() && !is_in_memory(url) {
+        io.block_on(ask(&storage))?;
+    }
+    Ok(storage)
+}
+
+/// The URL of what a person names: a URL as it is, anything else is a path.
+///
+/// # Errors
+/// `Invalid` for a path that cannot be one.
+pub(crate) fn locate(location: &str) -> Result<String> {
+    if location.contains(':') {
+        return Ok(location.to_owned());
+    }
+    let unusable = || Error::invalid(format!("{location:?} is neither a URL nor a path"));
+    let path = std::path::absolute(location).map_err(|e| unusable().with_source(e))?;
+    Url::from_file_path(path).map(String::from).map_err(|()| unusable())
+}
+
+/// Opens a URL to look into it, beside whoever owns it.
+///
+/// # Errors
+/// `Invalid` if it cannot be used or is not there; `Unavailable` if it does not answer.
+pub(crate) fn open_read_only(url: &str, io: &IoRuntime) -> Result<Storage> {
+    let storage = storage::open_read_only(url)?;
+    if !storage.local {
         io.block_on(ask(&storage))?;
     }
     Ok(storage)

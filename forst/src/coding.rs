@@ -143,10 +143,16 @@ pub(crate) fn put_section(out: &mut Vec<u8>, content: &[u8], compression: Compre
     SectionWriter::default().put(out, content, compression);
 }
 
+/// The checksum that a section carries, and that of its bytes; `None` if it is too short for one.
+pub(crate) fn section_checksums(section: &[u8]) -> Option<(u32, u32)> {
+    let (covered, crc) = section.split_last_chunk::<4>()?;
+    Some((u32::from_le_bytes(*crc), crc32c(covered)))
+}
+
 /// Checks a section; returns what its checksum covers.
 pub(crate) fn check_section<'a>(what: &'static str, section: &'a [u8]) -> Result<&'a [u8]> {
-    let (covered, crc) = section.split_last_chunk::<4>().ok_or_else(|| short(what, section))?;
-    let (expected, found) = (u32::from_le_bytes(*crc), crc32c(covered));
+    let (expected, found) = section_checksums(section).ok_or_else(|| short(what, section))?;
+    let (covered, _) = section.split_last_chunk::<4>().ok_or_else(|| short(what, section))?;
     if expected != found {
         return Err(Error::corruption(format!("{what}: expected checksum {expected:08x}, got {found:08x}")));
     }

@@ -4,7 +4,7 @@ use alluvium_env::{Error, Result};
 /// What an entry does to the key. The numbers are persisted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum EntryKind {
+pub enum EntryKind {
     /// Where the value lies in a value file. In tables only.
     Pointer = 0,
     /// The value.

@@ -31,6 +31,11 @@
 //! assert_eq!(store.get_resident(b"other")?, Resident::Absent);
 //! # Ok::<(), alluvium_env::Error>(())
 //! ```
+//!
+//! `forst/examples/store.rs` goes on from here: it opens a store on a `file://` URL with less memory than it writes, reads
+//! in batches and pages, takes a snapshot and opens that again: `cargo run -p alluvium-forst --example store`. What lies on
+//! the store can be read beside its owner: tables by [`inspect`], snapshots by [`SnapshotReader`], the states of a
+//! checkpoint by [`SubtaskReader`].
 mod backend;
 mod block;
 mod cache;
@@ -40,6 +45,7 @@ mod deleted;
 mod entry;
 mod expiry;
 mod fetch;
+pub mod inspect;
 mod key_range;
 mod memtable;
 mod merge;
@@ -52,13 +58,13 @@ mod values;
 mod version;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
-pub use backend::ForstBackendFactory;
+pub use backend::{ForstBackendFactory, StateSize, SubtaskReader};
 pub use expiry::{Expiry, Fate, Moment, Stamp};
 pub use fetch::{DiskCache, DiskLimits};
 pub use merge::{MergeOperator, MergeOperators, NoMerges};
 pub use settings::{FetchSettings, ForstSettings};
 pub use store::{
-    Answer, Answered, Page, PageQuery, Resident, Restored, Snapshot, SnapshotFile, Store, StoreCounters,
-    StoreOptions, StoreScan,
+    Answer, Answered, Page, PageQuery, ReaderScan, Resident, Restored, Share, Snapshot, SnapshotFile,
+    SnapshotReader, Store, StoreCounters, StoreOptions, StoreScan,
 };
 pub use table::{KeepAll, Ownership};

@@ -19,12 +19,12 @@ impl Naming {
     /// A new name, held.
     pub(crate) fn hold(&self, kind: &str) -> Held {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        Held::new(format!("{}/{number:012}.{kind}", self.prefix), Arc::clone(&self.owner))
+        Held::new(&format!("{}/{number:012}.{kind}", self.prefix), Arc::clone(&self.owner))
     }
 
     /// An existing object, held.
     pub(crate) fn hold_existing(&self, name: &str) -> Held {
-        Held::new(name.to_owned(), Arc::clone(&self.owner))
+        Held::new(name, Arc::clone(&self.owner))
     }
 
     pub(crate) fn next_id(&self) -> FileId {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use alluvium_env::{Background, Entropy, IoRuntime, Result};
 use alluvium_forst::{
     Answer, ForstSettings, MergeOperator, MergeOperators, Ownership, Page, PageQuery, Resident, Restored,
-    Store, StoreCounters, StoreOptions,
+    SnapshotReader, Store, StoreCounters, StoreOptions,
 };
 use futures_util::TryStreamExt as _;
 use object_store::memory::InMemory;
@@ -206,6 +206,27 @@ impl World {
     }
 }
 
+/// Reads a snapshot from outside, whole and in ranges.
+fn assert_reads(world: &World, restored: Restored, model: &BTreeMap<Vec<u8>, Vec<u8>>) {
+    let store = Arc::clone(&world.store) as Arc<dyn ObjectStore>;
+    let reader = SnapshotReader::open(store, world.io.clone(), Arc::new(Sum), vec![restored]).unwrap();
+    let range = |start: &str, end: &str| (start.as_bytes().to_vec(), end.as_bytes().to_vec());
+    let some = vec![range("s02", "s03"), range("s05-key-1", "s05-key-3"), range("v06", "")];
+    for ranges in [vec![range("", "")], some, vec![range("x", "y"), range("z", "a")], vec![]] {
+        let mut scan = reader.scan(ranges.clone()).unwrap();
+        let mut found = Vec::new();
+        while let Some((key, value)) = scan.next_entry().unwrap() {
+            found.push((key.to_vec(), value.to_vec()));
+        }
+        let within = |key: &Vec<u8>| ranges.iter().any(|(s, e)| s <= key && (e.is_empty() || key < e));
+        let expected = model.iter().filter(|(key, _)| within(key)).map(|(k, v)| (k.clone(), v.clone()));
+        assert!(found == expected.collect::<Vec<_>>(), "ranges {ranges:?} differ");
+    }
+    let mut entries = 0;
+    reader.shares(&mut |share| entries += share.entries).unwrap();
+    assert!(entries >= model.len() as u64, "{entries} entries of {} keys", model.len());
+}
+
 fn key_of(number: u64) -> Vec<u8> {
     let state = if number.is_multiple_of(2) { 's' } else { 'v' };
     format!("{state}{:02}-key-{number}", number % 7).into_bytes()
@@ -276,6 +297,7 @@ fn random_operations_and_reopens_match_a_map_while_released_files_vanish() {
             }
             if step % 17_000 == 0 {
                 let restored = world.snapshot(&mut store);
+                assert_reads(&world, restored.clone(), &model);
                 if step % 34_000 == 0 {
                     counted = sum(counted, store.counters());
                     store = world.open(step, vec![restored]);

@@ -1,7 +1,7 @@
 //! What is kept, what goes, and at what price in requests.
 use std::sync::Arc;
 
-use alluvium_checkpoint::CheckpointStore;
+use alluvium_checkpoint::{CheckpointStore, RetainedCheckpoints};
 use alluvium_env::{Entropy, ErrorKind, IoRuntime};
 use alluvium_state_api::CheckpointId;
 use object_store::ObjectStore;
@@ -37,6 +37,26 @@ fn the_newest_are_kept_with_their_files_and_the_others_go() {
     let next = Job::start(Arc::clone(&store), &io, 2).unwrap();
     assert_eq!(ids(&next), [5, 6]);
     assert_eq!(names_in(&store, &io, "state"), named(&next.retained));
+}
+
+#[test]
+fn whoever_only_looks_sees_what_is_retained_and_fences_nobody() {
+    let (_, store, io, mut job) = job();
+    assert!(RetainedCheckpoints::read(Arc::clone(&store), &io).unwrap().latest().is_none());
+    for _ in 0..3 {
+        job.step().unwrap();
+        job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    }
+    job.files.settle();
+    let before = (names_in(&store, &io, "ledger"), names_in(&store, &io, "state"));
+    let retained = RetainedCheckpoints::read(Arc::clone(&store), &io).unwrap();
+    assert_eq!(before, (names_in(&store, &io, "ledger"), names_in(&store, &io, "state")));
+    assert_eq!(retained.all().iter().map(|one| one.id.0).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(retained.latest(), retained.checkpoint(CheckpointId(3)).ok());
+    let error = retained.checkpoint(CheckpointId(1)).unwrap_err();
+    assert!(error.to_string().contains("there are 2, 3"), "{error}");
+    job.step().unwrap();
+    job.checkpoint(&mut Oracle::new()).unwrap().expect("it was not fenced");
 }
 
 #[test]

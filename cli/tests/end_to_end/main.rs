@@ -9,5 +9,7 @@ mod crash;
 mod process;
 mod s3;
 mod s3_server;
+mod sst;
+mod state;
 mod stop;
 mod text;

@@ -65,23 +65,32 @@ impl Ownership for Adapted {
 
 /// A part as the engine takes it: its manifest, and its key groups as a range of keys.
 fn restored(part: &RestoredPart, states: &mut StateTable, lifetimes: &mut Lifetimes) -> Result<Restored> {
+    let payload = payload(part)?;
+    for state in &payload.states {
+        let id = states.insert(&state.name, &state.kind)?;
+        lifetimes.restore(id, state.expired_before_millis);
+    }
+    lifetimes.time().never_before(payload.time_millis);
+    Ok(clipped(part, payload))
+}
+
+/// What is stored of a part.
+pub(super) fn payload(part: &RestoredPart) -> Result<Payload> {
     if part.backend != NAME {
         let other = &part.backend;
         return Err(Error::invalid(format!(
             "the checkpoint was written by the {other} backend, not by {NAME}"
         )));
     }
-    let payload: Payload = prost::Message::decode(part.payload.clone()).map_err(|e| {
-        Error::corruption("a subtask's payload is not the message it should be").with_source(e)
-    })?;
-    for state in &payload.states {
-        let id = states.insert(&state.name, &state.kind)?;
-        lifetimes.restore(id, state.expired_before_millis);
-    }
-    lifetimes.time().never_before(payload.time_millis);
+    prost::Message::decode(part.payload.clone())
+        .map_err(|e| Error::corruption("a subtask's payload is not the message it should be").with_source(e))
+}
+
+/// A part's manifest, with its key groups as a range of keys.
+pub(super) fn clipped(part: &RestoredPart, payload: Payload) -> Restored {
     let end =
         if part.key_groups.end == u16::MAX { Vec::new() } else { part.key_groups.end.to_be_bytes().to_vec() };
-    Ok(Restored { manifest: payload.manifest, start: part.key_groups.start.to_be_bytes().to_vec(), end })
+    Restored { manifest: payload.manifest, start: part.key_groups.start.to_be_bytes().to_vec(), end }
 }
 
 impl BackendFactory for ForstBackendFactory {

@@ -39,7 +39,7 @@ pub(super) struct StateRecord {
 }
 
 /// A state's operator, as the engine calls it.
-struct Adapted(Arc<dyn alluvium_state_api::MergeOperator>);
+pub(super) struct Adapted(pub(super) Arc<dyn alluvium_state_api::MergeOperator>);
 
 impl MergeOperator for Adapted {
     #[inline]
@@ -160,7 +160,7 @@ impl KeyedStateBackend for ForstBackend {
 
     #[inline]
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
-        Ok(match self.store.get_resident(key)? {
+        Ok(match self.store.try_get(key)? {
             Resident::Value(value) => Lookup::Hit(value),
             Resident::Absent => Lookup::Absent,
             Resident::Miss => Lookup::Miss,

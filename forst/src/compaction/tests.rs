@@ -39,7 +39,7 @@ fn file(id: u64, table: &Table) -> Arc<TableFile> {
         },
     };
     (table.meta)(&mut meta);
-    let held = Held::new(id.to_string(), Arc::new(KeepAll));
+    let held = Held::new(&id.to_string(), Arc::new(KeepAll));
     Arc::new(TableFile::new(FileId(id), meta, KeyRange::default(), held))
 }
 

@@ -49,11 +49,11 @@ impl Fetcher {
         let groups = coalesce(remote, self.coalesce_gap_bytes);
         if self.vectored {
             let spans: Vec<_> = groups.iter().map(|group| group.span.clone()).collect();
-            let pieces = self.requests.read_all(file.name(), &spans).await;
+            let pieces = self.requests.read_all(file.path(), &spans).await;
             return self.deliver(file, groups, pieces, done).await;
         }
         let read = |group: Group| async move {
-            let piece = self.requests.read(file.name(), group.span.clone()).await;
+            let piece = self.requests.read(file.path(), group.span.clone()).await;
             self.deliver(file, vec![group], piece.map(|piece| vec![piece]), done).await;
         };
         groups.into_iter().map(read).collect::<FuturesUnordered<_>>().collect::<()>().await;
@@ -141,7 +141,7 @@ impl Fetcher {
                 Ok(block)
             }
             // Bytes can break on the way; what is broken at rest breaks again.
-            Err(_) => Block::decode(&self.requests.read(file.name(), wanted.range.clone()).await?),
+            Err(_) => Block::decode(&self.requests.read(file.path(), wanted.range.clone()).await?),
         };
         block.map(Arc::new).map_err(|e| e.context(place(file, wanted.range.start)))
     }

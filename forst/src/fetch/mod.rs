@@ -25,6 +25,7 @@ use std::sync::Arc;
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use bytes::Bytes;
 use object_store::ObjectStore;
+use object_store::path::Path;
 
 use crate::block::Block;
 use crate::settings::ForstSettings;
@@ -139,7 +140,7 @@ impl Fetcher {
             file.set_tail(Arc::clone(&tail));
             return Ok((tail, true));
         }
-        let read = || self.requests.read(file.name(), start..file.meta.size_bytes);
+        let read = || self.requests.read(file.path(), start..file.meta.size_bytes);
         let mut bytes = read().await?;
         let mut tail = decode_tail(file, &bytes);
         if tail.is_err() {
@@ -168,22 +169,22 @@ impl Fetcher {
         {
             return Ok(bytes);
         }
-        self.requests.read(file.name(), span).await
+        self.requests.read(file.path(), span).await
     }
 
     /// Reads a part of an object from the store itself.
     pub(crate) async fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
-        self.requests.read(name, range).await
+        self.requests.read(&Path::from(name), range).await
     }
 
     /// Reads a whole object.
     pub(crate) async fn read_object(&self, name: &str, size_bytes: u64) -> Result<Bytes> {
-        self.requests.read_object(name, size_bytes).await
+        self.requests.read_object(&Path::from(name), size_bytes).await
     }
 
     /// Writes an object whole.
     pub(crate) async fn write(&self, name: &str, payload: Vec<Bytes>) -> Result<()> {
-        self.requests.write(name, payload).await
+        self.requests.write(&Path::from(name), payload).await
     }
 
     /// Writes a table whole, to the disk tier as well if it is to be mirrored. Its tail is known.
@@ -194,7 +195,7 @@ impl Fetcher {
         mirror: bool,
     ) -> Result<()> {
         let mirroring = self.disk.as_ref().filter(|_| mirror).and_then(|disk| disk.mirror(file, &payload));
-        let written = self.requests.write(file.name(), payload).await;
+        let written = self.requests.write(file.path(), payload).await;
         if let Some(mirroring) = mirroring {
             mirroring.end().await;
         }

@@ -38,57 +38,54 @@ impl Requests {
     }
 
     /// Reads one range of an object.
-    pub(super) async fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
-        let path = Path::from(name);
+    pub(super) async fn read(&self, path: &Path, range: Range<u64>) -> Result<Bytes> {
         let length = range.end - range.start;
         let attempt = || async {
             // By `get_ranges`, which a local folder answers without a change of threads.
             let read = || async {
-                let pieces = self.store.get_ranges(&path, std::slice::from_ref(&range)).await?;
+                let pieces = self.store.get_ranges(path, std::slice::from_ref(&range)).await?;
                 Ok(pieces.into_iter().next().unwrap_or_default())
             };
-            let bytes = self.hedged(length, read).await.map_err(|e| store_failure(name, e))?;
-            check_length(name, length, &bytes)?;
+            let bytes = self.hedged(length, read).await.map_err(|e| store_failure(path.as_ref(), e))?;
+            check_length(path.as_ref(), length, &bytes)?;
             Ok(bytes)
         };
-        self.persist(name, length, attempt).await
+        self.persist(path.as_ref(), length, attempt).await
     }
 
     /// Reads several ranges of an object in one call.
-    pub(super) async fn read_all(&self, name: &str, spans: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let path = Path::from(name);
+    pub(super) async fn read_all(&self, path: &Path, spans: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let attempt = || async {
-            let pieces = self.store.get_ranges(&path, spans).await.map_err(|e| store_failure(name, e))?;
+            let pieces =
+                self.store.get_ranges(path, spans).await.map_err(|e| store_failure(path.as_ref(), e))?;
             for (span, piece) in spans.iter().zip(&pieces) {
-                check_length(name, span.end - span.start, piece)?;
+                check_length(path.as_ref(), span.end - span.start, piece)?;
             }
             Ok(pieces)
         };
         let bytes = spans.iter().map(|span| span.end - span.start).sum();
-        self.persist(name, bytes, attempt).await
+        self.persist(path.as_ref(), bytes, attempt).await
     }
 
     /// Reads a whole object.
-    pub(super) async fn read_object(&self, name: &str, size_bytes: u64) -> Result<Bytes> {
-        let path = Path::from(name);
+    pub(super) async fn read_object(&self, path: &Path, size_bytes: u64) -> Result<Bytes> {
         let attempt = || async {
-            let read = async { self.store.get(&path).await?.bytes().await };
-            let bytes = read.await.map_err(|e| store_failure(name, e))?;
-            check_length(name, size_bytes, &bytes)?;
+            let read = async { self.store.get(path).await?.bytes().await };
+            let bytes = read.await.map_err(|e| store_failure(path.as_ref(), e))?;
+            check_length(path.as_ref(), size_bytes, &bytes)?;
             Ok(bytes)
         };
-        self.persist(name, size_bytes, attempt).await
+        self.persist(path.as_ref(), size_bytes, attempt).await
     }
 
     /// Writes an object whole.
-    pub(super) async fn write(&self, name: &str, payload: Vec<Bytes>) -> Result<()> {
-        let path = Path::from(name);
+    pub(super) async fn write(&self, path: &Path, payload: Vec<Bytes>) -> Result<()> {
         let payload: PutPayload = payload.into_iter().collect();
         let put = || async {
-            let put = self.store.put(&path, payload.clone()).await;
-            put.map(drop).map_err(|e| store_failure(name, e))
+            let put = self.store.put(path, payload.clone()).await;
+            put.map(drop).map_err(|e| store_failure(path.as_ref(), e))
         };
-        self.persist(name, payload.content_length() as u64, put).await
+        self.persist(path.as_ref(), payload.content_length() as u64, put).await
     }
 
     /// Tries an operation until it works, is hopeless, or its time is over.

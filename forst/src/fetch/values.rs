@@ -84,7 +84,7 @@ impl Fetcher {
 
     /// The records of a group as they are stored, each checked.
     async fn read_group(&self, file: &ValueFile, group: &Group) -> Result<Vec<Bytes>> {
-        let span = self.requests.read(file.name(), group.span.clone()).await?;
+        let span = self.requests.read(file.path(), group.span.clone()).await?;
         let mut records = Vec::with_capacity(group.wanted.len());
         for wanted in &group.wanted {
             let start = (wanted.range.start - group.span.start) as usize;
@@ -92,7 +92,7 @@ impl Fetcher {
             let mut record = span.slice(start.min(span.len())..end.min(span.len()));
             if check_section("a value", &record).is_err() {
                 // Bytes can break on the way; what is broken at rest breaks again.
-                record = self.requests.read(file.name(), wanted.range.clone()).await?;
+                record = self.requests.read(file.path(), wanted.range.clone()).await?;
                 check_section("a value", &record).map_err(|e| e.context(place(file, wanted)))?;
             }
             records.push(record);

@@ -16,10 +16,14 @@ pub struct StoreCounters {
     pub compactions: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counters {
     memory_hits: Cell<u64>,
-    /// Hits and misses when the share of hits was taken, and whether they were the most.
+    /// Reads that the tables' parts in memory answered.
+    answered: Cell<u64>,
+    /// Reads that had to wait for parts.
+    pub(super) parked: u64,
+    /// Both of these when they were compared, and whether the first were the most.
     window: Cell<(u64, u64, bool)>,
     pub(super) disk_hits: u64,
     pub(super) misses: u64,
@@ -27,20 +31,41 @@ pub(super) struct Counters {
     pub(super) compactions: u64,
 }
 
-/// Lookups after which the share of hits is taken anew.
+impl Default for Counters {
+    /// Hopes for hits until it knows.
+    fn default() -> Self {
+        Self {
+            memory_hits: Cell::default(),
+            answered: Cell::default(),
+            parked: 0,
+            window: Cell::new((0, 0, true)),
+            disk_hits: 0,
+            misses: 0,
+            flushes: 0,
+            compactions: 0,
+        }
+    }
+}
+
+/// Reads after which they are compared anew.
 const WINDOW: u64 = 4096;
 
 impl Counters {
-    /// Whether most lookups of late found their block in memory.
+    /// Whether most reads of late were answered by what memory holds of the tables.
     pub(super) fn mostly_hits(&self) -> bool {
-        let (hits, misses) = (self.memory_hits.get(), self.disk_hits + self.misses);
-        let (hits_before, misses_before, verdict) = self.window.get();
-        if hits + misses < hits_before + misses_before + WINDOW {
+        let (answered, parked) = (self.answered.get(), self.parked);
+        let (answered_before, parked_before, verdict) = self.window.get();
+        if answered + parked < answered_before + parked_before + WINDOW {
             return verdict;
         }
-        let verdict = hits - hits_before > misses - misses_before;
-        self.window.set((hits, misses, verdict));
+        let verdict = answered - answered_before > parked - parked_before;
+        self.window.set((answered, parked, verdict));
         verdict
+    }
+
+    #[inline]
+    pub(super) fn answered(&self) {
+        self.answered.set(self.answered.get() + 1);
     }
 
     #[inline]

@@ -16,7 +16,7 @@ use super::{Answered, Resident, Store};
 use crate::block::Block;
 use crate::entry::EntryKind;
 use crate::fetch::{FetchParts, FetchRequest, Fetched, FetchedPart, ValueRequest, Wanted};
-use crate::table::{FileId, filter_hash};
+use crate::table::{FileId, filter_hash, head};
 
 /// What a read asks for.
 enum Query {
@@ -144,6 +144,23 @@ impl Reads {
         (self.waiting.len() - 1) as u32
     }
 
+    /// Has a read wait for the parts from `planned` on, of which those stay that nobody is fetching yet.
+    fn wait_for(&mut self, index: u32, to_fetch: &mut Vec<Need>, planned: usize) {
+        let mut kept = planned;
+        for place in planned..to_fetch.len() {
+            let Some(part) = to_fetch.get(place).map(|need| (need.id(), need.part)) else { continue };
+            match self.parts.entry(part) {
+                Entry::Occupied(mut waiters) => waiters.get_mut().1.push(index),
+                Entry::Vacant(free) => {
+                    free.insert((index, Vec::new()));
+                    to_fetch.swap(kept, place);
+                    kept += 1;
+                }
+            }
+        }
+        to_fetch.truncate(kept);
+    }
+
     fn unpark(&mut self, index: u32) -> Option<Waiting> {
         self.free.push(index);
         self.waiting.get_mut(index as usize).and_then(Option::take)
@@ -153,13 +170,13 @@ impl Reads {
 impl Store {
     /// Starts reads; [`Store::poll`] answers each by its token.
     pub fn read<'k>(&mut self, batch: impl IntoIterator<Item = (u64, &'k [u8])>) {
-        let mut batch: Vec<_> = batch.into_iter().collect();
-        batch.sort_unstable_by_key(|(_, key)| *key);
-        let mut needs = Vec::new();
-        for (token, key) in batch {
-            self.plan(Waiting::new(token, Query::Key(key.into())), &mut needs);
+        let mut batch: Vec<_> = batch.into_iter().map(|(token, key)| (head(key, 0), key, token)).collect();
+        batch.sort_unstable_by_key(|(head, key, _)| (*head, *key));
+        let mut to_fetch = Vec::with_capacity(batch.len());
+        for (_, key, token) in batch {
+            self.plan(Waiting::new(token, Query::Key(key.into())), &mut to_fetch);
         }
-        self.begin(needs);
+        self.begin(to_fetch);
     }
 
     /// Starts the reads of pages; [`Store::poll`] answers each by its token.
@@ -199,33 +216,27 @@ impl Store {
         }
     }
 
-    /// Answers a read from memory or parks it with the parts it needs.
+    /// Answers a read from memory, or parks it and adds the parts to fetch for it.
     fn plan(&mut self, mut waiting: Waiting, to_fetch: &mut Vec<Need>) {
-        let mut needs = Vec::new();
-        let found = match self.find(&waiting, Some(&mut needs)) {
+        let planned = to_fetch.len();
+        let found = match self.find(&waiting, Some(to_fetch)) {
             Ok(Found::Miss) => {
+                let needs = to_fetch.get(planned..).unwrap_or_default();
                 waiting.missing = needs.len() as u32;
-                waiting.decisive = match (&waiting.query, needs.as_slice()) {
+                waiting.decisive = match (&waiting.query, needs) {
                     (Query::Key(key), [need]) => need.part != TAIL && self.operators.operator(key).is_none(),
                     _ => false,
                 };
                 let mut parts = needs.iter().filter(|need| need.newest_of_several);
                 waiting.newest = parts.next().map(|need| (need.id(), need.part));
+                self.counters.parked += 1;
                 let index = self.reads.park(waiting);
-                for need in needs {
-                    match self.reads.parts.entry((need.id(), need.part)) {
-                        Entry::Occupied(mut waiters) => waiters.get_mut().1.push(index),
-                        Entry::Vacant(place) => {
-                            place.insert((index, Vec::new()));
-                            to_fetch.push(need);
-                        }
-                    }
-                }
-                return;
+                return self.reads.wait_for(index, to_fetch, planned);
             }
             Ok(found) => Ok(found.into_owned()),
             Err(error) => Err(error),
         };
+        to_fetch.truncate(planned);
         self.reads.ready.push((waiting.token, found));
     }
 

@@ -22,35 +22,41 @@ const MAX_AHEAD: usize = 1024;
 pub struct StoreScan {
     /// Opened at the first entry, so that the owner's thread does not wait.
     opened: Option<MergeScan<Source>>,
-    fetcher: Arc<Fetcher>,
-    operators: Arc<dyn MergeOperators>,
-    /// Newest first.
-    memtables: Vec<Arc<Memtable>>,
-    version: Arc<Version>,
+    scanned: Scanned,
     buffer_bytes: usize,
     /// Entries with their values, and the first of them in use.
     ahead: VecDeque<(Vec<u8>, Vec<u8>)>,
     current: (Vec<u8>, Vec<u8>),
 }
 
+/// What a scan passes over.
+pub(super) struct Scanned {
+    pub(super) fetcher: Arc<Fetcher>,
+    pub(super) operators: Arc<dyn MergeOperators>,
+    /// Newest first.
+    pub(super) memtables: Vec<Arc<Memtable>>,
+    pub(super) version: Arc<Version>,
+}
+
 impl Store {
     /// Starts a scan of this moment's state. The active memtable is frozen for it.
     pub fn scan(&mut self) -> StoreScan {
         self.rotate();
-        StoreScan {
-            opened: None,
+        let scanned = Scanned {
             fetcher: Arc::clone(&self.fetcher),
             operators: Arc::clone(&self.operators),
             memtables: self.frozen.iter().rev().map(|frozen| Arc::clone(&frozen.table)).collect(),
             version: Arc::clone(&self.version),
-            buffer_bytes: self.budget.background_bytes,
-            ahead: VecDeque::new(),
-            current: Default::default(),
-        }
+        };
+        StoreScan::new(scanned, self.budget.background_bytes)
     }
 }
 
 impl StoreScan {
+    pub(super) fn new(scanned: Scanned, buffer_bytes: usize) -> Self {
+        Self { opened: None, scanned, buffer_bytes, ahead: VecDeque::new(), current: Default::default() }
+    }
+
     /// The next key and its value, `None` at the end.
     ///
     /// # Errors
@@ -59,7 +65,7 @@ impl StoreScan {
         if self.opened.is_none() {
             self.opened = Some(self.open()?);
         }
-        if self.version.values.is_empty() {
+        if self.scanned.version.values.is_empty() {
             let Some(scan) = &mut self.opened else { return Ok(None) };
             return Ok(scan.next_merged()?.map(|Merged { entry: (_, key, value), .. }| (key, value)));
         }
@@ -87,7 +93,8 @@ impl StoreScan {
             }
             self.ahead.push_back((key.to_vec(), value.to_vec()));
         }
-        let records = self.fetcher.io().block_on(self.fetcher.read_records(places.clone()))?;
+        let fetcher = &self.scanned.fetcher;
+        let records = fetcher.io().block_on(fetcher.read_records(places.clone()))?;
         for ((at, place), record) in pointers.into_iter().zip(places).zip(records) {
             let Some((key, value)) = self.ahead.get_mut(at) else { continue };
             let record = Block::decode(&record).map_err(|e| e.context(place.to_string()))?;
@@ -97,12 +104,12 @@ impl StoreScan {
     }
 
     fn open(&self) -> Result<MergeScan<Source>> {
-        let runs: Vec<_> = self.version.runs().cloned().collect();
+        let Scanned { fetcher, operators, memtables, version } = &self.scanned;
+        let runs: Vec<_> = version.runs().cloned().collect();
         let read_ahead = (self.buffer_bytes / (2 * runs.len().max(1))).clamp(16 << 10, 1 << 20) as u64;
-        let memtables =
-            self.memtables.iter().map(|t| Ok(Source::memtable(SortedMemtable::new(Arc::clone(t)))));
-        let open = |run| TableScan::new(Arc::clone(&self.fetcher), run, read_ahead).map(Source::Tables);
+        let memtables = memtables.iter().map(|t| Ok(Source::memtable(SortedMemtable::new(Arc::clone(t)))));
+        let open = |run| TableScan::new(Arc::clone(fetcher), run, read_ahead).map(Source::Tables);
         let sources = memtables.chain(runs.into_iter().map(open)).collect::<Result<Vec<_>>>()?;
-        Ok(MergeScan::new(sources, Arc::clone(&self.operators), Depth::Bottom))
+        Ok(MergeScan::new(sources, Arc::clone(operators), Depth::Bottom))
     }
 }

@@ -101,6 +101,39 @@ impl Store {
         self.walk(key, &[], None)
     }
 
+    /// As [`Store::get_resident`], but a miss where most lookups of late found nothing and the memtables do not know the
+    /// key: the read that then follows walks down anyway, so asking the tables now would be asked twice.
+    ///
+    /// # Errors
+    /// As [`Store::get_resident`].
+    #[inline]
+    pub fn try_get(&self, key: &[u8]) -> Result<Resident<'_>> {
+        if self.counters.mostly_hits() {
+            return self.get_resident(key);
+        }
+        let mut fold = Fold { operands: Vec::new(), first: None };
+        match self.fold_memtables(key, &mut fold) {
+            Step::Base(base) => self.finish(key, &fold, base),
+            Step::GoOn if self.version.is_empty() => self.finish(key, &fold, None),
+            Step::GoOn | Step::Pointer => Ok(Resident::Miss),
+        }
+    }
+
+    /// What the memtables have of a key, newest first.
+    #[inline]
+    fn fold_memtables<'a>(&'a self, key: &[u8], fold: &mut Fold<'a>) -> Step<'a> {
+        let memtables =
+            std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|f| f.table.as_ref()));
+        for table in memtables {
+            if let Some((kind, value)) = table.get(key)
+                && let Step::Base(base) = fold.add(kind, value)
+            {
+                return Step::Base(base);
+            }
+        }
+        Step::GoOn
+    }
+
     /// Walks down; blocks come from `got`, then from the cache. With `needs`, says which parts are missing: all tails,
     /// which are kept once they are here, and the first block that may hold the answer. A key that folds operands will
     /// want all blocks behind it as well, and so will one whose first blocks mostly turn out not to hold it.
@@ -111,14 +144,8 @@ impl Store {
         mut needs: Option<&mut Vec<Need>>,
     ) -> Result<Resident<'a>> {
         let mut fold = Fold { operands: Vec::new(), first: None };
-        let memtables =
-            std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|f| f.table.as_ref()));
-        for table in memtables {
-            if let Some((kind, value)) = table.get(key)
-                && let Step::Base(base) = fold.add(kind, value)
-            {
-                return self.finish(key, &fold, base);
-            }
+        if let Step::Base(base) = self.fold_memtables(key, &mut fold) {
+            return self.finish(key, &fold, base);
         }
         let hash = filter_hash(key);
         let (mut missing, mut newest, mut blocks) = (false, 0, 0);
@@ -153,7 +180,10 @@ impl Store {
                 match fold.add(kind, value) {
                     Step::GoOn => {}
                     Step::Base(_) | Step::Pointer if missing => break,
-                    Step::Base(base) => return self.finish(key, &fold, base),
+                    Step::Base(base) => {
+                        self.note_answered(got);
+                        return self.finish(key, &fold, base);
+                    }
                     Step::Pointer => {
                         let place = ValuePlace::decode(value, file.values())?;
                         let Some((record, _)) = self.block(place.file.id, place.number, got) else {
@@ -162,6 +192,7 @@ impl Store {
                             }
                             return Ok(Resident::Miss);
                         };
+                        self.note_answered(got);
                         return self.finish(key, &fold, Some(place.value_in(record, key)?));
                     }
                 }
@@ -171,12 +202,21 @@ impl Store {
             }
         }
         if !missing {
+            self.note_answered(got);
             return self.finish(key, &fold, None);
         }
         if let Some(need) = needs.filter(|_| blocks > 1).and_then(|needs| needs.get_mut(newest)) {
             need.newest_of_several = true;
         }
         Ok(Resident::Miss)
+    }
+
+    /// Counts a read that memory answered, unless blocks were fetched for it.
+    #[inline]
+    fn note_answered(&self, got: &[GotBlock]) {
+        if got.is_empty() {
+            self.counters.answered();
+        }
     }
 
     /// Whether a read fetches all blocks that may hold its key at once instead of newest first.

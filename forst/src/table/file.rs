@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use alluvium_env::{Error, Result};
+use object_store::path::Path;
 
 use super::TableTail;
 use crate::expiry::Ages;
@@ -29,30 +30,35 @@ impl Ownership for KeepAll {
 
 /// A held object; dropping it releases the object.
 pub(crate) struct Held {
-    name: String,
+    path: Path,
     owner: Arc<dyn Ownership>,
 }
 
 impl Held {
-    pub(crate) fn new(name: String, owner: Arc<dyn Ownership>) -> Self {
-        owner.hold(&name);
-        Self { name, owner }
+    pub(crate) fn new(name: &str, owner: Arc<dyn Ownership>) -> Self {
+        let path = Path::from(name);
+        owner.hold(path.as_ref());
+        Self { path, owner }
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        self.path.as_ref()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.owner.release(&self.name);
+        self.owner.release(self.path.as_ref());
     }
 }
 
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(self.path.as_ref())
     }
 }
 
@@ -118,6 +124,11 @@ impl TableFile {
     /// The object's name below the root.
     pub(crate) fn name(&self) -> &str {
         self.held.name()
+    }
+
+    /// The name, as the object store takes it.
+    pub(crate) fn path(&self) -> &Path {
+        self.held.path()
     }
 
     /// Filter and index, once they have been read.

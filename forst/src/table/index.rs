@@ -25,7 +25,7 @@ struct Search {
 
 /// Eight bytes of a key from `start` on as a number that orders as they do.
 #[inline]
-fn head(key: &[u8], start: usize) -> u64 {
+pub(crate) fn head(key: &[u8], start: usize) -> u64 {
     let rest = key.get(start..).unwrap_or_default();
     if let Some(whole) = rest.first_chunk::<8>() {
         return u64::from_be_bytes(*whole);

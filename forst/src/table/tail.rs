@@ -1,4 +1,5 @@
 //! The tail of a table: filter, index, properties, deleted ranges and footer, read in one request and kept while the table lives.
+use std::ops::Range;
 use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
@@ -19,7 +20,7 @@ const OLDEST_VERSION: u16 = 2;
 const CHECKSUM_ID: u8 = 1;
 /// `filter_len:u32 · index_len:u32 · properties_len:u32 · deleted_len:u32 · version:u16 · checksum:u8 · reserved:u8 ·
 /// crc32c:u32 · magic`.
-const FOOTER_BYTES: usize = 32;
+pub(crate) const FOOTER_BYTES: usize = 32;
 const _: () = assert!(FOOTER_BYTES == 4 * 4 + 2 + 1 + 1 + 4 + MAGIC.len());
 
 /// What a table says of itself.
@@ -146,6 +147,41 @@ impl TableTail {
             )));
         }
         Ok(Arc::new(Self { filter, index, properties, deleted }))
+    }
+}
+
+/// Where the sections of a tail lie in their table; empty if there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TailLayout {
+    pub(crate) filter: Range<u64>,
+    pub(crate) index: Range<u64>,
+    pub(crate) properties: Range<u64>,
+    pub(crate) deleted: Range<u64>,
+}
+
+impl TailLayout {
+    /// Reads it from the last [`FOOTER_BYTES`] of a table of so many bytes: for who has no manifest that says how
+    /// long the tail is.
+    pub(crate) fn of(table_bytes: u64, last_bytes: &[u8]) -> Result<Self> {
+        let (_, lengths) = footer(last_bytes)?;
+        let sections: u64 = lengths.iter().map(|length| u64::from(*length)).sum();
+        let start = table_bytes.checked_sub(sections + FOOTER_BYTES as u64).ok_or_else(|| {
+            Error::corruption(format!(
+                "the footer claims {sections} bytes for the tail, more than the table of {table_bytes} bytes has"
+            ))
+        })?;
+        let mut next = start;
+        let [filter, index, properties, deleted] = lengths.map(|length| {
+            let section = next..next + u64::from(length);
+            next = section.end;
+            section
+        });
+        Ok(Self { filter, index, properties, deleted })
+    }
+
+    /// Bytes of the data blocks, which end where the tail begins.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.filter.start
     }
 }
 

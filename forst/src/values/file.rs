@@ -2,6 +2,8 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use object_store::path::Path;
+
 use crate::table::{FileId, Held};
 
 /// What is persisted of a value file.
@@ -32,6 +34,11 @@ impl ValueFile {
     /// The object's name below the root.
     pub(crate) fn name(&self) -> &str {
         self.held.name()
+    }
+
+    /// The name, as the object store takes it.
+    pub(crate) fn path(&self) -> &Path {
+        self.held.path()
     }
 
     /// Says what the file has become.

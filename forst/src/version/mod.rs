@@ -45,6 +45,12 @@ impl Default for Version {
 }
 
 impl Version {
+    /// Whether no table is live.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs().next().is_none()
+    }
+
     /// All runs that have tables, newest first.
     #[inline]
     pub(crate) fn runs(&self) -> impl Iterator<Item = &Run> {

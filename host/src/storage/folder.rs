@@ -26,6 +26,20 @@ impl FolderLock {
     }
 }
 
+/// Opens a folder as it is, beside whoever has it.
+pub(super) fn look(path: &Path) -> Result<LocalReads> {
+    let shown = path.display();
+    let root = path.canonicalize().map_err(|e| {
+        Error::invalid(format!("cannot open the folder {shown}; check the URL")).with_source(e)
+    })?;
+    if !root.is_dir() {
+        return Err(Error::invalid(format!("{shown} is not a folder; check the URL")));
+    }
+    let store = LocalFileSystem::new_with_prefix(&root)
+        .map_err(|e| Error::invalid(format!("cannot open the folder {shown}")).with_source(e))?;
+    Ok(LocalReads::new(store))
+}
+
 /// Creates, locks and opens a folder.
 pub(super) fn open(path: &Path) -> Result<(LocalReads, FolderLock)> {
     let shown = path.display();

@@ -8,11 +8,12 @@ mod delayed;
 mod folder;
 mod local_reads;
 mod metered;
+mod read_only;
 #[cfg(feature = "s3")]
 mod s3;
 mod timer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
@@ -24,6 +25,7 @@ use url::Url;
 pub use delayed::{DelayedStore, Link};
 use folder::FolderLock;
 pub use metered::{MeteredStore, StoreMetrics, StoreRequests};
+use read_only::ReadOnlyStore;
 
 const SUPPORTED: &str = "use file:///folder, memory:/// or s3://bucket/prefix";
 
@@ -84,22 +86,56 @@ impl std::fmt::Debug for Storage {
 /// # Errors
 /// `Invalid` if the URL cannot be used, or another job has the folder.
 pub fn open(url: &str) -> Result<Storage> {
+    let (parsed, shown) = parse(url)?;
+    match parsed.scheme() {
+        "file" => open_folder(&local_path(&parsed, &shown)?),
+        "memory" => Ok(Storage::new(prefixed(InMemory::new(), &parsed, &shown)?, shown, None)),
+        _ => Ok(Storage::new(remote(&parsed, &shown)?, shown, None)),
+    }
+}
+
+/// Opens a URL as it is, to look into it: nothing is created, locked or claimed, and nothing can be written or deleted
+/// through it. A job that owns the state goes on beside it. Memory has nothing that could be looked at from outside.
+///
+/// # Errors
+/// `Invalid` if the URL cannot be used or its folder is not there.
+pub fn open_read_only(url: &str) -> Result<Storage> {
+    let (parsed, shown) = parse(url)?;
+    let (bare, local): (Arc<dyn ObjectStore>, _) = match parsed.scheme() {
+        "file" => (Arc::new(folder::look(&local_path(&parsed, &shown)?)?), true),
+        "memory" => {
+            return Err(Error::invalid(format!(
+                "{shown} ends with its process: there is nothing to look into"
+            )));
+        }
+        _ => (remote(&parsed, &shown)?, false),
+    };
+    Ok(Storage { local, ..Storage::new(Arc::new(ReadOnlyStore::new(bare)), shown, None) })
+}
+
+fn parse(url: &str) -> Result<(Url, String)> {
     let parsed = Url::parse(url)
         .map_err(|e| Error::invalid(format!("{url} is not a state URL ({e}); {SUPPORTED}")))?;
     let shown = redacted(&parsed);
-    match parsed.scheme() {
-        "file" => match parsed.to_file_path() {
-            Ok(path) => open_folder(&path),
-            Err(()) => Err(Error::invalid(format!(
-                "{shown} names no local folder; write file:/// and an absolute path, three slashes in all"
-            ))),
-        },
-        "memory" => Ok(Storage::new(prefixed(InMemory::new(), &parsed, &shown)?, shown, None)),
-        "s3" | "s3a" => Ok(Storage::new(open_s3(&parsed, &shown)?, shown, None)),
+    Ok((parsed, shown))
+}
+
+fn local_path(url: &Url, shown: &str) -> Result<PathBuf> {
+    url.to_file_path().map_err(|()| {
+        Error::invalid(format!(
+            "{shown} names no local folder; write file:/// and an absolute path, three slashes in all"
+        ))
+    })
+}
+
+/// A store that answers over a network.
+fn remote(url: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
+    match url.scheme() {
+        "s3" | "s3a" => open_s3(url, shown),
         "gs" | "az" | "azure" | "abfs" | "abfss" | "adl" => {
-            let (store, prefix) = object_store::parse_url_opts(&parsed, std::env::vars())
+            let (store, prefix) = object_store::parse_url_opts(url, std::env::vars())
                 .map_err(|e| Error::invalid(format!("cannot open {shown}; {SUPPORTED}")).with_source(e))?;
-            Ok(Storage::new(Arc::new(PrefixStore::new(store, prefix)), shown, None))
+            Ok(Arc::new(PrefixStore::new(store, prefix)))
         }
         scheme => Err(Error::invalid(format!("{shown} has the unknown scheme {scheme}; {SUPPORTED}"))),
     }
@@ -179,6 +215,18 @@ mod tests {
         let url = first.url().to_owned();
         drop(first);
         open(&url).unwrap();
+    }
+
+    #[test]
+    fn a_folder_can_be_looked_into_beside_its_job_and_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = open_folder(&folder.path().join("state")).unwrap();
+        let looked = open_read_only(job.url()).unwrap();
+        assert!(looked.local);
+        let missing = format!("{}-not", job.url());
+        assert!(open_read_only(&missing).unwrap_err().to_string().contains("state-not"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(open_read_only("memory:///").unwrap_err().to_string().contains("nothing to look into"));
     }
 
     #[test]

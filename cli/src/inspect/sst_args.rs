@@ -1,0 +1,75 @@
+//! The options of `alluvium sst`.
+use clap::{Args, Subcommand};
+
+/// After the options.
+pub(crate) const SST_EXAMPLES: &str = "\
+\x1b[1;33mExamples:\x1b[0m
+  Check every byte of all tables of a state, also while its job runs:
+    alluvium sst verify .alluvium/wordcount
+    alluvium sst verify s3://bucket/words
+
+  What a table holds, with its first hundred entries:
+    alluvium sst dump .alluvium/wordcount/state/00000001/0000/000000000003.sst --entries --limit 100
+
+  All keys of a table, for a script:
+    alluvium sst dump s3://bucket/words/state/00000001/0000/000000000003.sst --entries --json |
+      jq -r 'select(.type == \"entry\").key'
+
+\x1b[1;33mExit codes:\x1b[0m
+  0  done, and what was verified is sound
+  1  something is damaged, or cannot be read
+  2  wrong usage";
+
+/// Options of `alluvium sst`.
+#[derive(Args, Debug)]
+pub(crate) struct SstArgs {
+    #[command(subcommand)]
+    pub(super) command: SstCommand,
+}
+
+/// What to do with tables.
+#[derive(Debug, Subcommand)]
+pub(super) enum SstCommand {
+    /// Show what one table holds: sizes, counts, key groups, deleted ranges, blocks, entries
+    Dump(DumpArgs),
+
+    /// Check every byte of tables: checksums, order, filters, indexes, counts
+    Verify(VerifyArgs),
+}
+
+/// Options of `alluvium sst dump`.
+#[derive(Args, Debug)]
+pub(super) struct DumpArgs {
+    #[arg(value_name = "URL", help = "The table: a path, file:///…/3.sst or s3://bucket/…/3.sst")]
+    pub(super) url: String,
+
+    /// Show the entries below their blocks
+    #[arg(long)]
+    pub(super) entries: bool,
+
+    /// Show so many entries at most
+    #[arg(long, value_name = "N", requires = "entries")]
+    pub(super) limit: Option<u64>,
+
+    /// Show keys and values as hexadecimal digits instead of text with escapes
+    #[arg(long)]
+    pub(super) hex: bool,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `alluvium sst verify`.
+#[derive(Args, Debug)]
+pub(super) struct VerifyArgs {
+    #[arg(
+        value_name = "URL",
+        help = "A table, or a folder or prefix with tables below it: a path, file:///… or s3://bucket/…"
+    )]
+    pub(super) url: String,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}

@@ -1,0 +1,173 @@
+//! What a state holds of a key, as people read it: a value, a list's elements, or operands that only the job can fold.
+use std::fmt;
+
+use alluvium_env::{Entropy, Result};
+use alluvium_state_api::{Codec as _, MergeOperator, StateKind, list_elements, push_list_element};
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::shown::Shown;
+use super::text::escaped;
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ValueType {
+    /// Text where it is, hexadecimal digits elsewhere
+    Auto,
+    Text,
+    Hex,
+    U64,
+    I64,
+}
+
+impl ValueType {
+    /// A value that cannot be one of this type is shown as what it is.
+    fn shown(self, value: &[u8]) -> Shown {
+        match self {
+            Self::Auto => Shown::text_or_hex(value),
+            Self::Text => Shown::Text(escaped(value)),
+            Self::Hex => Shown::hex(value),
+            Self::U64 => u64::decode(value).map_or_else(|_| Shown::hex(value), Shown::Unsigned),
+            Self::I64 => i64::decode(value).map_or_else(|_| Shown::hex(value), Shown::Signed),
+        }
+    }
+
+    /// The sum of numbers, `None` if one of them is none.
+    fn sum(self, numbers: &[&[u8]]) -> Option<Shown> {
+        let unsigned =
+            || numbers.iter().try_fold(0_u64, |sum, n| Some(sum.wrapping_add(u64::decode(n).ok()?)));
+        let signed = || numbers.iter().try_fold(0_i64, |sum, n| Some(sum.wrapping_add(i64::decode(n).ok()?)));
+        match self {
+            Self::U64 => unsigned().map(Shown::Unsigned),
+            Self::I64 => signed().map(Shown::Signed),
+            Self::Auto | Self::Text | Self::Hex => None,
+        }
+    }
+}
+
+/// Folds operands by keeping them all, oldest first, behind a mark that no value begins with but by an accident of
+/// one in 2^128.
+pub(super) struct Operands {
+    mark: [u8; 16],
+}
+
+impl Operands {
+    pub(super) fn new(entropy: &Entropy) -> Self {
+        let mark = u128::from(entropy.next_u64()) << 64 | u128::from(entropy.next_u64());
+        Self { mark: mark.to_be_bytes() }
+    }
+
+    /// The operands that a value was folded from, `None` if it was not.
+    fn of<'a>(&self, value: &'a [u8]) -> Option<Vec<&'a [u8]>> {
+        list_elements(value.strip_prefix(&self.mark)?).collect::<Result<_>>().ok()
+    }
+}
+
+impl MergeOperator for Operands {
+    fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
+        let mut all = self.mark.to_vec();
+        for part in [acc.as_slice(), operand] {
+            match part.strip_prefix(&self.mark) {
+                Some(operands) => all.extend_from_slice(operands),
+                None => push_list_element(&mut all, part),
+            }
+        }
+        *acc = all;
+        Ok(())
+    }
+}
+
+/// What a state holds of a key.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Content {
+    Value(Shown),
+    /// Of a list.
+    Elements(Vec<Shown>),
+    /// Of a reducing or aggregating state; the oldest may be folded from others already.
+    Operands(Vec<Shown>),
+}
+
+/// How values of one state are shown.
+pub(super) struct Values<'a> {
+    pub(super) kind: &'a str,
+    pub(super) value_type: ValueType,
+    pub(super) sum: bool,
+    pub(super) operands: &'a Operands,
+}
+
+impl Values<'_> {
+    pub(super) fn shown(&self, value: &[u8]) -> Content {
+        let all = |parts: Vec<&[u8]>| parts.into_iter().map(|part| self.value_type.shown(part)).collect();
+        if self.kind == StateKind::List.name()
+            && let Ok(elements) = list_elements(value).collect::<Result<Vec<_>>>()
+        {
+            return Content::Elements(all(elements));
+        }
+        match self.operands.of(value) {
+            None => Content::Value(self.value_type.shown(value)),
+            Some(operands) => match self.value_type.sum(&operands).filter(|_| self.sum) {
+                Some(sum) => Content::Value(sum),
+                None => Content::Operands(all(operands)),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let joined =
+            |parts: &[Shown], with: &str| parts.iter().map(Shown::to_string).collect::<Vec<_>>().join(with);
+        match self {
+            Self::Value(value) => value.fmt(f),
+            Self::Elements(elements) => write!(f, "[{}]", joined(elements, ", ")),
+            Self::Operands(operands) => f.write_str(&joined(operands, " ⊕ ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(operands: &Operands, value_type: ValueType, sum: bool) -> Values<'_> {
+        Values { kind: "reducing", value_type, sum, operands }
+    }
+
+    #[test]
+    fn operands_stay_apart_in_their_order_however_they_were_folded() {
+        let operands = Operands::new(&Entropy::from_seed(1));
+        let fold = |older: &[u8], newer: &[u8]| {
+            let mut acc = older.to_vec();
+            operands.merge(&mut acc, newer).unwrap();
+            acc
+        };
+        let [a, b, c] = [1_u64, 20, 300].map(u64::to_le_bytes);
+        for folded in [fold(&fold(&a, &b), &c), fold(&a, &fold(&b, &c))] {
+            let shown = values(&operands, ValueType::U64, false).shown(&folded);
+            assert_eq!(shown.to_string(), "1 ⊕ 20 ⊕ 300");
+            let json = serde_json::to_value(&shown).unwrap();
+            assert_eq!(json, serde_json::json!({ "operands": [1, 20, 300] }));
+            assert_eq!(
+                values(&operands, ValueType::I64, true).shown(&folded),
+                Content::Value(Shown::Signed(321))
+            );
+        }
+        assert_eq!(values(&operands, ValueType::U64, true).shown(&a).to_string(), "1");
+        let odd = fold(&a, b"odd");
+        assert_eq!(values(&operands, ValueType::U64, true).shown(&odd).to_string(), "1 ⊕ 0x6f6464");
+    }
+
+    #[test]
+    fn a_list_is_shown_by_its_elements_and_what_is_none_as_it_is() {
+        let operands = Operands::new(&Entropy::from_seed(1));
+        let list = Values { kind: "list", ..values(&operands, ValueType::Auto, false) };
+        let mut value = Vec::new();
+        push_list_element(&mut value, b"a");
+        push_list_element(&mut value, b"\0");
+        assert_eq!(list.shown(&value).to_string(), "[a, 0x00]");
+        let json = serde_json::to_value(list.shown(&value)).unwrap();
+        assert_eq!(json, serde_json::json!({ "elements": ["a", { "hex": "00" }] }));
+        assert_eq!(list.shown(b"torn").to_string(), "torn");
+    }
+}

@@ -1,0 +1,29 @@
+//! Looks into tables without a store: what one holds, and whether every byte of it is what it should be.
+//!
+//! For tools and fuzzers. Nothing here writes, and nothing is kept in memory but the tail and a window of the table at hand.
+//!
+//! - a [`ReadAt`] gives the bytes: a [`StoredObject`], or [`Bytes`](bytes::Bytes);
+//! - a [`TableInspector`] says what a table holds, block by block and entry by entry;
+//! - [`verify_table`] checks everything that a reader relies on, and reports each [`Finding`] with its offset.
+//!
+//! ```
+//! use alluvium_forst::inspect::verify_table;
+//!
+//! let report = verify_table(&bytes::Bytes::from_static(b"not a table"), &mut |_| ())?;
+//! assert_eq!(report.findings[0].offset, 0);
+//! assert!(report.findings[0].found.contains("11 bytes"));
+//! # Ok::<(), alluvium_env::Error>(())
+//! ```
+mod blocks;
+mod object;
+mod report;
+mod table;
+mod verify;
+
+pub use blocks::{InspectedBlock, TableBlocks, TableEntry};
+pub use object::{ReadAt, StoredObject};
+pub use report::{Finding, TableReport};
+pub use table::{BlockPlace, DeletedRange, KeyGroupSummary, TableInspector, TableSummary};
+pub use verify::verify_table;
+
+pub use crate::entry::EntryKind;
