@@ -1,8 +1,8 @@
 //! Records of value files: for reads, and for whoever writes them anew.
 //!
 //! Neighbours travel together like blocks. A value may be as large as 64 MiB, so what is under way to readers is limited
-//! in bytes as well: a read takes its bytes' part of the room, at most all of it, and gives it back once the task thread
-//! has the values.
+//! in bytes as well: a large read takes its bytes' part of the room, at most all of it, and gives it back once the task
+//! thread has the values.
 use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
@@ -19,6 +19,8 @@ use crate::values::{ValueFile, ValuePlace};
 
 /// What the room is counted in.
 const UNIT_BYTES: u64 = 4 << 10;
+/// Reads up to this size need no room: they are what a few blocks and the gaps between them are.
+const MAX_SMALL_BYTES: u64 = 64 << 10;
 
 /// The bytes of values that may be under way.
 pub(super) struct Room {
@@ -32,10 +34,13 @@ impl Room {
         Self { units, free: Arc::new(Semaphore::new(units as usize)) }
     }
 
-    async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+    async fn take(&self, bytes: u64) -> Result<Option<OwnedSemaphorePermit>> {
+        if bytes <= MAX_SMALL_BYTES {
+            return Ok(None);
+        }
         let units = bytes.div_ceil(UNIT_BYTES).min(u64::from(self.units)) as u32;
         let free = Arc::clone(&self.free);
-        free.acquire_many_owned(units).await.map_err(|_| Error::closed("the store is closed"))
+        free.acquire_many_owned(units).await.map(Some).map_err(|_| Error::closed("the store is closed"))
     }
 }
 
@@ -65,7 +70,7 @@ impl Fetcher {
 
     async fn answer_values(&self, file: &ValueFile, group: Group, done: &(dyn Fn(Fetched) + Send + Sync)) {
         let (room, records) = match self.room.take(group.span.end - group.span.start).await {
-            Ok(room) => (Some(room), self.read_group(file, &group).await),
+            Ok(room) => (room, self.read_group(file, &group).await),
             Err(error) => (None, Err(error)),
         };
         let part = |(number, wanted): (usize, &Wanted)| {

@@ -125,3 +125,21 @@ impl ValueBuilder {
         BuiltValues { file: self.file, payload: self.payload, records: self.records }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{FileId, Held, KeepAll};
+
+    #[test]
+    fn a_value_that_is_too_large_to_pack_is_written_as_the_block_it_would_be() {
+        let builder =
+            || ValueBuilder::new(ValueFile::new(FileId(1), Held::new("1.val", Arc::new(KeepAll))), 0);
+        let (mut packed, mut large) = (builder(), builder());
+        let noise: Vec<u8> = (0..2000_u32).flat_map(|n| n.wrapping_mul(0x9E37_79B9).to_le_bytes()).collect();
+        packed.add(b"key", &noise, None);
+        large.add_large(b"key", &noise);
+        large.end_record(0, None);
+        assert_eq!(packed.finish().payload.concat(), large.finish().payload.concat());
+    }
+}
