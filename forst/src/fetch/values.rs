@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
 use bytes::Bytes;
-use futures_util::future::try_join_all;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use futures_util::stream::{self, FuturesUnordered, StreamExt as _, TryStreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ranges::{Group, Wanted, coalesce};
@@ -21,6 +20,9 @@ use crate::values::{ValueFile, ValuePlace};
 const UNIT_BYTES: u64 = 4 << 10;
 /// Reads up to this size need no room: they are what a few blocks and the gaps between them are.
 const MAX_SMALL_BYTES: u64 = 64 << 10;
+
+/// Reads that are under way for one who writes values anew or scans: readers want requests as well.
+const MAX_READS: usize = 64;
 
 /// The bytes of values that may be under way.
 pub(super) struct Room {
@@ -125,7 +127,8 @@ impl Fetcher {
             }));
         }
         let mut found = vec![Bytes::new(); places.len()];
-        for (group, records) in try_join_all(reads).await? {
+        let mut reads = stream::iter(reads).buffer_unordered(MAX_READS);
+        while let Some((group, records)) = reads.try_next().await? {
             for (wanted, record) in group.wanted.iter().zip(records) {
                 if let Some(place) = found.get_mut(wanted.block as usize) {
                     *place = record;

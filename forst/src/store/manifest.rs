@@ -161,3 +161,22 @@ pub(super) fn unframe_delta<'a>(record: &DeltaRecord, object: &'a [u8]) -> Resul
         .strip_prefix(&DELTA_MAGIC)
         .ok_or_else(|| Error::corruption(format!("delta {name} has another magic")))
 }
+
+#[cfg(test)]
+mod tests {
+    use alluvium_env::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_manifest_of_version_2_is_read_and_one_of_another_version_is_refused() {
+        for version in 0..6 {
+            let manifest = Manifest { version, ..Manifest::default() };
+            let read = Manifest::decode(&prost::Message::encode_to_vec(&manifest));
+            match version {
+                2 | 3 => assert_eq!(read.unwrap(), manifest),
+                _ => assert_eq!(read.unwrap_err().kind(), ErrorKind::Invalid),
+            }
+        }
+    }
+}
