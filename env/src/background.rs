@@ -1,6 +1,7 @@
-//! A bounded pool for CPU work that no record waits for: flushes first, then compactions.
+//! A bounded pool for CPU work that no record waits for: flushes, and behind them compactions.
 //!
-//! **Invariants**: of several threads one is kept for urgent jobs, so that a flush never waits for a compaction to end.
+//! **Invariants**: each urgency has threads of its own, so that a flush never waits for a compaction to end; those of
+//! compactions yield to every other thread that wants a core, so that records do not wait for them either.
 //!
 //! **Threads**: [`Background::run`] is called from task threads and never blocks. A job that panics takes down
 //! neither the pool nor its neighbours; its owner notices through the channel that it dropped.
@@ -9,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::threads::yield_to_others;
 use crate::{Result, spawn_thread};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -23,102 +25,99 @@ pub enum Urgency {
 }
 
 #[derive(Default)]
-struct Queues {
-    high: VecDeque<Job>,
-    low: VecDeque<Job>,
-    low_running: usize,
+struct Jobs {
+    waiting: VecDeque<Job>,
     closed: bool,
 }
 
 #[derive(Default)]
-struct Shared {
-    queues: Mutex<Queues>,
+struct Queue {
+    jobs: Mutex<Jobs>,
     wake: Condvar,
-    max_low: usize,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queues> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> Option<(Urgency, Job)> {
-        let mut queues = self.lock();
+    fn push(&self, job: Job) {
+        self.lock().waiting.push_back(job);
+        self.wake.notify_one();
+    }
+
+    /// The next job; `None` once the queue is closed.
+    fn next(&self) -> Option<Job> {
+        let mut jobs = self.lock();
         loop {
-            if queues.closed {
+            if jobs.closed {
                 return None;
             }
-            if let Some(job) = queues.high.pop_front() {
-                return Some((Urgency::High, job));
+            if let Some(job) = jobs.waiting.pop_front() {
+                return Some(job);
             }
-            if queues.low_running < self.max_low
-                && let Some(job) = queues.low.pop_front()
-            {
-                queues.low_running += 1;
-                return Some((Urgency::Low, job));
-            }
-            queues = self.wake.wait(queues).unwrap_or_else(PoisonError::into_inner);
+            jobs = self.wake.wait(jobs).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn ended(&self, urgency: Urgency) {
-        if urgency == Urgency::Low {
-            self.lock().low_running -= 1;
-            self.wake.notify_one();
+    /// Lets the threads end; hands back what was waiting.
+    fn close(&self) -> VecDeque<Job> {
+        let mut jobs = self.lock();
+        jobs.closed = true;
+        let dropped = std::mem::take(&mut jobs.waiting);
+        drop(jobs);
+        self.wake.notify_all();
+        dropped
+    }
+
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            // The payload was printed by the panic hook; the owner sees its channel close.
+            let _ = catch_unwind(AssertUnwindSafe(job));
         }
     }
 }
 
 /// The pool. Dropping it lets running jobs end and forgets queued ones.
 pub struct Background {
-    shared: Arc<Shared>,
+    urgent: Arc<Queue>,
+    patient: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Background {
-    /// A pool of `threads` threads.
+    /// A pool of `threads` threads for each urgency, at least one.
     ///
     /// # Errors
     /// `Unavailable` when a thread cannot be started.
     pub fn new(threads: usize) -> Result<Self> {
-        let threads = threads.max(1);
-        let shared = Arc::new(Shared { max_low: (threads - 1).max(1), ..Shared::default() });
-        let threads = (0..threads)
-            .map(|i| {
-                let shared = Arc::clone(&shared);
-                spawn_thread(format!("alluvium-bg-{i}"), move || {
-                    while let Some((urgency, job)) = shared.next() {
-                        // The payload was printed by the panic hook; the owner sees its channel close.
-                        let _ = catch_unwind(AssertUnwindSafe(job));
-                        shared.ended(urgency);
-                    }
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Self { shared, threads })
+        let (urgent, patient) = (Arc::<Queue>::default(), Arc::<Queue>::default());
+        let mut pool = Self { urgent, patient, threads: Vec::new() };
+        for number in 0..threads.max(1) {
+            let queue = Arc::clone(&pool.urgent);
+            pool.threads.push(spawn_thread(format!("alluvium-flush-{number}"), move || queue.work())?);
+            let queue = Arc::clone(&pool.patient);
+            let work = move || {
+                yield_to_others();
+                queue.work();
+            };
+            pool.threads.push(spawn_thread(format!("alluvium-bg-{number}"), work)?);
+        }
+        Ok(pool)
     }
 
     /// Queues a job.
     pub fn run(&self, urgency: Urgency, job: impl FnOnce() + Send + 'static) {
-        let mut queues = self.shared.lock();
         match urgency {
-            Urgency::High => queues.high.push_back(Box::new(job)),
-            Urgency::Low => queues.low.push_back(Box::new(job)),
+            Urgency::High => self.urgent.push(Box::new(job)),
+            Urgency::Low => self.patient.push(Box::new(job)),
         }
-        drop(queues);
-        self.shared.wake.notify_one();
     }
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
-        let dropped = {
-            let mut queues = self.shared.lock();
-            queues.closed = true;
-            (std::mem::take(&mut queues.high), std::mem::take(&mut queues.low))
-        };
-        drop(dropped);
-        self.shared.wake.notify_all();
+        drop((self.urgent.close(), self.patient.close()));
         for thread in self.threads.drain(..) {
             // A pool can be dropped by its own last job; a thread cannot join itself.
             if thread.thread().id() != std::thread::current().id() {
@@ -135,31 +134,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_thread_of_several_is_kept_for_urgent_jobs() {
-        let pool = Background::new(2).unwrap();
-        let (sender, order) = mpsc::channel();
-        let gates: Vec<_> = (0..2)
-            .map(|_| {
-                let (gate, opened) = mpsc::channel::<()>();
-                let sender = sender.clone();
-                pool.run(Urgency::Low, move || {
-                    let _ = opened.recv();
-                    sender.send("compaction").unwrap();
-                });
-                gate
-            })
-            .collect();
-        pool.run(Urgency::High, move || sender.send("flush").unwrap());
-        assert_eq!(order.recv().unwrap(), "flush", "both compactions hold their threads");
-        drop(gates);
-        assert_eq!(order.iter().collect::<Vec<_>>(), ["compaction", "compaction"]);
-    }
-
-    #[test]
-    fn urgent_jobs_overtake_and_a_panic_stops_nobody() {
+    fn a_flush_waits_for_no_compaction_and_a_panic_stops_nobody() {
         let pool = Background::new(1).unwrap();
-        let (gate, opened) = mpsc::channel::<()>();
         let (sender, order) = mpsc::channel();
+        let (gate, opened) = mpsc::channel::<()>();
         pool.run(Urgency::Low, move || {
             let _ = opened.recv();
             panic!("a job may fail");
@@ -168,8 +146,8 @@ mod tests {
             let sender = sender.clone();
             pool.run(urgency, move || sender.send(name).unwrap());
         }
+        assert_eq!(order.recv().unwrap(), "flush", "a compaction holds its thread");
         gate.send(()).unwrap();
-        assert_eq!(order.recv().unwrap(), "flush");
         assert_eq!(order.recv().unwrap(), "compaction");
     }
 }

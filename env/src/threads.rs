@@ -8,6 +8,17 @@ pub fn cores() -> usize {
     available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// A third of the weight of other threads: what a core has to spare it gets, and a share if there is none.
+#[cfg(target_os = "linux")]
+const PATIENT: i32 = 5;
+
+/// Has the calling thread yield to others where cores are scarce. Where the system cannot do that for one thread, nothing
+/// changes.
+pub(crate) fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), PATIENT);
+}
+
 /// Starts a named thread.
 ///
 /// # Errors

@@ -146,13 +146,15 @@ impl ForstSettings {
     pub(crate) fn budget(&self) -> Budget {
         let memory = self.memory_bytes as usize;
         let memtable_bytes = (memory / 4).min(MAX_MEMTABLE_BYTES);
+        let table_size_bytes = (memory / 16).min(32 << 20);
         let background_bytes = (memory / 8).min(MAX_BACKGROUND_BYTES);
         Budget {
             memtable_bytes,
             background_bytes,
             values_under_way_bytes: background_bytes / 4,
-            table_size_bytes: (memory / 16).min(32 << 20),
-            level_base_bytes: memtable_bytes as u64 * 2,
+            table_size_bytes,
+            level_base_bytes: memtable_bytes as u64 * 64,
+            slice_bytes: table_size_bytes as u64 * 8,
             resident_bytes: memory - 2 * memtable_bytes - background_bytes,
         }
     }
@@ -173,6 +175,8 @@ pub(crate) struct Budget {
     pub(crate) table_size_bytes: usize,
     /// The most that the first level below level 0 holds.
     pub(crate) level_base_bytes: u64,
+    /// What the level below level 0 has in one of the slices that level 0 is merged by.
+    pub(crate) slice_bytes: u64,
     /// Blocks, filters and indexes: the rest, at least three eighths. What filters and indexes take is taken from the blocks.
     pub(crate) resident_bytes: usize,
 }

@@ -40,7 +40,7 @@ impl ForstBackendFactory {
         };
         let open = |folder| DiskCache::open(folder, limits);
         let disk = settings.cache_dir.as_deref().map(open).transpose()?;
-        let background = Arc::new(Background::new(cores() + 1)?);
+        let background = Arc::new(Background::new(cores())?);
         Ok(Self { settings, store, io, background, disk })
     }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use alluvium_env::HashSet;
 
+use super::level0;
 use super::picker::{Action, Compaction, LevelTargets, hull, in_place, into};
 use crate::expiry::{Expiry, Moment, Verdict};
 use crate::key_range::KeyRange;
@@ -58,7 +59,7 @@ impl Aging<'_> {
     /// The references that can be dropped.
     pub(crate) fn drop_expired(&self, version: &Version) -> Option<Compaction> {
         let runs: Vec<&Run> = version.runs().collect();
-        let mut dropped: HashSet<FileId> = HashSet::default();
+        let mut dropped: HashSet<(FileId, &[u8])> = HashSet::default();
         let mut files = Run::new();
         for (at, run) in runs.iter().enumerate().rev() {
             let (newer, older) = (runs.get(..at).unwrap_or_default(), runs.get(at + 1..).unwrap_or_default());
@@ -69,8 +70,8 @@ impl Aging<'_> {
                 }
                 let hides = verdict.hides_older || file.meta.deletes > 0 || file.meta.deleted_ranges > 0;
                 let mut below = older.iter().flat_map(|run| overlapping(run, file.keys()));
-                if !hides || below.all(|file| dropped.contains(&file.id)) {
-                    dropped.insert(file.id);
+                if !hides || below.all(|file| dropped.contains(&part(file))) {
+                    dropped.insert(part(file));
                     files.push(Arc::clone(file));
                 }
             }
@@ -97,9 +98,9 @@ impl Aging<'_> {
                     continue;
                 }
                 return Some(if *level == 0 {
-                    into(version, version.level0.clone(), 0, targets)
+                    level0::around(version, file.keys(), targets)
                 } else if verdict.all_expired && may_expire(file) {
-                    into(version, vec![alone()], *level, targets)
+                    into(version, alone(), *level, targets)
                 } else {
                     in_place(version, alone(), *level)
                 });
@@ -121,6 +122,11 @@ impl Aging<'_> {
     fn judge<'v>(&self, file: &TableFile, newer: impl Iterator<Item = &'v Run>) -> Verdict {
         file.meta.ages.judge(self.expiry, self.moment(newer, file.keys(), |_| false))
     }
+}
+
+/// A reference: parts of a file are apart, so their starts differ.
+fn part(file: &TableFile) -> (FileId, &[u8]) {
+    (file.id, &file.keys().start)
 }
 
 /// Whether every entry expires or is a tombstone.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use alluvium_env::HashSet;
 
-use super::picker::{Compaction, LevelTargets, in_place, into};
+use super::level0;
+use super::picker::{Compaction, LevelTargets, in_place};
 use crate::table::{FileId, TableFile};
 use crate::version::Version;
 
@@ -31,7 +32,7 @@ pub(crate) fn collect_garbage(version: &Version, targets: LevelTargets, percent:
         return None;
     }
     Some(match level {
-        0 => into(version, version.level0.clone(), 0, targets),
+        0 => level0::around(version, table.keys(), targets),
         _ => in_place(version, vec![Arc::clone(table)], level),
     })
 }
@@ -47,5 +48,5 @@ fn gain_percent(version: &Version, table: &TableFile, percent: u64) -> u64 {
         garbage += live.garbage_bytes() * values.bytes / live.live_bytes.max(1);
         moved += values.bytes;
     }
-    garbage * 100 / (garbage + moved + table.data_bytes()).max(1)
+    garbage * 100 / (garbage + moved + table.shown_bytes()).max(1)
 }

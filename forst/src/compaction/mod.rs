@@ -2,6 +2,9 @@
 mod expired;
 mod garbage;
 mod job;
+mod level0;
+#[cfg(test)]
+mod level0_tests;
 mod output;
 mod picker;
 #[cfg(test)]
@@ -10,5 +13,6 @@ mod tests;
 pub(crate) use expired::Aging;
 pub(crate) use garbage::{collect_garbage, garbage_of};
 pub(crate) use job::CompactionJob;
+pub(crate) use level0::LEVEL0_STOP;
 pub(crate) use output::{Separation, TableWriter, Written};
-pub(crate) use picker::{Action, Compaction, LEVEL0_STOP, LevelTargets, debt_bytes, pick};
+pub(crate) use picker::{Action, Compaction, LevelTargets, debt_bytes, pick};

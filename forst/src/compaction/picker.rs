@@ -2,19 +2,18 @@
 //!
 //! Leveled with dynamic level sizes (Dong et al., "Optimizing Space Amplification in `RocksDB`", CIDR 2017): the last level
 //! holds nearly everything, each level above it a tenth of the one below, and level 0 goes straight to the first of them
-//! that is not too small. So dead entries are at most a fraction of the live ones however much state there is. From a level that is too large, the table that drags in the fewest bytes of the next one goes first, which also
-//! spreads the work over the key space (`RocksDB` calls it `kMinOverlappingRatio`).
+//! that is not too small, which is the last one unless state is very large (`level0.rs`). So dead entries are at most a
+//! fraction of the live ones however much state there is. From a level that is too large, the table that drags in the
+//! fewest bytes of the next one goes first, which also spreads the work over the key space (`RocksDB` calls it
+//! `kMinOverlappingRatio`).
 use std::sync::Arc;
 
+use super::level0;
 use crate::key_range::KeyRange;
 use crate::scan::Depth;
 use crate::table::TableFile;
 use crate::version::{LEVELS, Run, Version, overlapping};
 
-/// Runs in level 0 that make it worth compacting.
-const LEVEL0_START: usize = 4;
-/// Runs in level 0 at which no new records are admitted: each costs every read a filter probe.
-pub(crate) const LEVEL0_STOP: usize = 24;
 /// The largest factor between two levels.
 const LEVEL_FACTOR: u64 = 10;
 
@@ -25,13 +24,16 @@ pub(crate) struct LevelTargets {
     base_level: usize,
     /// What the base level may hold; each further level ten times the one above.
     base_bytes: u64,
+    /// What the level below level 0 has in one slice, about.
+    pub(super) slice_bytes: u64,
 }
 
 impl LevelTargets {
-    /// The targets for a version whose base level should hold at most `base_bytes`.
-    pub(crate) fn of(version: &Version, base_bytes: u64) -> Self {
+    /// The targets for a version whose base level should hold at most `base_bytes`, and whose level 0 is merged into it by
+    /// about `slice_bytes`.
+    pub(crate) fn of(version: &Version, base_bytes: u64, slice_bytes: u64) -> Self {
         let last = version.level_bytes(LEVELS).max((1..LEVELS).map(|l| version.level_bytes(l)).sum());
-        let mut targets = Self { base_level: LEVELS, base_bytes: last };
+        let mut targets = Self { base_level: LEVELS, base_bytes: last, slice_bytes };
         while targets.base_bytes > base_bytes && targets.base_level > 1 {
             targets.base_level -= 1;
             targets.base_bytes /= LEVEL_FACTOR;
@@ -42,6 +44,13 @@ impl LevelTargets {
     fn bytes(self, level: usize) -> u64 {
         self.base_bytes
             .saturating_mul(LEVEL_FACTOR.saturating_pow(level.saturating_sub(self.base_level) as u32))
+    }
+
+    /// Where tables of a level go. Levels between are empty, but for what is left there when the base level has gone
+    /// deeper: nothing newer may pass it.
+    pub(super) fn below(self, version: &Version, level: usize) -> usize {
+        let next = (level + 1).max(self.base_level);
+        (level + 1..next).find(|level| !version.run(*level).is_empty()).unwrap_or(next)
     }
 
     /// Per mille of what a level may hold.
@@ -87,33 +96,32 @@ impl Compaction {
 
 /// The most urgent compaction, if any is due.
 pub(crate) fn pick(version: &Version, targets: LevelTargets) -> Option<Compaction> {
-    let level0 = version.level0.len() as u64 * 1000 / LEVEL0_START as u64;
-    let deeper = (1..=LEVELS).map(|level| (targets.score(version, level), level));
-    let (score, level) = deeper.chain([(level0, 0)]).max_by_key(|(score, _)| *score)?;
-    if score < 1000 {
-        return None;
+    let level0 = level0::pick(version, targets);
+    let (score, level) =
+        (1..=LEVELS).map(|level| (targets.score(version, level), level)).max_by_key(|(score, _)| *score)?;
+    match level0 {
+        Some((level0, compaction)) if level0 >= score => Some(compaction),
+        _ if score >= 1000 => Some(into(version, cheapest(version, level)?, level, targets)),
+        _ => level0::tier(version),
     }
-    let upper = if level == 0 { version.level0.clone() } else { vec![cheapest(version, level)?] };
-    Some(into(version, upper, level, targets))
 }
 
 /// Bytes of compaction that the targets ask for: what a growing debt shows in.
 pub(crate) fn debt_bytes(version: &Version, targets: LevelTargets) -> u64 {
-    let level0: u64 = version.level0.iter().flatten().map(|file| file.data_bytes()).sum();
     let over = |level| version.level_bytes(level).saturating_sub(targets.bytes(level));
     let deeper: u64 = (targets.base_level..LEVELS).map(over).sum();
     let stranded: u64 = (1..targets.base_level).map(|level| version.level_bytes(level)).sum();
-    level0 + deeper + stranded
+    level0::debt_bytes(version, targets) + deeper + stranded
 }
 
 /// The table of a level that drags in the fewest bytes for its own.
 fn cheapest(version: &Version, level: usize) -> Option<Run> {
     let cost = |file: &&Arc<TableFile>| {
         let below = version.overlapping(level + 1, file.keys());
-        let dragged: u64 = below.iter().map(|f| f.data_bytes()).sum();
-        dragged.saturating_mul(1000) / file.data_bytes().max(1)
+        let dragged: u64 = below.iter().map(|f| f.shown_bytes()).sum();
+        dragged.saturating_mul(1000) / file.shown_bytes().max(1)
     };
-    version.level(level).iter().min_by_key(cost).map(|file| vec![Arc::clone(file)])
+    version.run(level).iter().min_by_key(cost).map(|file| vec![Arc::clone(file)])
 }
 
 pub(super) fn hull<'a>(files: impl IntoIterator<Item = &'a Arc<TableFile>>) -> Option<KeyRange> {
@@ -123,29 +131,28 @@ pub(super) fn hull<'a>(files: impl IntoIterator<Item = &'a Arc<TableFile>>) -> O
     Some(hull)
 }
 
-/// The compaction of tables of a level into the next one.
-pub(super) fn into(version: &Version, upper: Vec<Run>, level: usize, targets: LevelTargets) -> Compaction {
-    // Levels between are empty, but for what is left there when the base level has gone deeper: nothing newer may pass it.
-    let next = (level + 1).max(targets.base_level);
-    let target = (level + 1..next).find(|level| !version.level(*level).is_empty()).unwrap_or(next);
-    let mut keys = hull(upper.iter().flatten()).unwrap_or_default();
-    let free = |level: usize| !version.level(level).iter().any(|file| touches(&upper, file));
-    // As deep as nothing is in the way.
-    let deepest = (level + 1..=LEVELS).take_while(|level| free(*level)).last();
-    if let Some(deepest) = deepest.filter(|deepest| *deepest >= target && apart(&upper)) {
-        return Compaction {
-            upper,
-            lower: Vec::new(),
-            target: deepest,
-            depth: Depth::Middle,
-            action: Action::Move,
-        };
+/// The compaction of tables of a level below level 0 into the next one.
+pub(super) fn into(version: &Version, upper: Run, level: usize, targets: LevelTargets) -> Compaction {
+    let target = targets.below(version, level);
+    let upper = vec![upper];
+    if let Some(moved) = moved(version, &upper, level, target) {
+        return moved;
     }
+    let mut keys = hull(upper.iter().flatten()).unwrap_or_default();
     let lower = version.overlapping(target, &keys);
     if let Some(lower) = hull(&lower) {
         keys.extend(&lower);
     }
     Compaction { upper, lower, target, depth: depth(version, target, &keys), action: Action::Merge }
+}
+
+/// The move of runs to `target` or as deep as nothing is in the way, if nothing is.
+pub(super) fn moved(version: &Version, upper: &[Run], level: usize, target: usize) -> Option<Compaction> {
+    let free = |level: usize| !version.run(level).iter().any(|file| touches(upper, file));
+    let deepest = (level + 1..=LEVELS).take_while(|level| free(*level)).last();
+    let target = deepest.filter(|deepest| *deepest >= target && apart(upper))?;
+    let (upper, lower) = (upper.to_vec(), Run::new());
+    Some(Compaction { upper, lower, target, depth: Depth::Middle, action: Action::Move })
 }
 
 /// The compaction of tables of a level below level 0 into themselves.
@@ -154,8 +161,8 @@ pub(super) fn in_place(version: &Version, lower: Run, level: usize) -> Compactio
     Compaction { upper: Vec::new(), lower, target: level, depth, action: Action::Merge }
 }
 
-fn depth(version: &Version, target: usize, keys: &KeyRange) -> Depth {
-    let mut deeper = (target + 1..=LEVELS).flat_map(|level| overlapping(version.level(level), keys));
+pub(super) fn depth(version: &Version, target: usize, keys: &KeyRange) -> Depth {
+    let mut deeper = (target + 1..=LEVELS).flat_map(|level| overlapping(version.run(level), keys));
     if deeper.next().is_some() { Depth::Middle } else { Depth::Bottom }
 }
 
@@ -165,7 +172,7 @@ fn touches(runs: &[Run], file: &TableFile) -> bool {
 }
 
 /// Whether no two tables of the runs overlap.
-fn apart(runs: &[Run]) -> bool {
+pub(super) fn apart(runs: &[Run]) -> bool {
     let mut files: Vec<_> = runs.iter().flatten().collect();
     files.sort_unstable_by(|a, b| a.keys().start.cmp(&b.keys().start));
     files.is_sorted_by(|a, b| !a.keys().overlaps(b.keys()))

@@ -91,11 +91,11 @@ impl Store {
         let targets = self.level_targets();
         let due = aging.filter(|aging| self.expiring.is_due(aging.now_millis));
         due.and_then(|aging| aging.drop_expired(&self.version))
-            .or_else(|| pick(&self.version, targets))
+            .or_else(|| self.jobs.may_be_due().then(|| pick(&self.version, targets)).flatten())
             .or_else(|| due.and_then(|aging| aging.rewrite_expired(&self.version, targets)))
             .or_else(|| {
                 let percent = self.settings.value_garbage_percent;
-                self.garbage_is_due.then(|| collect_garbage(&self.version, targets, percent)).flatten()
+                self.jobs.may_be_due().then(|| collect_garbage(&self.version, targets, percent)).flatten()
             })
     }
 
@@ -108,10 +108,11 @@ impl Store {
                 let target = compaction.target;
                 edit.added = compaction.inputs().map(|file| (target, Arc::clone(file))).collect();
             }
-            Action::Drop => self.forget_inputs(&compaction),
+            Action::Drop => {}
         }
-        edit.removed = compaction.inputs().map(|file| file.id).collect();
+        edit.removed = compaction.inputs().cloned().collect();
         self.edit_version(edit);
+        self.forget_inputs(&compaction);
         self.counters.compactions += 1;
         None
     }

@@ -26,11 +26,18 @@ const MAX_FAILURES: u32 = 3;
 pub(super) struct Jobs {
     flushing: bool,
     pub(super) compacting: bool,
+    /// Whether nothing is due of this version but what time makes due.
+    settled: bool,
     failures: u32,
     failure: Option<Error>,
 }
 
 impl Jobs {
+    /// Whether the picker has not been asked about this version, or had an answer.
+    pub(super) fn may_be_due(&self) -> bool {
+        !self.settled
+    }
+
     /// Why the store cannot go on, if so.
     pub(super) fn failure(&self) -> Option<Error> {
         self.failure.as_ref().map(Error::duplicate)
@@ -112,7 +119,8 @@ impl Store {
                 self.jobs.failures = 0;
                 self.counters.flushes += 1;
                 let flushed = written.tables.iter().map(|table| Arc::clone(&table.file)).collect();
-                self.install(written, VersionEdit { flushed, ..VersionEdit::default() });
+                self.edit_version(VersionEdit { flushed, ..VersionEdit::default() });
+                self.keep_blocks(written);
                 if !self.frozen.is_empty() {
                     self.frozen.remove(0);
                 }
@@ -127,7 +135,7 @@ impl Store {
         while let Some(compaction) = self.next_compaction(aging.as_ref()) {
             let Some(compaction) = self.apply_at_once(compaction) else { continue };
             self.jobs.compacting = true;
-            let input_bytes = compaction.inputs().map(|file| file.data_bytes()).sum::<u64>();
+            let input_bytes = compaction.inputs().map(|file| file.shown_bytes()).sum::<u64>();
             // Blocks are kept unpacked, at two to three times what they take on the store.
             let options = self.table_options(input_bytes * 3);
             let garbage = garbage_of(&self.version, &compaction, self.settings.value_garbage_percent);
@@ -147,7 +155,7 @@ impl Store {
             });
             return;
         }
-        self.garbage_is_due = false;
+        self.jobs.settled = true;
     }
 
     pub(super) fn take_compacted(&mut self, result: Result<(Compaction, Written)>) {
@@ -156,20 +164,32 @@ impl Store {
             Ok((compaction, written)) => {
                 self.jobs.failures = 0;
                 self.counters.compactions += 1;
-                let removed = compaction.inputs().map(|file| file.id).collect();
-                self.forget_inputs(&compaction);
                 let target = compaction.target;
-                let added = written.tables.iter().map(|table| (target, Arc::clone(&table.file))).collect();
-                self.install(written, VersionEdit { added, removed, ..VersionEdit::default() });
+                let removed = compaction.inputs().cloned().collect();
+                let mut edit = VersionEdit { removed, ..VersionEdit::default() };
+                let files = written.tables.iter().map(|table| Arc::clone(&table.file));
+                if target == 0 {
+                    edit.merged = files.collect();
+                } else {
+                    edit.added = files.map(|file| (target, file)).collect();
+                }
+                for (old, new) in &written.moved {
+                    self.cache.rename(*old, *new);
+                }
+                self.edit_version(edit);
+                self.forget_inputs(&compaction);
+                self.keep_blocks(written);
             }
             Err(error) => self.jobs.failed(error.context("compaction")),
         }
     }
 
-    /// Makes room in the caches: nobody asks for these tables any more.
+    /// Makes room in the caches: nobody asks for the tables of which nothing is left.
     pub(super) fn forget_inputs(&mut self, compaction: &Compaction) {
-        compaction.inputs().for_each(|file| self.fetcher.forget(file.name()));
-        let files: Vec<_> = compaction.inputs().map(|file| file.id).collect();
+        let live: HashSet<FileId> = self.version.files().map(|(_, file)| file.id).collect();
+        let gone = || compaction.inputs().filter(|file| !live.contains(&file.id));
+        gone().for_each(|file| self.fetcher.forget(file.name()));
+        let files: Vec<_> = gone().map(|file| file.id).collect();
         self.cache.forget(&files);
     }
 
@@ -179,15 +199,11 @@ impl Store {
         let ids = old.values.iter().map(|live| live.file.id);
         let gone: Vec<_> = ids.filter(|id| self.version.values.get(*id).is_none()).collect();
         self.cache.forget(&gone);
+        self.jobs.settled = false;
         self.expiring.look_again();
-        self.garbage_is_due = true;
     }
 
-    fn install(&mut self, written: Written, edit: VersionEdit) {
-        for (old, new) in written.moved {
-            self.cache.rename(old, new);
-        }
-        self.edit_version(edit);
+    fn keep_blocks(&mut self, written: Written) {
         for (file, number, record) in written.records {
             self.cache.insert(file, number, record);
         }
@@ -200,7 +216,7 @@ impl Store {
     }
 
     pub(super) fn level_targets(&self) -> LevelTargets {
-        LevelTargets::of(&self.version, self.budget.level_base_bytes)
+        LevelTargets::of(&self.version, self.budget.level_base_bytes, self.budget.slice_bytes)
     }
 
     /// Bytes that compaction should still move, by its targets.

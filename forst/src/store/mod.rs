@@ -100,8 +100,6 @@ pub struct Store {
     jobs: Jobs,
     counters: Counters,
     expiring: Expiring,
-    /// Whether the version has changed since garbage was looked for.
-    garbage_is_due: bool,
     /// Writes so far.
     writes: u64,
 }

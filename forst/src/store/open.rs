@@ -92,7 +92,6 @@ impl Store {
             jobs: Jobs::default(),
             counters: Counters::default(),
             expiring: Expiring::default(),
-            garbage_is_due: true,
             writes: 0,
             budget,
             settings,

@@ -90,7 +90,9 @@ pub(crate) struct TableFile {
     /// What the reference sees of its table: how a rescale shares one (design, "A rescale").
     pub(crate) clip: KeyRange,
     keys: KeyRange,
-    held: Held,
+    /// Bytes of data blocks that the reference sees, about.
+    shown_bytes: u64,
+    held: Arc<Held>,
     tail: OnceLock<Arc<TableTail>>,
     values: Vec<ValueShare>,
 }
@@ -98,7 +100,9 @@ pub(crate) struct TableFile {
 impl TableFile {
     pub(crate) fn new(id: FileId, meta: FileMeta, clip: KeyRange, held: Held) -> Self {
         let keys = meta.keys.intersect(&clip);
-        Self { id, meta, clip, keys, held, tail: OnceLock::new(), values: Vec::new() }
+        let shown_bytes = meta.size_bytes.saturating_sub(meta.tail_bytes);
+        let (held, tail, values) = (Arc::new(held), OnceLock::new(), Vec::new());
+        Self { id, meta, clip, keys, shown_bytes, held, tail, values }
     }
 
     /// The same with pointers into value files, in the order in which the pointers name them.
@@ -119,6 +123,57 @@ impl TableFile {
             return Ok(());
         }
         Err(Error::corruption("the table points into other value files than the manifest says"))
+    }
+
+    /// What of the reference lies within a range; `None` if nothing does. It has the file's id, as its blocks do.
+    pub(crate) fn within(self: &Arc<Self>, range: &KeyRange) -> Option<Arc<Self>> {
+        if range.covers(&self.keys) {
+            return Some(Arc::clone(self));
+        }
+        let clip = self.clip.intersect(range);
+        let keys = self.meta.keys.intersect(&clip);
+        if keys.is_empty() {
+            return None;
+        }
+        let shown_bytes = self.bytes_within(&keys, 2);
+        // A block that both parts see is counted for both: values that live are not to be taken for garbage.
+        let blocks = self.tail.get().map_or(1, |tail| tail.index.blocks()).max(1) as u64;
+        let seen_bytes = shown_bytes + self.data_bytes() / blocks;
+        let share = |values: &ValueShare| values.part(seen_bytes, self.shown_bytes);
+        Some(Arc::new(Self {
+            id: self.id,
+            meta: self.meta.clone(),
+            shown_bytes,
+            clip,
+            keys,
+            held: Arc::clone(&self.held),
+            tail: self.tail.clone(),
+            values: self.values.iter().map(share).collect(),
+        }))
+    }
+
+    /// What of the reference lies before a range and behind it.
+    pub(crate) fn without(self: &Arc<Self>, range: &KeyRange) -> impl Iterator<Item = Arc<Self>> {
+        let before = (!range.start.is_empty()).then(|| KeyRange::new(&[], &range.start));
+        let behind = (!range.end.is_empty()).then(|| KeyRange::new(&range.end, &[]));
+        [before, behind].into_iter().flatten().filter_map(|rest| self.within(&rest))
+    }
+
+    /// Bytes of data blocks that the reference sees within a range; one part in `parts` if the index is not known.
+    pub(crate) fn bytes_within(&self, range: &KeyRange, parts: usize) -> u64 {
+        if range.covers(&self.keys) {
+            return self.shown_bytes;
+        }
+        let Some(tail) = self.tail.get() else { return self.shown_bytes / parts.max(1) as u64 };
+        let keys = self.keys.intersect(range);
+        let start = |key: &[u8]| tail.index.range(tail.index.block_of(key)).map_or(0, |range| range.start);
+        let end = if keys.end.is_empty() { self.data_bytes() } else { start(&keys.end) };
+        end.saturating_sub(start(&keys.start))
+    }
+
+    /// Bytes of data blocks that the reference sees, about.
+    pub(crate) fn shown_bytes(&self) -> u64 {
+        self.shown_bytes
     }
 
     /// The object's name below the root.
@@ -142,6 +197,7 @@ impl TableFile {
         let _ = self.tail.set(tail);
     }
 
+    /// Bytes of the object's data blocks.
     pub(crate) fn data_bytes(&self) -> u64 {
         self.meta.size_bytes.saturating_sub(self.meta.tail_bytes)
     }

@@ -67,3 +67,14 @@ pub(crate) struct ValueShare {
     /// The records they point to.
     pub(crate) bytes: u64,
 }
+
+impl ValueShare {
+    /// What a part of the table takes, about, as if pointers were spread evenly over its bytes.
+    pub(crate) fn part(&self, part_bytes: u64, all_bytes: u64) -> Self {
+        let of = |number: u64| {
+            let part = u128::from(number) * u128::from(part_bytes) / u128::from(all_bytes.max(1));
+            u64::try_from(part).unwrap_or(number).min(number)
+        };
+        Self { file: Arc::clone(&self.file), values: of(self.values), bytes: of(self.bytes) }
+    }
+}

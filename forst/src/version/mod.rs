@@ -72,12 +72,13 @@ impl Version {
 
     /// The references of level `level` (1 and below) that can hold keys of a range.
     pub(crate) fn overlapping(&self, level: usize, keys: &KeyRange) -> Run {
-        overlapping(self.level(level), keys).map(Arc::clone).collect()
+        overlapping(self.run(level), keys).map(Arc::clone).collect()
     }
 
     /// The references of a level below level 0.
-    pub(crate) fn level(&self, level: usize) -> &[Arc<TableFile>] {
-        level.checked_sub(1).and_then(|index| self.levels.get(index)).map_or(&[], Vec::as_slice)
+    pub(crate) fn run(&self, level: usize) -> &Run {
+        static NONE: Run = Run::new();
+        level.checked_sub(1).and_then(|index| self.levels.get(index)).unwrap_or(&NONE)
     }
 
     /// Every reference with its level.
@@ -89,7 +90,7 @@ impl Version {
 
     /// Bytes of data blocks of a level below level 0.
     pub(crate) fn level_bytes(&self, level: usize) -> u64 {
-        self.level(level).iter().map(|file| file.data_bytes()).sum()
+        self.run(level).iter().map(|file| file.shown_bytes()).sum()
     }
 }
 
