@@ -1,6 +1,8 @@
 //! Holds `docs/formats/value.md` to the code: its worked bytes are built, compared, read.
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::{BuiltValues, ValueBuilder, ValueFile, ValueMeta, ValuePlace, ValueShare, trailer};
 use crate::block::Block;
 use crate::coding::{Input, read_section};
@@ -98,5 +100,16 @@ fn any_flipped_bit_of_a_record_is_noticed() {
         let mut record = bytes[..28].to_vec();
         record[bit / 8] ^= 1 << (bit % 8);
         assert!(Block::decode(&record).is_err(), "bit {bit} can flip unseen");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused_or_point_into_their_file(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        let (built, place) = built();
+        let files = [ValueShare { file: Arc::clone(&built.file), values: 1, bytes: place.bytes() }];
+        if let Ok(place) = ValuePlace::decode(&bytes, &files) {
+            prop_assert!(place.range.end <= built.file.meta().data_bytes && u64::from(place.number) <= place.range.start);
+        }
     }
 }
