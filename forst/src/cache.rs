@@ -23,6 +23,9 @@ type BlockKey = (FileId, u32);
 const ENTRY_OVERHEAD_BYTES: usize = 80;
 /// The small queue's share of the capacity: one part in so many.
 const SMALL_SHARE: usize = 10;
+/// A block that takes more than one part in so many of the memory is not kept: it would push out what is read more often.
+/// Blocks of the largest size that settings allow are below it.
+const LARGEST_SHARE: usize = 16;
 /// Hits that are remembered; each buys one more round in the main queue.
 const MAX_HITS: u8 = 3;
 /// Hits after which a block is searched by hash.
@@ -94,7 +97,7 @@ impl BlockCache {
 
     pub(crate) fn insert(&mut self, file: FileId, number: u32, block: Arc<Block>) {
         let added = weight(&block);
-        if added > self.capacity_bytes {
+        if added > self.capacity_bytes.min(self.resident_bytes / LARGEST_SHARE) {
             return;
         }
         let key = (file, number);
@@ -186,6 +189,12 @@ impl BlockCache {
     /// Bytes it may hold now.
     pub(crate) fn capacity_bytes(&self) -> usize {
         self.capacity_bytes
+    }
+
+    /// Gives a block another name, if it is here: its record was written anew.
+    pub(crate) fn rename(&mut self, old: BlockKey, new: BlockKey) {
+        let Some(block) = self.slot(old).and_then(|slot| slot.block.clone()) else { return };
+        self.insert(new.0, new.1, block);
     }
 
     /// Forgets the blocks of tables that are gone.

@@ -149,16 +149,25 @@ pub(crate) fn section_checksums(section: &[u8]) -> Option<(u32, u32)> {
     Some((u32::from_le_bytes(*crc), crc32c(covered)))
 }
 
-/// Reads a section whole: checks it, then unpacks it.
-pub(crate) fn read_section(what: &'static str, section: &[u8]) -> Result<Vec<u8>> {
-    let short =
-        || Error::corruption(format!("{what} of {} bytes is shorter than its trailer", section.len()));
-    let (expected, found) = section_checksums(section).ok_or_else(short)?;
-    let (covered, _) = section.split_last_chunk::<4>().ok_or_else(short)?;
+/// Checks a section; returns what its checksum covers.
+pub(crate) fn check_section<'a>(what: &'static str, section: &'a [u8]) -> Result<&'a [u8]> {
+    let (expected, found) = section_checksums(section).ok_or_else(|| short(what, section))?;
+    let (covered, _) = section.split_last_chunk::<4>().ok_or_else(|| short(what, section))?;
     if expected != found {
         return Err(Error::corruption(format!("{what}: expected checksum {expected:08x}, got {found:08x}")));
     }
-    let (kind, content) = covered.split_last().ok_or_else(short)?;
+    Ok(covered)
+}
+
+#[cold]
+fn short(what: &'static str, section: &[u8]) -> Error {
+    Error::corruption(format!("{what} of {} bytes is shorter than its trailer", section.len()))
+}
+
+/// Reads a section whole: checks it, then unpacks it.
+pub(crate) fn read_section(what: &'static str, section: &[u8]) -> Result<Vec<u8>> {
+    let short = || short(what, section);
+    let (kind, content) = check_section(what, section)?.split_last().ok_or_else(short)?;
     match *kind {
         0 => Ok(content.to_vec()),
         1 => {

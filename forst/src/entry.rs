@@ -5,6 +5,8 @@ use alluvium_env::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum EntryKind {
+    /// Where the value lies in a value file. In tables only.
+    Pointer = 0,
     /// The value.
     Put = 1,
     /// There is no value; hides older entries.
@@ -17,10 +19,11 @@ impl EntryKind {
     #[inline]
     pub(crate) fn from_code(code: u64) -> Result<Self> {
         match code {
+            0 => Ok(Self::Pointer),
             1 => Ok(Self::Put),
             2 => Ok(Self::Delete),
             3 => Ok(Self::Merge),
-            _ => Err(Error::corruption(format!("expected an entry kind from 1 to 3, got {code}"))),
+            _ => Err(Error::corruption(format!("expected an entry kind from 0 to 3, got {code}"))),
         }
     }
 }

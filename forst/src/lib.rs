@@ -4,6 +4,7 @@
 //!
 //! - a *memtable* is a hash index over an arena that is also the log; a *delta* is a part of that log on the store;
 //! - a *table* (SST) is an immutable object of sorted blocks; a *version* says which tables are live;
+//! - a *value file* holds large values apart from their keys, to which tables point;
 //! - a *walk* is a point read in memory; what it misses is *fetched* by ranged reads, in batches;
 //! - a *scan* is an ordered pass over many sources: every flush, compaction and full read is one.
 //!
@@ -57,6 +58,7 @@ mod scan;
 mod settings;
 mod store;
 mod table;
+mod values;
 mod version;
 
 pub use alluvium_env::{Error, ErrorKind, Result};

@@ -23,6 +23,15 @@ pub struct ForstSettings {
     /// What the disk tier leaves free on its disk: it shrinks before less is free. More is kinder to the disk's other
     /// users.
     pub cache_min_free_bytes: u64,
+    /// Values from this size on are kept apart from their keys, in value files: compactions carry a pointer from level to
+    /// level instead of the value, and a read of one that is not in memory is one request more. As large as a block a value
+    /// shares its request with no neighbour anyway; smaller ones are better off among them. Values of keys that take
+    /// merges stay with their keys. `usize::MAX` keeps all of them there.
+    pub value_threshold_bytes: usize,
+    /// The part of a value file from which on, being garbage, it has its living values written anew. With less, value
+    /// files take less room. With more, values are written less often: to free one costs `(100 - percent) / percent` that
+    /// are written. 100 writes none anew.
+    pub value_garbage_percent: u64,
     /// How patiently the object store is asked.
     pub fetch: FetchSettings,
 }
@@ -80,6 +89,8 @@ impl Default for ForstSettings {
             block_size_bytes: 4 << 10,
             coalesce_gap_bytes: 16 << 10,
             vectored_reads: false,
+            value_threshold_bytes: 4 << 10,
+            value_garbage_percent: 30,
             cache_dir: None,
             cache_size_bytes: 1 << 30,
             cache_min_free_bytes: 1 << 30,
@@ -90,6 +101,8 @@ impl Default for ForstSettings {
 
 /// A larger memtable saves few merges more, but its flush is a long one that ends late.
 const MAX_MEMTABLE_BYTES: usize = 256 << 20;
+/// What a pointer takes at most, nearly.
+const MIN_VALUE_THRESHOLD_BYTES: usize = 32;
 /// Two sources with reads of 1 MiB and two ahead for each of a dozen runs, and the tables being built.
 const MAX_BACKGROUND_BYTES: usize = 128 << 20;
 
@@ -114,6 +127,19 @@ impl ForstSettings {
                 "block_size_bytes is {block}: it must be at least 512 and at most a 64th of memory_bytes ({memory})"
             )));
         }
+        if self.value_threshold_bytes < MIN_VALUE_THRESHOLD_BYTES {
+            let threshold = self.value_threshold_bytes;
+            return Err(Error::invalid(format!(
+                "value_threshold_bytes is {threshold}: a pointer takes up to {MIN_VALUE_THRESHOLD_BYTES} bytes, so smaller \
+                 values must stay with their keys"
+            )));
+        }
+        if !(5..=100).contains(&self.value_garbage_percent) {
+            let percent = self.value_garbage_percent;
+            return Err(Error::invalid(format!(
+                "value_garbage_percent is {percent}: it must lie between 5, at which each value is written twenty times, and 100"
+            )));
+        }
         self.fetch.validate()
     }
 
@@ -125,6 +151,7 @@ impl ForstSettings {
         Budget {
             memtable_bytes,
             background_bytes,
+            values_under_way_bytes: background_bytes / 4,
             table_size_bytes,
             level_base_bytes: memtable_bytes as u64 * 64,
             slice_bytes: table_size_bytes as u64 * 8,
@@ -142,6 +169,8 @@ pub(crate) struct Budget {
     pub(crate) memtable_bytes: usize,
     /// Buffers of flush and compaction: an eighth, up to [`MAX_BACKGROUND_BYTES`].
     pub(crate) background_bytes: usize,
+    /// Of these, values that are under way to readers.
+    pub(crate) values_under_way_bytes: usize,
     /// One output table.
     pub(crate) table_size_bytes: usize,
     /// The most that the first level below level 0 holds.

@@ -34,6 +34,12 @@ fn forst_conforms_with_state_in_tables() {
 }
 
 #[test]
+fn forst_conforms_with_values_apart() {
+    let settings = ForstSettings { value_threshold_bytes: 32, ..small() };
+    conforms(Arc::new(InMemory::new()), settings, 30_000, 3);
+}
+
+#[test]
 fn forst_conforms_on_files_with_a_disk_tier() {
     let (root, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let settings = ForstSettings {

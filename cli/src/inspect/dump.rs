@@ -192,6 +192,7 @@ impl Dump<'_> {
 
     fn entry(&mut self, block: u32, entry: TableEntry<'_>) -> Result<()> {
         let kind = match entry.kind {
+            EntryKind::Pointer => "pointer",
             EntryKind::Put => "put",
             EntryKind::Delete => "delete",
             EntryKind::Merge => "merge",

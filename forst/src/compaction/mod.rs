@@ -1,14 +1,18 @@
 //! Compaction: a pure picker and a job that executes (design D11).
 mod expired;
+mod garbage;
 mod job;
 mod level0;
 #[cfg(test)]
 mod level0_tests;
+mod output;
 mod picker;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use expired::Aging;
-pub(crate) use job::{CompactionJob, TableWriter, WrittenTable};
+pub(crate) use garbage::{collect_garbage, garbage_of};
+pub(crate) use job::CompactionJob;
 pub(crate) use level0::LEVEL0_STOP;
+pub(crate) use output::{Separation, TableWriter, Written};
 pub(crate) use picker::{Action, Compaction, LevelTargets, debt_bytes, pick};

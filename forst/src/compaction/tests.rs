@@ -1,13 +1,14 @@
 //! The pickers on versions that are made by hand.
 use std::sync::Arc;
 
-use super::{Action, Aging, Compaction, LevelTargets, pick};
+use super::{Action, Aging, Compaction, LevelTargets, collect_garbage, garbage_of, pick};
 use crate::expiry::tests::Ten;
 use crate::expiry::{Ages, ClassAge};
 use crate::key_range::KeyRange;
 use crate::scan::Depth;
 use crate::table::{FileId, FileMeta, Held, KeepAll, TableFile};
-use crate::version::{LEVELS, Version};
+use crate::values::{ValueFile, ValueMeta, ValueShare};
+use crate::version::{LEVELS, Version, VersionEdit};
 
 /// A table of ten entries, all of class 1 and updated at zero: it expires at ten, and hides nothing.
 struct Table {
@@ -194,4 +195,81 @@ fn nothing_is_merged_past_a_level_that_holds_something() {
     let version = version(&tables);
     let compaction = pick(&version, LevelTargets::of(&version, 1 << 20, 1 << 20)).unwrap();
     assert_eq!((ids(&compaction), compaction.target), ((0..6).collect(), 4));
+}
+
+/// A value file of ten thousand bytes.
+fn value_file(id: u64) -> Arc<ValueFile> {
+    let file = ValueFile::new(FileId(id), Held::new(&format!("{id}.val"), Arc::new(KeepAll)));
+    file.end(ValueMeta { size_bytes: 10_100, data_bytes: 10_000, content_hash: 1 });
+    Arc::new(file)
+}
+
+/// A table with an id and a size that points to so many bytes of a value file.
+fn pointing(id: u64, size_bytes: u64, values: &[(&Arc<ValueFile>, u64)]) -> Arc<TableFile> {
+    let share = |(file, bytes): &(&Arc<ValueFile>, u64)| ValueShare {
+        file: Arc::clone(file),
+        values: 1,
+        bytes: *bytes,
+    };
+    let keys = (id as u8, id as u8 + 1);
+    let table = Arc::into_inner(file(id, &Table { keys, size_bytes, meta: |_| () })).unwrap();
+    Arc::new(table.with_values(values.iter().map(share).collect()))
+}
+
+fn at_level(level: usize, tables: Vec<Arc<TableFile>>) -> Version {
+    let edit = match level {
+        0 => VersionEdit { flushed: tables, ..VersionEdit::default() },
+        _ => VersionEdit {
+            added: tables.into_iter().map(|table| (level, table)).collect(),
+            ..VersionEdit::default()
+        },
+    };
+    edit.apply(&Version::default())
+}
+
+#[test]
+fn a_table_is_rewritten_for_the_garbage_of_its_values_where_that_pays() {
+    let targets = |version: &Version| LevelTargets::of(version, 1 << 30, 1 << 30);
+    let collected = |version: &Version| {
+        let compaction = collect_garbage(version, targets(version), 30)?;
+        let garbage = garbage_of(version, &compaction, 30);
+        Some((ids(&compaction), garbage.into_iter().map(|file| file.0).collect::<Vec<_>>()))
+    };
+    let old = value_file(100);
+    let one = |live, size| at_level(5, vec![pointing(1, size, &[(&old, live)])]);
+    assert_eq!(collected(&one(7001, 10)), None, "less than three tenths are garbage");
+    assert_eq!(collected(&one(7000, 10)), None, "the table's own bytes are too many for that");
+    assert_eq!(collected(&one(4000, 1000)), Some((vec![1], vec![100])));
+    assert_eq!(collected(&one(4000, 20_000)), None, "6,000 bytes are not worth writing 24,000");
+    // Two tables share the garbage; the one that has more of the values goes first, and what is no garbage stays.
+    let new = value_file(101);
+    let both = |new_live| {
+        vec![
+            pointing(1, 500, &[(&old, 500), (&new, new_live)]),
+            pointing(2, 500, &[(&old, 1500), (&new, 10_000 - new_live)]),
+        ]
+    };
+    assert_eq!(collected(&at_level(5, both(3000))), Some((vec![2], vec![100])));
+    assert_eq!(collected(&at_level(0, both(3000))).map(|(ids, _)| ids), Some(vec![2]), "a slice of level 0");
+}
+
+#[test]
+fn what_lives_of_a_value_file_is_what_tables_point_to() {
+    let values = value_file(100);
+    let (one, two) = (pointing(1, 10, &[(&values, 4000)]), pointing(2, 10, &[(&values, 5000)]));
+    let garbage = |version: &Version| Some(version.values.get(FileId(100))?.garbage_bytes());
+    let version = at_level(0, vec![Arc::clone(&one), Arc::clone(&two)]);
+    assert_eq!(garbage(&version), Some(1000));
+    let moved = VersionEdit {
+        added: vec![(3, Arc::clone(&one))],
+        removed: vec![Arc::clone(&one)],
+        ..VersionEdit::default()
+    };
+    let version = moved.apply(&version);
+    assert_eq!(garbage(&version), Some(1000), "a move takes nothing away");
+    let without =
+        |table: &Arc<TableFile>| VersionEdit { removed: vec![Arc::clone(table)], ..VersionEdit::default() };
+    let version = without(&two).apply(&version);
+    assert_eq!(garbage(&version), Some(6000));
+    assert_eq!(garbage(&without(&one).apply(&version)), None, "nobody points to it");
 }

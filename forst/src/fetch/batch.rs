@@ -29,7 +29,7 @@ impl Fetcher {
                 let tail = self.tail_and_origin(&file).await;
                 let from_disk = u64::from(matches!(tail, Ok((_, true))));
                 let parts = vec![FetchedPart::Tail(tail.map(|(tail, _)| tail))];
-                done(Fetched { file, parts, from_disk, from_store: 1 - from_disk });
+                done(Fetched { id: file.id, parts, from_disk, from_store: 1 - from_disk, room: None });
             }
             FetchParts::Blocks(blocks) => self.blocks(&file, &blocks, done).await,
         }
@@ -40,7 +40,7 @@ impl Fetcher {
             Ok(wanted) => wanted,
             Err(error) => {
                 let parts = blocks.iter().map(|b| FetchedPart::Block(*b, Err(error.duplicate()))).collect();
-                return done(Fetched { file: Arc::clone(file), parts, from_disk: 0, from_store: 0 });
+                return done(Fetched { id: file.id, parts, from_disk: 0, from_store: 0, room: None });
             }
         };
         let remote = self.take_from_disk(file, wanted, done).await;
@@ -95,7 +95,7 @@ impl Fetcher {
         }
         if !parts.is_empty() {
             let from_disk = parts.len() as u64;
-            done(Fetched { file: Arc::clone(file), parts, from_disk, from_store: 0 });
+            done(Fetched { id: file.id, parts, from_disk, from_store: 0, room: None });
         }
         rest.sort_unstable_by_key(|wanted| wanted.block);
         rest
@@ -122,7 +122,7 @@ impl Fetcher {
             }
         }
         let from_store = parts.len() as u64;
-        done(Fetched { file: Arc::clone(file), parts, from_disk: 0, from_store });
+        done(Fetched { id: file.id, parts, from_disk: 0, from_store, room: None });
         if let Some(disk) = &self.disk {
             disk.write(file, good);
         }

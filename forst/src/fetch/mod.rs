@@ -13,8 +13,11 @@ mod hedge;
 mod patience;
 mod ranges;
 mod requests;
+mod values;
 
 pub use disk::{DiskCache, DiskLimits};
+pub(crate) use ranges::Wanted;
+pub(crate) use values::ValueRequest;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,8 +30,10 @@ use tracing::{Instrument as _, debug, debug_span};
 
 use crate::block::Block;
 use crate::settings::ForstSettings;
-use crate::table::{TableFile, TableTail, filter_hash};
+use crate::table::{FileId, TableFile, TableTail, filter_hash};
 use requests::Requests;
+use tokio::sync::OwnedSemaphorePermit;
+use values::Room;
 
 /// Parts of one table that are wanted.
 #[derive(Debug)]
@@ -52,10 +57,13 @@ pub(crate) enum FetchedPart {
 
 /// One answer to a request; a request may be answered in several.
 pub(crate) struct Fetched {
-    pub(crate) file: Arc<TableFile>,
+    /// Of which file.
+    pub(crate) id: FileId,
     pub(crate) parts: Vec<FetchedPart>,
     pub(crate) from_disk: u64,
     pub(crate) from_store: u64,
+    /// What large values take of the room for them.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 /// Tables of a batch that share a task of the runtime. What the disk answers at once is not worth a task of its own,
@@ -65,6 +73,7 @@ const TABLES_A_TASK: usize = 16;
 /// The way to the store, shared by all that reads.
 pub(crate) struct Fetcher {
     requests: Requests,
+    room: Room,
     io: IoRuntime,
     disk: Option<Arc<DiskCache>>,
     coalesce_gap_bytes: u64,
@@ -83,6 +92,7 @@ impl Fetcher {
         let entropy = Entropy::from_seed(filter_hash(prefix.as_bytes()));
         Arc::new(Self {
             requests: Requests::new(store, settings.fetch.clone(), entropy),
+            room: Room::new(settings.budget().values_under_way_bytes),
             io,
             disk,
             coalesce_gap_bytes: settings.coalesce_gap_bytes,
@@ -130,18 +140,18 @@ impl Fetcher {
         let start = file.data_bytes();
         if let Some(disk) = &self.disk
             && let Some(bytes) = disk.read_tail(file).await
-            && let Ok(tail) = TableTail::decode(&bytes, start)
+            && let Ok(tail) = decode_tail(file, &bytes)
         {
             file.set_tail(Arc::clone(&tail));
             return Ok((tail, true));
         }
         let read = || self.requests.read(file.path(), start..file.meta.size_bytes);
         let mut bytes = read().await?;
-        let mut tail = TableTail::decode(&bytes, start);
+        let mut tail = decode_tail(file, &bytes);
         if tail.is_err() {
             // Bytes can break on the way; what is broken at rest breaks again.
             bytes = read().await?;
-            tail = TableTail::decode(&bytes, start);
+            tail = decode_tail(file, &bytes);
         }
         let tail = tail.map_err(|e| e.context(place(file, start)))?;
         debug!(table = file.name(), bytes = bytes.len(), requests = 1, "read a tail");
@@ -228,6 +238,13 @@ fn blocks(requests: &[FetchRequest]) -> usize {
         FetchParts::Blocks(blocks) => blocks.len(),
     });
     blocks.sum()
+}
+
+/// A tail, checked against what the manifest says of its table.
+fn decode_tail(file: &TableFile, bytes: &[u8]) -> Result<Arc<TableTail>> {
+    let tail = TableTail::decode(bytes, file.data_bytes())?;
+    file.check_values(&tail)?;
+    Ok(tail)
 }
 
 /// Object and offset, for an error.

@@ -95,7 +95,10 @@ pub(crate) fn read_log(mut log: &[u8], each: &mut dyn FnMut(LogRecord<'_>) -> Re
         let (kind, key, value, length) = parse(log)?;
         each(match kind {
             RANGE_DELETE => LogRecord::DeleteRange { start: key, end: value },
-            kind => LogRecord::Entry(LogEntry { kind: EntryKind::from_code(kind)?, key, value }),
+            kind => match EntryKind::from_code(kind)? {
+                EntryKind::Pointer => return Err(Error::corruption("a log has a pointer to a value file")),
+                kind => LogRecord::Entry(LogEntry { kind, key, value }),
+            },
         })?;
         log = log.get(length..).unwrap_or_default();
     }

@@ -8,6 +8,7 @@ use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::expiry::{Fate, Moment, Stamp};
 use crate::merge::MergeOperators;
+use crate::values::ValuePlace;
 
 /// Whether anything older than the sources exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +19,21 @@ pub(crate) enum Depth {
     Bottom,
 }
 
+/// What a merge keeps of its buffers from one entry to the next.
+const MAX_IDLE_BYTES: usize = 1 << 20;
+
 /// Kind, key and value.
 pub(crate) type Entry<'a> = (EntryKind, &'a [u8], &'a [u8]);
+
+/// One key of a merge.
+#[derive(Clone, Copy)]
+pub(crate) struct Merged<'a> {
+    pub(crate) entry: Entry<'a>,
+    /// When it was updated, if it was judged and expires.
+    pub(crate) stamp: Option<Stamp>,
+    /// Where the value lies, if the entry is a pointer.
+    pub(crate) place: Option<&'a ValuePlace>,
+}
 
 /// A position in the merge. It owns the current entry.
 pub(crate) struct MergeScan<S> {
@@ -35,6 +49,7 @@ pub(crate) struct MergeScan<S> {
     key: Vec<u8>,
     value: Vec<u8>,
     older: Vec<u8>,
+    place: Option<ValuePlace>,
 }
 
 impl<S: SortedSource> MergeScan<S> {
@@ -52,6 +67,7 @@ impl<S: SortedSource> MergeScan<S> {
             key: Vec::new(),
             value: Vec::new(),
             older: Vec::new(),
+            place: None,
         };
         for index in (0..scan.heap.len() / 2).rev() {
             scan.sift_down(index);
@@ -77,12 +93,7 @@ impl<S: SortedSource> MergeScan<S> {
     }
 
     /// The next key, `None` at the end.
-    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry<'_>>, S::Stop> {
-        Ok(self.next_stamped()?.map(|(entry, _)| entry))
-    }
-
-    /// The next key with its stamp, if it was judged and expires; `None` at the end.
-    pub(crate) fn next_stamped(&mut self) -> Result<Option<(Entry<'_>, Option<Stamp>)>, S::Stop> {
+    pub(crate) fn next_merged(&mut self) -> Result<Option<Merged<'_>>, S::Stop> {
         while let Some(source) = self.take_newest()? {
             let wall = self.wall();
             self.fold_older(wall)?;
@@ -95,27 +106,39 @@ impl<S: SortedSource> MergeScan<S> {
                 Fate::Expired { hides_older: false } => continue,
                 Fate::Expired { hides_older: true } => {
                     self.kind = EntryKind::Delete;
+                    self.place = None;
                     self.value.clear();
                     None
                 }
             };
             let kind = match (self.depth, self.kind) {
                 (Depth::Bottom, EntryKind::Delete) => continue,
-                (Depth::Bottom, _) => EntryKind::Put,
-                (Depth::Middle, kind) => kind,
+                (Depth::Bottom, EntryKind::Merge) => EntryKind::Put,
+                (_, kind) => kind,
             };
-            return Ok(Some(((kind, &self.key, &self.value), stamp)));
+            let (entry, place) = ((kind, self.key.as_slice(), self.value.as_slice()), self.place.as_ref());
+            return Ok(Some(Merged { entry, stamp, place }));
         }
         Ok(None)
     }
 
     /// What time has done to the current entry.
     fn judge(&mut self) -> Result<Fate, Error> {
-        match (self.moment, self.operators.expiry()) {
-            (Some(moment), Some(expiry)) if self.kind != EntryKind::Delete => {
-                expiry.judge(&self.key, &mut self.value, moment)
+        let (Some(moment), Some(expiry)) = (self.moment, self.operators.expiry()) else {
+            return Ok(Fate::Lasts);
+        };
+        match self.kind {
+            EntryKind::Delete => Ok(Fate::Lasts),
+            EntryKind::Put | EntryKind::Merge => expiry.judge(&self.key, &mut self.value, moment),
+            EntryKind::Pointer => {
+                let Some(stamp) = self.place.as_ref().and_then(|place| place.stamp) else {
+                    return Ok(Fate::Lasts);
+                };
+                Ok(match expiry.judge_class(stamp.class, stamp.updated_millis, moment) {
+                    Fate::Lives(_) => Fate::Lives(stamp),
+                    fate => fate,
+                })
             }
-            _ => Ok(Fate::Lasts),
         }
     }
 
@@ -128,10 +151,16 @@ impl<S: SortedSource> MergeScan<S> {
     /// Copies the lowest key's newest entry out and moves its source on; returns which one it was.
     fn take_newest(&mut self) -> Result<Option<usize>, S::Stop> {
         let Some((source, (kind, key, value))) = top(&self.sources, &self.heap) else { return Ok(None) };
+        self.place = match kind {
+            EntryKind::Pointer => self.sources.get(source).map(|of| of.place(value)).transpose()?,
+            _ => None,
+        };
         self.kind = kind;
         self.key.clear();
         self.key.extend_from_slice(key);
         self.value.clear();
+        // A merge that has seen one large value need not hold its size for good.
+        self.value.shrink_to(MAX_IDLE_BYTES.max(value.len()));
         self.value.extend_from_slice(value);
         self.advance_top()?;
         Ok(Some(source))
@@ -155,6 +184,17 @@ impl<S: SortedSource> MergeScan<S> {
                         operator.merge(&mut self.older, &self.value)?;
                         std::mem::swap(&mut self.older, &mut self.value);
                         self.kind = kind;
+                    }
+                    EntryKind::Pointer => {
+                        let operator =
+                            self.operators.operator(&self.key).ok_or_else(|| unfoldable(&self.key))?;
+                        let Some(of) = self.sources.get(source) else { break };
+                        let place = of.place(value)?;
+                        self.older.clear();
+                        self.older.extend_from_slice(place.value_in(&*of.record(&place)?, &self.key)?);
+                        operator.merge(&mut self.older, &self.value)?;
+                        std::mem::swap(&mut self.older, &mut self.value);
+                        self.kind = EntryKind::Put;
                     }
                 }
             }
@@ -280,7 +320,7 @@ mod tests {
             let deleted = scan.deleted();
             prop_assert!(!bottom || deleted.is_empty());
             let mut found = BTreeMap::new();
-            while let Some((kind, key, value)) = scan.next_entry().unwrap() {
+            while let Some(Merged { entry: (kind, key, value), .. }) = scan.next_merged().unwrap() {
                 prop_assert!(found.last_key_value().is_none_or(|(last, _)| *last < key[0]), "keys ascend");
                 found.insert(key[0], (kind, u64::from_le_bytes(value.try_into().unwrap())));
             }
@@ -344,7 +384,7 @@ mod tests {
             let moment = Moment { now_millis: now, horizon_millis: now };
             let mut scan = MergeScan::new(tables, Arc::new(Ten { now }), depth).judged_at(Some(moment));
             let mut found = BTreeMap::new();
-            while let Some(((kind, key, value), stamp)) = scan.next_stamped().unwrap() {
+            while let Some(Merged { entry: (kind, key, value), stamp, .. }) = scan.next_merged().unwrap() {
                 prop_assert_eq!(stamp.is_some(), kind == EntryKind::Put && key[0] != 0);
                 prop_assert!(stamp.is_none_or(|stamp| stamp.updated_millis == u64::from(value[0])));
                 found.insert(key[0], (kind == EntryKind::Put).then(|| value[0]));
@@ -371,7 +411,7 @@ mod tests {
         };
         let mut scan =
             MergeScan::new(vec![table(1), table(2)], Arc::new(crate::merge::NoMerges), Depth::Bottom);
-        assert!(scan.next_entry().unwrap_err().message().contains("no operator"));
+        assert!(scan.next_merged().is_err_and(|e| e.message().contains("no operator")));
         let mut acc = 1_u64.to_le_bytes().to_vec();
         Sum.merge(&mut acc, &2_u64.to_le_bytes()).unwrap();
         assert_eq!(acc, 3_u64.to_le_bytes());

@@ -6,6 +6,6 @@ mod merge;
 mod source;
 mod tables;
 
-pub(crate) use merge::{Depth, Entry, MergeScan, unfoldable};
-pub(crate) use source::{SortedSource, Source};
+pub(crate) use merge::{Depth, Entry, MergeScan, Merged, unfoldable};
+pub(crate) use source::{SortedSource, Source, no_pointers};
 pub(crate) use tables::TableScan;

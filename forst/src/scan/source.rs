@@ -1,10 +1,14 @@
 //! Sorted sources of entries, and the ones that background work reads.
+use std::sync::Arc;
+
 use alluvium_env::{Error, Result};
 
 use super::TableScan;
 use super::merge::Entry;
+use crate::block::Block;
 use crate::deleted::DeletedRanges;
 use crate::memtable::SortedMemtable;
+use crate::values::ValuePlace;
 
 /// Entries in key order, each key once.
 pub(crate) trait SortedSource {
@@ -19,6 +23,18 @@ pub(crate) trait SortedSource {
 
     /// What it hides of older sources beyond its own keys.
     fn deleted(&self) -> &DeletedRanges;
+
+    /// Where the pointer that is its entry leads to.
+    fn place(&self, pointer: &[u8]) -> Result<ValuePlace>;
+
+    /// The record at a place.
+    fn record(&self, place: &ValuePlace) -> Result<Arc<Block>, Self::Stop>;
+}
+
+/// A memtable has no pointers.
+#[cold]
+pub(crate) fn no_pointers() -> Error {
+    Error::internal("a memtable was asked for a pointer")
 }
 
 /// A memtable or a run of tables, at an entry.
@@ -63,6 +79,20 @@ impl SortedSource for Source {
         match self {
             Self::Memtable { table, .. } => table.deleted(),
             Self::Tables(scan) => scan.deleted(),
+        }
+    }
+
+    fn place(&self, pointer: &[u8]) -> Result<ValuePlace> {
+        match self {
+            Self::Memtable { .. } => Err(no_pointers()),
+            Self::Tables(scan) => scan.place(pointer),
+        }
+    }
+
+    fn record(&self, place: &ValuePlace) -> Result<Arc<Block>> {
+        match self {
+            Self::Memtable { .. } => Err(no_pointers()),
+            Self::Tables(scan) => scan.record(place),
         }
     }
 }

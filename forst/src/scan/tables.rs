@@ -15,6 +15,7 @@ use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::fetch::Fetcher;
 use crate::table::{TableFile, TableTail};
+use crate::values::ValuePlace;
 
 /// Tables of one level in key order, or one of level 0.
 pub(crate) struct TableScan {
@@ -67,6 +68,19 @@ impl TableScan {
     #[inline]
     pub(crate) fn entry(&self) -> Option<(EntryKind, &[u8], &[u8])> {
         self.open.as_ref().and_then(|open| open.cursor.entry(&open.block))
+    }
+
+    /// Where a pointer of the table here leads to.
+    pub(crate) fn place(&self, pointer: &[u8]) -> Result<ValuePlace> {
+        let values = self.open.as_ref().map_or(&[][..], |open| open.file.values());
+        ValuePlace::decode(pointer, values)
+    }
+
+    /// The record at a place. Waits for it: folds onto values that lie apart are rare.
+    pub(crate) fn record(&self, place: &ValuePlace) -> Result<Arc<Block>> {
+        let stored = self.fetcher.io().block_on(self.fetcher.read_records(vec![place.clone()]))?;
+        let record = Block::decode(stored.first().map_or(&[][..], |record| record));
+        record.map(Arc::new).map_err(|e| e.context(place.to_string()))
     }
 
     pub(crate) fn advance(&mut self) -> Result<()> {

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::Store;
 use super::inbox::Inbox;
-use crate::compaction::{Action, Aging, Compaction, pick};
+use crate::compaction::{Action, Aging, Compaction, collect_garbage, pick};
 use crate::expiry::Moment;
 use crate::merge::MergeOperators;
 use crate::version::VersionEdit;
@@ -93,6 +93,10 @@ impl Store {
         due.and_then(|aging| aging.drop_expired(&self.version))
             .or_else(|| self.jobs.may_be_due().then(|| pick(&self.version, targets)).flatten())
             .or_else(|| due.and_then(|aging| aging.rewrite_expired(&self.version, targets)))
+            .or_else(|| {
+                let percent = self.settings.value_garbage_percent;
+                self.jobs.may_be_due().then(|| collect_garbage(&self.version, targets, percent)).flatten()
+            })
     }
 
     /// Moves or drops references, which needs no job; hands back what does.

@@ -3,20 +3,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use alluvium_env::Result;
 
-use crate::compaction::{Compaction, WrittenTable};
+use crate::compaction::{Compaction, Written};
 use crate::fetch::Fetched;
 
 /// Something to take over.
 pub(super) enum Event {
     Fetched(Fetched),
-    Flushed(Result<Vec<WrittenTable>>),
-    Compacted(Result<CompactionDone>),
-}
-
-/// A compaction and what it wrote.
-pub(super) struct CompactionDone {
-    pub(super) compaction: Compaction,
-    pub(super) tables: Vec<WrittenTable>,
+    Flushed(Result<Written>),
+    /// A compaction and what it wrote.
+    Compacted(Result<(Compaction, Written)>),
 }
 
 /// Events and a bell.

@@ -10,9 +10,11 @@ use tracing::field::{Empty, display};
 use tracing::{Metadata, Span, info_span, warn};
 
 use super::Store;
-use super::inbox::{CompactionDone, Event};
+use super::inbox::Event;
 use crate::coding::Compression;
-use crate::compaction::{Compaction, CompactionJob, LevelTargets, TableWriter, WrittenTable, debt_bytes};
+use crate::compaction::{
+    Compaction, CompactionJob, LevelTargets, Separation, TableWriter, Written, debt_bytes, garbage_of,
+};
 use crate::memtable::SortedMemtable;
 use crate::metrics::Job;
 use crate::scan::{Depth, MergeScan, Source};
@@ -53,15 +55,16 @@ impl Jobs {
 }
 
 /// Runs a job within its span, which is told what it wrote. A panic is the job's error.
-fn guarded(span: &Span, job: impl FnOnce() -> Result<Vec<WrittenTable>>) -> Result<Vec<WrittenTable>> {
+fn guarded<T>(span: &Span, job: impl FnOnce() -> Result<T>, written: impl Fn(&T) -> &Written) -> Result<T> {
     let _entered = span.enter();
     let what = span.metadata().map_or("job", Metadata::name);
     let result = catch_unwind(AssertUnwindSafe(job))
         .unwrap_or_else(|_| Err(Error::internal(format!("a {what} panicked"))));
     match &result {
-        Ok(tables) if !span.is_disabled() => {
-            span.record("tables", display(names(tables.iter().map(|table| &table.file))));
-            span.record("bytes", written_bytes(tables));
+        Ok(done) if !span.is_disabled() => {
+            let written = written(done);
+            span.record("tables", display(names(written.tables.iter().map(|table| &table.file))));
+            span.record("bytes", written_bytes(written));
         }
         Ok(_) => {}
         Err(error) => warn!(%error, "it failed and may be tried again"),
@@ -74,8 +77,8 @@ fn names<'a>(files: impl Iterator<Item = &'a Arc<TableFile>>) -> String {
     files.map(|file| file.name()).collect::<Vec<_>>().join(" ")
 }
 
-fn written_bytes(tables: &[WrittenTable]) -> u64 {
-    tables.iter().map(|table| table.file.meta.size_bytes).sum()
+fn written_bytes(written: &Written) -> u64 {
+    written.tables.iter().map(|table| table.file.meta.size_bytes).sum()
 }
 
 impl Store {
@@ -103,36 +106,53 @@ impl Store {
         }
     }
 
+    /// Which values of a job are kept apart; those of `garbage` files are written anew.
+    fn separation(&self, options: &TableOptions, garbage: HashSet<FileId>) -> Separation {
+        Separation {
+            threshold_bytes: self.settings.value_threshold_bytes,
+            file_bytes: self.budget.table_size_bytes,
+            keep_bytes: if options.keep_blocks { self.budget.table_size_bytes } else { 0 },
+            garbage,
+            operators: Arc::clone(&self.operators),
+        }
+    }
+
     fn start_flush(&mut self) {
         let Some(oldest) = self.frozen.first() else { return };
         self.jobs.flushing = true;
         let table = Arc::clone(&oldest.table);
         let options = self.table_options(table.size_bytes() as u64);
-        let writer = TableWriter::new(Arc::clone(&self.fetcher), Arc::clone(&self.naming), options);
+        let separation = self.separation(&options, HashSet::default());
+        let (fetcher, naming) = (Arc::clone(&self.fetcher), Arc::clone(&self.naming));
+        let writer = TableWriter::new(fetcher, naming, options, separation);
         let (operators, inbox) = (Arc::clone(&self.operators), Arc::clone(&self.inbox));
         self.report_began(Job::Flush);
         let moment = self.flush_moment();
         let span = info_span!("flush", memtable_bytes = table.size_bytes(), tables = Empty, bytes = Empty);
         self.background.run(Urgency::High, move || {
-            let flushed = guarded(&span, move || {
-                let sources = vec![Source::memtable(SortedMemtable::new(table))];
-                writer.write_all(MergeScan::new(sources, operators, Depth::Middle).judged_at(moment))
-            });
+            let flushed = guarded(
+                &span,
+                move || {
+                    let sources = vec![Source::memtable(SortedMemtable::new(table))];
+                    writer.write_all(MergeScan::new(sources, operators, Depth::Middle).judged_at(moment))
+                },
+                |written| written,
+            );
             inbox.push(Event::Flushed(flushed));
         });
     }
 
     /// The tables of the oldest frozen memtable replace it; with it go its deltas.
-    pub(super) fn take_flushed(&mut self, result: Result<Vec<WrittenTable>>) {
+    pub(super) fn take_flushed(&mut self, result: Result<Written>) {
         self.jobs.flushing = false;
         match result {
-            Ok(tables) => {
+            Ok(written) => {
                 self.jobs.failures = 0;
                 self.counters.flushes += 1;
-                self.report_done(Job::Flush, 0, written_bytes(&tables));
-                let flushed = tables.iter().map(|table| Arc::clone(&table.file)).collect();
+                self.report_done(Job::Flush, 0, written_bytes(&written));
+                let flushed = written.tables.iter().map(|table| Arc::clone(&table.file)).collect();
                 self.edit_version(VersionEdit { flushed, ..VersionEdit::default() });
-                self.keep_blocks(tables);
+                self.keep_blocks(written);
                 if !self.frozen.is_empty() {
                     self.frozen.remove(0);
                 }
@@ -148,9 +168,12 @@ impl Store {
             let Some(compaction) = self.apply_at_once(compaction) else { continue };
             self.jobs.compacting = true;
             let input_bytes = compaction.inputs().map(|file| file.shown_bytes()).sum::<u64>();
+            // Blocks are kept unpacked, at two to three times what they take on the store.
+            let options = self.table_options(input_bytes * 3);
+            let garbage = garbage_of(&self.version, &compaction, self.settings.value_garbage_percent);
             let job = CompactionJob {
-                // Blocks are kept unpacked, at two to three times what they take on the store.
-                options: self.table_options(input_bytes * 3),
+                options,
+                separation: self.separation(&options, garbage),
                 moment: aging.as_ref().map(|aging| aging.moment_of(&self.version, &compaction)),
                 compaction,
                 fetcher: Arc::clone(&self.fetcher),
@@ -169,35 +192,36 @@ impl Store {
                 bytes = Empty
             );
             self.background.run(Urgency::Low, move || {
-                let tables = guarded(&span, || job.run());
-                let done = tables.map(|tables| CompactionDone { compaction: job.compaction, tables });
-                inbox.push(Event::Compacted(done));
+                inbox.push(Event::Compacted(guarded(&span, || job.run(), |(_, written)| written)));
             });
             return;
         }
         self.jobs.settled = true;
     }
 
-    pub(super) fn take_compacted(&mut self, result: Result<CompactionDone>) {
+    pub(super) fn take_compacted(&mut self, result: Result<(Compaction, Written)>) {
         self.jobs.compacting = false;
         match result {
-            Ok(done) => {
+            Ok((compaction, written)) => {
                 self.jobs.failures = 0;
                 self.counters.compactions += 1;
-                let read_bytes = done.compaction.inputs().map(|file| file.data_bytes()).sum();
-                self.report_done(Job::Compaction, read_bytes, written_bytes(&done.tables));
-                let target = done.compaction.target;
-                let removed = done.compaction.inputs().cloned().collect();
+                let read_bytes = compaction.inputs().map(|file| file.shown_bytes()).sum();
+                self.report_done(Job::Compaction, read_bytes, written_bytes(&written));
+                let target = compaction.target;
+                let removed = compaction.inputs().cloned().collect();
                 let mut edit = VersionEdit { removed, ..VersionEdit::default() };
-                let files = done.tables.iter().map(|table| Arc::clone(&table.file));
+                let files = written.tables.iter().map(|table| Arc::clone(&table.file));
                 if target == 0 {
                     edit.merged = files.collect();
                 } else {
                     edit.added = files.map(|file| (target, file)).collect();
                 }
+                for (old, new) in &written.moved {
+                    self.cache.rename(*old, *new);
+                }
                 self.edit_version(edit);
-                self.forget_inputs(&done.compaction);
-                self.keep_blocks(done.tables);
+                self.forget_inputs(&compaction);
+                self.keep_blocks(written);
             }
             Err(error) => self.jobs.failed(error.context("compaction")),
         }
@@ -213,13 +237,20 @@ impl Store {
     }
 
     pub(super) fn edit_version(&mut self, edit: VersionEdit) {
-        self.version = Arc::new(edit.apply(&self.version));
+        let next = Arc::new(edit.apply(&self.version));
+        let old = std::mem::replace(&mut self.version, next);
+        let ids = old.values.iter().map(|live| live.file.id);
+        let gone: Vec<_> = ids.filter(|id| self.version.values.get(*id).is_none()).collect();
+        self.cache.forget(&gone);
         self.jobs.settled = false;
         self.expiring.look_again();
     }
 
-    fn keep_blocks(&mut self, tables: Vec<WrittenTable>) {
-        for table in tables {
+    fn keep_blocks(&mut self, written: Written) {
+        for (file, number, record) in written.records {
+            self.cache.insert(file, number, record);
+        }
+        for table in written.tables {
             for (number, block) in table.blocks.into_iter().enumerate() {
                 self.cache.insert(table.file.id, number as u32, block);
             }

@@ -5,8 +5,10 @@ use bytes::Bytes;
 use crate::coding::crc32c;
 use crate::expiry::Ages;
 
-/// The version that this build writes and reads.
-const VERSION: u32 = 2;
+/// The version that this build writes.
+const VERSION: u32 = 3;
+/// Manifests of this version have no value files, and are read as well.
+const OLDEST_VERSION: u32 = 2;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Manifest {
@@ -17,6 +19,9 @@ pub(super) struct Manifest {
     /// Memtables that were not flushed, oldest first.
     #[prost(message, repeated, tag = "3")]
     pub(super) memtables: Vec<MemtableRecord>,
+    /// Each once.
+    #[prost(message, repeated, tag = "4")]
+    pub(super) value_files: Vec<ValueFileRecord>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -53,6 +58,33 @@ pub(super) struct TableRecord {
     /// Of entries that expire, if there are any.
     #[prost(message, optional, tag = "15")]
     pub(super) ages: Option<Ages>,
+    /// What its pointers take of each value file, in the order in which they name the files.
+    #[prost(message, repeated, tag = "16")]
+    pub(super) values: Vec<ValueShareRecord>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(super) struct ValueShareRecord {
+    /// Its place in the manifest's list.
+    #[prost(uint32, tag = "1")]
+    pub(super) file: u32,
+    #[prost(uint64, tag = "2")]
+    pub(super) values: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) bytes: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct ValueFileRecord {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(uint64, tag = "2")]
+    pub(super) size_bytes: u64,
+    /// Its records.
+    #[prost(uint64, tag = "3")]
+    pub(super) data_bytes: u64,
+    #[prost(fixed64, tag = "4")]
+    pub(super) content_hash: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -70,18 +102,23 @@ pub(super) struct DeltaRecord {
 }
 
 impl Manifest {
-    pub(super) fn encode(tables: Vec<TableRecord>, memtables: Vec<MemtableRecord>) -> Bytes {
-        prost::Message::encode_to_vec(&Self { version: VERSION, tables, memtables }).into()
+    pub(super) fn encode(
+        tables: Vec<TableRecord>,
+        memtables: Vec<MemtableRecord>,
+        value_files: Vec<ValueFileRecord>,
+    ) -> Bytes {
+        prost::Message::encode_to_vec(&Self { version: VERSION, tables, memtables, value_files }).into()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
         let manifest: Self = prost::Message::decode(bytes).map_err(|e| {
             Error::corruption("a store's manifest is not the message it should be").with_source(e)
         })?;
-        if manifest.version != VERSION {
+        if !(OLDEST_VERSION..=VERSION).contains(&manifest.version) {
             let version = manifest.version;
             return Err(Error::invalid(format!(
-                "a store's manifest of version {version}; this build reads version {VERSION}: use the build that wrote it"
+                "a store's manifest of version {version}; this build reads versions {OLDEST_VERSION} to \
+                 {VERSION}: use the build that wrote it"
             )));
         }
         Ok(manifest)
@@ -123,4 +160,23 @@ pub(super) fn unframe_delta<'a>(record: &DeltaRecord, object: &'a [u8]) -> Resul
     covered
         .strip_prefix(&DELTA_MAGIC)
         .ok_or_else(|| Error::corruption(format!("delta {name} has another magic")))
+}
+
+#[cfg(test)]
+mod tests {
+    use alluvium_env::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_manifest_of_version_2_is_read_and_one_of_another_version_is_refused() {
+        for version in 0..6 {
+            let manifest = Manifest { version, ..Manifest::default() };
+            let read = Manifest::decode(&prost::Message::encode_to_vec(&manifest));
+            match version {
+                2 | 3 => assert_eq!(read.unwrap(), manifest),
+                _ => assert_eq!(read.unwrap_err().kind(), ErrorKind::Invalid),
+            }
+        }
+    }
 }

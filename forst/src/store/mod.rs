@@ -69,6 +69,9 @@ use report::Report;
 /// Memtables that may wait for their flush before admission closes.
 const MAX_FROZEN: usize = 1;
 
+/// Values from this size on are looked at before they are written.
+const LARGE_BYTES: usize = 1 << 20;
+
 /// A memtable that is being flushed, with the deltas that checkpoints know it by.
 struct Frozen {
     table: Arc<Memtable>,
@@ -111,6 +114,7 @@ impl Store {
     /// `Invalid` for a key or value over 64 MiB.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         check_size(key, value)?;
+        self.rotate_before(value);
         self.active.write(EntryKind::Put, key, value)?;
         self.rotate_if_full();
         Ok(())
@@ -178,6 +182,17 @@ impl Store {
     /// Figures since the store was opened.
     pub fn counters(&self) -> StoreCounters {
         self.counters.read()
+    }
+
+    /// A large value does not come on top of a memtable that is almost full.
+    #[inline]
+    fn rotate_before(&mut self, value: &[u8]) {
+        if value.len() >= LARGE_BYTES
+            && self.active.size_bytes() + value.len() > self.budget.memtable_bytes
+            && self.frozen.len() < MAX_FROZEN
+        {
+            self.rotate();
+        }
     }
 
     #[inline]

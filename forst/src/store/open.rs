@@ -5,13 +5,15 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use alluvium_env::{Background, Error, IoRuntime, Result};
+use alluvium_env::{Background, Error, HashMap, IoRuntime, Result};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use object_store::ObjectStore;
 
 use super::inbox::Inbox;
-use super::manifest::{Manifest, MemtableRecord, TableRecord, unframe_delta};
+use super::manifest::{
+    Manifest, MemtableRecord, TableRecord, ValueFileRecord, ValueShareRecord, unframe_delta,
+};
 use super::{Counters, DeltaChain, Expiring, Frozen, Jobs, Reads, Store};
 use crate::cache::BlockCache;
 use crate::fetch::{DiskCache, Fetcher};
@@ -21,6 +23,7 @@ use crate::merge::MergeOperators;
 use crate::naming::Naming;
 use crate::settings::ForstSettings;
 use crate::table::{FileMeta, Ownership, TableFile};
+use crate::values::{ValueFile, ValueMeta, ValueShare};
 use crate::version::{LEVELS, Version};
 
 /// A manifest, and which of its keys to take over.
@@ -100,13 +103,14 @@ impl Store {
     }
 
     fn restore(&mut self, parts: &[Restored]) -> Result<()> {
-        let mut version = Version::default();
+        let (mut version, mut known) = (Version::default(), HashMap::default());
         let mut memtables: Vec<(KeyRange, MemtableRecord, usize)> = Vec::new();
         for part in parts {
             let clip = KeyRange::new(&part.start, &part.end);
             let manifest = Manifest::decode(&part.manifest)?;
+            let values = self.value_files(manifest.value_files, &mut known)?;
             for record in manifest.tables {
-                self.reference(&mut version, record, &clip)?;
+                self.reference(&mut version, record, &clip, &values)?;
             }
             let count = manifest.memtables.len();
             // Ages are counted from the newest, so that memtables of several parts line up.
@@ -121,7 +125,47 @@ impl Store {
         self.replay(memtables)
     }
 
-    fn reference(&self, version: &mut Version, record: TableRecord, clip: &KeyRange) -> Result<()> {
+    /// The value files of a manifest, in its order. A scale-in brings references of several former subtasks to one file
+    /// together: it is one file here as well.
+    fn value_files(
+        &self,
+        records: Vec<ValueFileRecord>,
+        known: &mut HashMap<String, Arc<ValueFile>>,
+    ) -> Result<Vec<Arc<ValueFile>>> {
+        let mut files = Vec::with_capacity(records.len());
+        for ValueFileRecord { name, size_bytes, data_bytes, content_hash } in records {
+            if data_bytes > size_bytes {
+                return Err(Error::corruption(format!(
+                    "a manifest describes an impossible value file {name}"
+                )));
+            }
+            let file = known.entry(name).or_insert_with_key(|name| {
+                let file = ValueFile::new(self.naming.next_id(), self.naming.hold_existing(name));
+                file.end(ValueMeta { size_bytes, data_bytes, content_hash });
+                Arc::new(file)
+            });
+            files.push(Arc::clone(file));
+        }
+        Ok(files)
+    }
+
+    fn reference(
+        &self,
+        version: &mut Version,
+        record: TableRecord,
+        clip: &KeyRange,
+        values: &[Arc<ValueFile>],
+    ) -> Result<()> {
+        let share = |share: &ValueShareRecord| {
+            let file = values.get(share.file as usize).ok_or_else(|| {
+                let (index, name) = (share.file, &record.name);
+                Error::corruption(format!(
+                    "a manifest's table {name} points into value file {index}, which is not there"
+                ))
+            })?;
+            Ok(ValueShare { file: Arc::clone(file), values: share.values, bytes: share.bytes })
+        };
+        let shares = record.values.iter().map(share).collect::<Result<Vec<_>>>()?;
         let meta = FileMeta {
             size_bytes: record.size_bytes,
             tail_bytes: record.tail_bytes,
@@ -140,7 +184,8 @@ impl Store {
             )));
         }
         let clip = KeyRange { start: record.clip_start, end: record.clip_end }.intersect(clip);
-        let file = TableFile::new(self.naming.next_id(), meta, clip, self.naming.hold_existing(&record.name));
+        let file = TableFile::new(self.naming.next_id(), meta, clip, self.naming.hold_existing(&record.name))
+            .with_values(shares);
         if file.keys().is_empty() {
             return Ok(());
         }
@@ -153,6 +198,7 @@ impl Store {
             version.level0.get_mut(run)
         };
         if let Some(run) = run {
+            version.values.add(&file);
             run.push(Arc::new(file));
         }
         Ok(())

@@ -14,8 +14,9 @@ use crate::block::{Block, BlockCursor};
 use crate::deleted::DeletedRanges;
 use crate::key_range::KeyRange;
 use crate::memtable::{KeyOrder, Memtable, OrderedCursor};
-use crate::scan::{Depth, Entry, MergeScan, SortedSource};
+use crate::scan::{Depth, Entry, MergeScan, Merged, SortedSource, no_pointers};
 use crate::table::{TableFile, TableTail};
+use crate::values::ValuePlace;
 
 /// Asks for a piece of the entries of one prefix, in key order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,17 +165,39 @@ impl<'a> Plan<'a> {
         }
         let mut page = Page::default();
         let mut scan = MergeScan::new(sources, Arc::clone(&self.store.operators), Depth::Bottom);
-        while let Some((_, key, value)) = scan.next_entry()? {
+        let (mut absent, mut absent_bytes) = (0, 0);
+        while let Some(Merged { entry: (_, key, value), place, .. }) = scan.next_merged()? {
             if !self.range.ends_behind(key) {
                 break;
             }
-            if page.len() >= self.limit as usize || page.bytes.len() >= PAGE_BYTES {
+            if page.len() + absent >= self.limit as usize || page.bytes.len() + absent_bytes >= PAGE_BYTES {
                 page.more = true;
                 break;
             }
-            page.push(key, value);
+            let Some(place) = place else {
+                page.push(key, value);
+                continue;
+            };
+            if let Some(record) = self.store.record(place, self.got) {
+                page.push(key, place.value_in(&record, key)?);
+            } else {
+                // The values of a page are fetched together.
+                self.needs.ok_or(Stop::Missing)?.borrow_mut().push(Need::value(place));
+                absent += 1;
+                absent_bytes += place.bytes() as usize;
+            }
         }
-        Ok(page)
+        if absent == 0 { Ok(page) } else { Err(Stop::Missing) }
+    }
+
+    fn record(&self, place: &ValuePlace) -> Result<Arc<Block>, Stop> {
+        if let Some(record) = self.store.record(place, self.got) {
+            return Ok(record);
+        }
+        if let Some(needs) = self.needs {
+            needs.borrow_mut().push(Need::value(place));
+        }
+        Err(Stop::Missing)
     }
 
     fn block(&self, file: &'a Arc<TableFile>, number: usize, run_entries: u64) -> Result<&'a Block, Stop> {
@@ -233,6 +256,23 @@ impl SortedSource for PageSource<'_> {
         match self {
             Self::Memory(cursor) => cursor.deleted(),
             Self::Run(cursor) => &cursor.deleted,
+        }
+    }
+
+    fn place(&self, pointer: &[u8]) -> Result<ValuePlace> {
+        match self {
+            Self::Memory(_) => Err(no_pointers()),
+            Self::Run(cursor) => {
+                let values = cursor.open.as_ref().map_or(&[][..], |open| open.file.values());
+                ValuePlace::decode(pointer, values)
+            }
+        }
+    }
+
+    fn record(&self, place: &ValuePlace) -> Result<Arc<Block>, Stop> {
+        match self {
+            Self::Memory(_) => Err(no_pointers().into()),
+            Self::Run(cursor) => cursor.plan.record(place),
         }
     }
 }

@@ -90,7 +90,7 @@ impl SnapshotReader {
     pub fn scan(&self, ranges: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<ReaderScan> {
         let ranges = ranges.into_iter().map(|(start, end)| KeyRange { start, end });
         let ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
-        let mut version = Version::default();
+        let mut version = Version { values: self.version.values.clone(), ..Version::default() };
         for run in &self.version.level0 {
             version.level0.push(self.clip(run, &ranges)?);
         }
@@ -121,7 +121,8 @@ impl SnapshotReader {
         for (file, tail) in met.into_iter().zip(tails) {
             for range in ranges {
                 let held = Held::new(file.name(), Arc::new(KeepAll));
-                let part = TableFile::new(file.id, file.meta.clone(), file.clip.intersect(range), held);
+                let part = TableFile::new(file.id, file.meta.clone(), file.clip.intersect(range), held)
+                    .with_values(file.values().to_vec());
                 if !part.keys().is_empty() {
                     part.set_tail(Arc::clone(&tail));
                     clipped.push(Arc::new(part));
@@ -153,17 +154,19 @@ impl SnapshotReader {
             let index = &tail.index;
             let alive = file.meta.entries.saturating_sub(file.meta.deletes);
             // As if they were spread evenly over the bytes.
-            let before = |offset: u64| {
-                let entries = u128::from(alive) * u128::from(offset) / u128::from(file.data_bytes().max(1));
-                u64::try_from(entries).unwrap_or(alive)
+            let before = |all: u64, offset: u64| {
+                let part = u128::from(all) * u128::from(offset) / u128::from(file.data_bytes().max(1));
+                u64::try_from(part).unwrap_or(all)
             };
+            let apart: u64 = file.values().iter().map(|values| values.bytes).sum();
             for block in 0..index.blocks() {
                 let Some(range) = index.range(block) else { continue };
                 let end =
                     if block + 1 < index.blocks() { index.separator(block + 1) } else { &file.meta.keys.end };
                 let keys = KeyRange::new(index.separator(block), end).intersect(file.keys());
                 if !keys.is_empty() {
-                    let (entries, bytes) = (before(range.end) - before(range.start), range.end - range.start);
+                    let of = |all| before(all, range.end) - before(all, range.start);
+                    let (entries, bytes) = (of(alive), range.end - range.start + of(apart));
                     seen(Share { start: &keys.start, end: &keys.end, entries, bytes });
                 }
             }

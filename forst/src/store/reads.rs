@@ -11,11 +11,11 @@ use hashbrown::hash_map::Entry;
 
 use super::inbox::{Event, Inbox};
 use super::pages::{Page, PageQuery};
-use super::walk::{GotBlock, Need, TAIL};
+use super::walk::{GotBlock, Need, Object, TAIL};
 use super::{Answered, Resident, Store};
 use crate::block::Block;
 use crate::entry::EntryKind;
-use crate::fetch::{FetchParts, FetchRequest, Fetched, FetchedPart};
+use crate::fetch::{FetchParts, FetchRequest, Fetched, FetchedPart, ValueRequest, Wanted};
 use crate::table::{FileId, filter_hash, head};
 
 /// What a read asks for.
@@ -148,7 +148,7 @@ impl Reads {
     fn wait_for(&mut self, index: u32, to_fetch: &mut Vec<Need>, planned: usize) {
         let mut kept = planned;
         for place in planned..to_fetch.len() {
-            let Some(part) = to_fetch.get(place).map(|need| (need.file.id, need.part)) else { continue };
+            let Some(part) = to_fetch.get(place).map(|need| (need.id(), need.part)) else { continue };
             match self.parts.entry(part) {
                 Entry::Occupied(mut waiters) => waiters.get_mut().1.push(index),
                 Entry::Vacant(free) => {
@@ -229,7 +229,7 @@ impl Store {
                     _ => false,
                 };
                 let mut parts = needs.iter().filter(|need| need.newest_of_several);
-                waiting.newest = parts.next().map(|need| (need.file.id, need.part));
+                waiting.newest = parts.next().map(|need| (need.id(), need.part));
                 self.counters.parked += 1;
                 let index = self.reads.park(waiting);
                 return self.reads.wait_for(index, to_fetch, planned);
@@ -246,27 +246,44 @@ impl Store {
         if needs.is_empty() {
             return;
         }
-        needs.sort_unstable_by_key(|need| (need.file.id, need.part));
+        needs.sort_unstable_by_key(|need| (need.id(), need.part));
         let mut needs = needs.into_iter().peekable();
-        let mut requests = Vec::new();
+        let (mut requests, mut values) = (Vec::new(), Vec::new());
         while let Some(first) = needs.next() {
-            let file = first.file;
-            let mut blocks = vec![first.part];
-            while let Some(next) = needs.next_if(|next| next.file.id == file.id && next.part != TAIL) {
-                blocks.push(next.part);
+            let id = first.id();
+            let mut others =
+                std::iter::from_fn(|| needs.next_if(|next| next.id() == id && next.part != TAIL));
+            match first.object {
+                Object::Table(file) => {
+                    let blocks = std::iter::once(first.part).chain(others.map(|need| need.part)).collect();
+                    let parts =
+                        if first.part == TAIL { FetchParts::Tail } else { FetchParts::Blocks(blocks) };
+                    requests.push(FetchRequest { file, parts });
+                }
+                Object::Values(file, range) => {
+                    let mut records = vec![Wanted { block: first.part, range }];
+                    records.extend(others.by_ref().filter_map(|need| match need.object {
+                        Object::Values(_, range) => Some(Wanted { block: need.part, range }),
+                        Object::Table(_) => None,
+                    }));
+                    values.push(ValueRequest { file, records });
+                }
             }
-            let parts = if first.part == TAIL { FetchParts::Tail } else { FetchParts::Blocks(blocks) };
-            requests.push(FetchRequest { file, parts });
         }
         let inbox: Arc<Inbox> = Arc::clone(&self.inbox);
-        self.fetcher.start(requests, Arc::new(move |fetched| inbox.push(Event::Fetched(fetched))));
+        let done: Arc<dyn Fn(Fetched) + Send + Sync> =
+            Arc::new(move |fetched| inbox.push(Event::Fetched(fetched)));
+        self.fetcher.start_values(values, &done);
+        if !requests.is_empty() {
+            self.fetcher.start(requests, done);
+        }
     }
 
     /// Keeps what arrived and lets the reads that waited for it go on.
     pub(super) fn take_fetched(&mut self, fetched: Fetched, answered: &mut Answered<'_>) {
         self.counters.disk_hits += fetched.from_disk;
         self.counters.misses += fetched.from_store;
-        let id = fetched.file.id;
+        let id = fetched.id;
         let mut needs = Vec::new();
         let mut tail_arrived = false;
         for part in fetched.parts {
@@ -288,6 +305,8 @@ impl Store {
                 }
             }
         }
+        // What was answered is gone, so there is room for more.
+        drop(fetched.room);
         if tail_arrived {
             self.account_tails();
         }

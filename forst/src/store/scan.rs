@@ -1,14 +1,22 @@
 //! Scans of the whole store, on any thread but the owner's.
+//!
+//! Values that lie apart are read many at a time, so that their requests do not add up.
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use alluvium_env::Result;
 
 use super::Store;
+use crate::block::Block;
 use crate::fetch::Fetcher;
 use crate::memtable::{Memtable, SortedMemtable};
 use crate::merge::MergeOperators;
-use crate::scan::{Depth, MergeScan, Source, TableScan};
+use crate::scan::{Depth, MergeScan, Merged, Source, TableScan};
+use crate::values::ValuePlace;
 use crate::version::Version;
+
+/// Entries that are read ahead if a value among them lies apart, at most.
+const MAX_AHEAD: usize = 1024;
 
 /// A consistent pass over all keys in order. It holds what it reads, and waits for the store where it must.
 pub struct StoreScan {
@@ -16,6 +24,9 @@ pub struct StoreScan {
     opened: Option<MergeScan<Source>>,
     scanned: Scanned,
     buffer_bytes: usize,
+    /// Entries with their values, and the first of them in use.
+    ahead: VecDeque<(Vec<u8>, Vec<u8>)>,
+    current: (Vec<u8>, Vec<u8>),
 }
 
 /// What a scan passes over.
@@ -43,7 +54,7 @@ impl Store {
 
 impl StoreScan {
     pub(super) fn new(scanned: Scanned, buffer_bytes: usize) -> Self {
-        Self { opened: None, scanned, buffer_bytes }
+        Self { opened: None, scanned, buffer_bytes, ahead: VecDeque::new(), current: Default::default() }
     }
 
     /// The next key and its value, `None` at the end.
@@ -54,8 +65,42 @@ impl StoreScan {
         if self.opened.is_none() {
             self.opened = Some(self.open()?);
         }
-        let Some(scan) = &mut self.opened else { return Ok(None) };
-        Ok(scan.next_entry()?.map(|(_, key, value)| (key, value)))
+        if self.scanned.version.values.is_empty() {
+            let Some(scan) = &mut self.opened else { return Ok(None) };
+            return Ok(scan.next_merged()?.map(|Merged { entry: (_, key, value), .. }| (key, value)));
+        }
+        if self.ahead.is_empty() {
+            self.read_ahead()?;
+        }
+        let Some(next) = self.ahead.pop_front() else { return Ok(None) };
+        self.current = next;
+        Ok(Some((&self.current.0, &self.current.1)))
+    }
+
+    /// Takes entries up to a bound, and reads those of their values that lie apart.
+    fn read_ahead(&mut self) -> Result<()> {
+        let Some(scan) = &mut self.opened else { return Ok(()) };
+        let (mut bytes, mut pointers) = (0, Vec::new());
+        let mut places: Vec<ValuePlace> = Vec::new();
+        while self.ahead.len() < MAX_AHEAD
+            && bytes < self.buffer_bytes as u64 / 2
+            && let Some(Merged { entry: (_, key, value), place, .. }) = scan.next_merged()?
+        {
+            bytes += (key.len() + value.len()) as u64 + place.map_or(0, ValuePlace::bytes);
+            if let Some(place) = place {
+                pointers.push(self.ahead.len());
+                places.push(place.clone());
+            }
+            self.ahead.push_back((key.to_vec(), value.to_vec()));
+        }
+        let fetcher = &self.scanned.fetcher;
+        let records = fetcher.io().block_on(fetcher.read_records(places.clone()))?;
+        for ((at, place), record) in pointers.into_iter().zip(places).zip(records) {
+            let Some((key, value)) = self.ahead.get_mut(at) else { continue };
+            let record = Block::decode(&record).map_err(|e| e.context(place.to_string()))?;
+            *value = place.value_in(&record, key)?.to_vec();
+        }
+        Ok(())
     }
 
     fn open(&self) -> Result<MergeScan<Source>> {

@@ -1,16 +1,19 @@
 //! Snapshots: O(1) on the task thread, then an upload of what changed (design, "A checkpoint").
 use std::sync::Arc;
 
-use alluvium_env::Result;
+use alluvium_env::{HashMap, Result};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::Store;
 use super::deltas::{Delta, Upload};
-use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord, frame_delta};
+use super::manifest::{
+    DeltaRecord, Manifest, MemtableRecord, TableRecord, ValueFileRecord, ValueShareRecord, frame_delta,
+};
 use crate::expiry::Ages;
 use crate::fetch::Fetcher;
-use crate::table::TableFile;
+use crate::table::{FileId, TableFile};
+use crate::values::{ValueMeta, ValueShare};
 use crate::version::Version;
 
 /// Deltas of one memtable beyond which it is flushed: a restore reads them all.
@@ -80,25 +83,30 @@ impl Snapshot {
 
     /// How to open a store in this state.
     pub fn manifest(&self) -> Bytes {
+        let mut values = ValueList::default();
         let level0 = self.version.level0.iter().enumerate();
-        let level0 = level0.flat_map(|(run, files)| files.iter().map(move |file| table(0, run, file)));
+        let level0 = level0.flat_map(|(run, files)| files.iter().map(move |file| (0, run, file)));
         let deeper = self.version.files().filter(|(level, _)| *level > 0);
-        let tables = level0.chain(deeper.map(|(level, file)| table(level, 0, file)));
+        let tables = level0.chain(deeper.map(|(level, file)| (level, 0, file)));
+        let tables: Vec<_> =
+            tables.map(|(level, run, file)| table((level, run), file, values.shares(file))).collect();
         let record = |delta: &Arc<Delta>| DeltaRecord {
             name: delta.held.name().to_owned(),
             size_bytes: delta.size_bytes,
         };
         let memtables =
             self.memtables.iter().map(|m| MemtableRecord { deltas: m.iter().map(record).collect() });
-        Manifest::encode(tables.collect(), memtables.collect())
+        Manifest::encode(tables, memtables.collect(), values.records)
     }
 
     /// Every object the manifest names.
     pub fn files(&self) -> Vec<SnapshotFile> {
         let tables = self.version.files().map(|(_, file)| (file.name(), file.meta.size_bytes));
         let deltas = self.memtables.iter().flatten().map(|delta| (delta.held.name(), delta.size_bytes));
+        let values = self.version.values.iter().map(|live| (live.file.name(), live.file.meta().size_bytes));
         let mut files: Vec<_> = tables
             .chain(deltas)
+            .chain(values)
             .map(|(name, size_bytes)| SnapshotFile { name: name.to_owned(), size_bytes })
             .collect();
         // A table of which a scale-in brought two clips together is one object.
@@ -108,7 +116,31 @@ impl Snapshot {
     }
 }
 
-fn table(level: usize, run: usize, file: &TableFile) -> TableRecord {
+/// The value files of a manifest.
+#[derive(Default)]
+struct ValueList {
+    records: Vec<ValueFileRecord>,
+    index: HashMap<FileId, u32>,
+}
+
+impl ValueList {
+    /// What a table takes of the files, which join the list.
+    fn shares(&mut self, table: &TableFile) -> Vec<ValueShareRecord> {
+        let share = |ValueShare { file, values, bytes }: &ValueShare| {
+            let next = self.records.len() as u32;
+            let index = *self.index.entry(file.id).or_insert(next);
+            if index == next {
+                let ValueMeta { size_bytes, data_bytes, content_hash } = file.meta();
+                let name = file.name().to_owned();
+                self.records.push(ValueFileRecord { name, size_bytes, data_bytes, content_hash });
+            }
+            ValueShareRecord { file: index, values: *values, bytes: *bytes }
+        };
+        table.values().iter().map(share).collect()
+    }
+}
+
+fn table((level, run): (usize, usize), file: &TableFile, values: Vec<ValueShareRecord>) -> TableRecord {
     TableRecord {
         level: level as u32,
         run: run as u32,
@@ -123,6 +155,7 @@ fn table(level: usize, run: usize, file: &TableFile) -> TableRecord {
         ages: (file.meta.ages != Ages::default()).then(|| file.meta.ages.clone()),
         clip_start: file.clip.start.clone(),
         clip_end: file.clip.end.clone(),
+        values,
         content_hash: file.meta.content_hash,
     }
 }

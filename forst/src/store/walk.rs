@@ -1,5 +1,6 @@
 //! The walk of a point read: newest to oldest, until an entry ends it or a block is missing.
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use alluvium_env::Result;
@@ -9,6 +10,7 @@ use crate::block::Block;
 use crate::entry::EntryKind;
 use crate::scan::unfoldable;
 use crate::table::{FileId, TableFile, filter_hash};
+use crate::values::{ValueFile, ValuePlace};
 
 /// What memory knows of a key.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,9 +23,10 @@ pub enum Resident<'a> {
     Miss,
 }
 
-/// A part of a table that a read waits for.
+/// A part of an object that a read waits for.
 pub(super) struct Need {
-    pub(super) file: Arc<TableFile>,
+    pub(super) object: Object,
+    /// A block's or a record's number, or [`TAIL`].
     pub(super) part: u32,
     /// Whether the block is the newest of several that the filters say may hold the key.
     pub(super) newest_of_several: bool,
@@ -31,8 +34,27 @@ pub(super) struct Need {
 
 impl Need {
     pub(super) fn new(file: &Arc<TableFile>, part: u32) -> Self {
-        Self { file: Arc::clone(file), part, newest_of_several: false }
+        Self { object: Object::Table(Arc::clone(file)), part, newest_of_several: false }
     }
+
+    pub(super) fn value(place: &ValuePlace) -> Self {
+        let object = Object::Values(Arc::clone(&place.file), place.range.clone());
+        Self { object, part: place.number, newest_of_several: false }
+    }
+
+    pub(super) fn id(&self) -> FileId {
+        match &self.object {
+            Object::Table(file) => file.id,
+            Object::Values(file, _) => file.id,
+        }
+    }
+}
+
+/// Whose part it is.
+pub(super) enum Object {
+    Table(Arc<TableFile>),
+    /// With the range of the record that is wanted.
+    Values(Arc<ValueFile>, Range<u64>),
 }
 
 /// The tail, as a part; no table has this many blocks.
@@ -51,6 +73,8 @@ struct Fold<'a> {
 enum Step<'a> {
     GoOn,
     Base(Option<&'a [u8]>),
+    /// The base lies apart.
+    Pointer,
 }
 
 impl<'a> Fold<'a> {
@@ -59,6 +83,7 @@ impl<'a> Fold<'a> {
         match kind {
             EntryKind::Put => return Step::Base(Some(value)),
             EntryKind::Delete => return Step::Base(None),
+            EntryKind::Pointer => return Step::Pointer,
             EntryKind::Merge if self.first.is_none() => self.first = Some(value),
             EntryKind::Merge => self.operands.push(value),
         }
@@ -90,7 +115,7 @@ impl Store {
         match self.fold_memtables(key, &mut fold) {
             Step::Base(base) => self.finish(key, &fold, base),
             Step::GoOn if self.version.is_empty() => self.finish(key, &fold, None),
-            Step::GoOn => Ok(Resident::Miss),
+            Step::GoOn | Step::Pointer => Ok(Resident::Miss),
         }
     }
 
@@ -151,14 +176,26 @@ impl Store {
             if missing && self.operators.operator(key).is_none() {
                 continue;
             }
-            if let Some((kind, value)) = block.get(key, hash, hot)?
-                && let Step::Base(base) = fold.add(kind, value)
-            {
-                if missing {
-                    break;
+            if let Some((kind, value)) = block.get(key, hash, hot)? {
+                match fold.add(kind, value) {
+                    Step::GoOn => {}
+                    Step::Base(_) | Step::Pointer if missing => break,
+                    Step::Base(base) => {
+                        self.note_answered(got);
+                        return self.finish(key, &fold, base);
+                    }
+                    Step::Pointer => {
+                        let place = ValuePlace::decode(value, file.values())?;
+                        let Some((record, _)) = self.block(place.file.id, place.number, got) else {
+                            if let Some(needs) = needs {
+                                needs.push(Need::value(&place));
+                            }
+                            return Ok(Resident::Miss);
+                        };
+                        self.note_answered(got);
+                        return self.finish(key, &fold, Some(place.value_in(record, key)?));
+                    }
                 }
-                self.note_answered(got);
-                return self.finish(key, &fold, base);
             }
             if tail.is_some_and(|tail| tail.deleted.covers(key)) {
                 break;
@@ -204,6 +241,17 @@ impl Store {
         let (block, hot) = self.cache.get(file, part)?;
         self.counters.memory_hit();
         Some((block, hot))
+    }
+
+    /// A record of a value file, if memory has it.
+    pub(super) fn record(&self, place: &ValuePlace, got: &[GotBlock]) -> Option<Arc<Block>> {
+        let (id, number) = (place.file.id, place.number);
+        if let Some((_, _, record)) = got.iter().find(|(f, p, _)| *f == id && *p == number) {
+            return Some(Arc::clone(record));
+        }
+        let (record, _) = self.cache.get(id, number)?;
+        self.counters.memory_hit();
+        Some(Arc::clone(record))
     }
 
     /// Folds the operands, oldest first, onto the base.

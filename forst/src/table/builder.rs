@@ -1,8 +1,10 @@
 //! Builds a table from entries in key order.
 use std::sync::Arc;
 
+use alluvium_env::HashMap;
 use bytes::Bytes;
 
+use super::file::FileId;
 use super::filter::{Filter, filter_hash};
 use super::index::Index;
 use super::tail::{KeyGroupEntry, Properties, TableTail};
@@ -12,6 +14,7 @@ use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::expiry::Stamp;
 use crate::key_range::KeyRange;
+use crate::values::{ValuePlace, ValueShare};
 
 /// How tables are built.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,8 @@ pub(crate) struct BuiltTable {
     pub(crate) content_hash: u64,
     /// The decoded blocks, if they were to be kept.
     pub(crate) blocks: Vec<Arc<Block>>,
+    /// What the pointers take of each value file, in the order in which they name the files.
+    pub(crate) values: Vec<ValueShare>,
 }
 
 /// Bytes of data blocks that are handed to the store as one piece.
@@ -56,6 +61,12 @@ pub(crate) struct TableBuilder {
     blocks: Vec<Arc<Block>>,
     smallest: Vec<u8>,
     group: Option<[u8; 2]>,
+    values: Vec<ValueShare>,
+    /// Where each value file is among them.
+    value_index: HashMap<FileId, u32>,
+    pointer: Vec<u8>,
+    /// Of the entry that was added last.
+    raw_bytes: usize,
 }
 
 impl TableBuilder {
@@ -73,6 +84,10 @@ impl TableBuilder {
             blocks: Vec::new(),
             smallest: Vec::new(),
             group: None,
+            values: Vec::new(),
+            value_index: HashMap::default(),
+            pointer: Vec::new(),
+            raw_bytes: 0,
         }
     }
 
@@ -98,18 +113,37 @@ impl TableBuilder {
         self.block.add(kind, key, value);
         self.hashes.push(filter_hash(key));
         self.properties.entries += 1;
-        self.properties.raw_bytes += (key.len() + value.len()) as u64;
+        self.raw_bytes = key.len() + value.len();
+        self.properties.raw_bytes += self.raw_bytes as u64;
         match kind {
             EntryKind::Delete => self.properties.deletes += 1,
             EntryKind::Merge => self.properties.merges += 1,
-            EntryKind::Put => {}
+            EntryKind::Put | EntryKind::Pointer => {}
         }
         self.count_group(key);
     }
 
+    /// Appends a pointer to a value.
+    pub(crate) fn point(&mut self, key: &[u8], place: &ValuePlace) {
+        let next = self.values.len() as u32;
+        let index = *self.value_index.entry(place.file.id).or_insert(next);
+        if index == next {
+            self.values.push(ValueShare { file: Arc::clone(&place.file), values: 0, bytes: 0 });
+        }
+        if let Some(share) = self.values.get_mut(index as usize) {
+            share.values += 1;
+            share.bytes += place.bytes();
+        }
+        let mut pointer = std::mem::take(&mut self.pointer);
+        pointer.clear();
+        place.encode(index, &mut pointer);
+        self.add(EntryKind::Pointer, key, &pointer);
+        self.pointer = pointer;
+    }
+
     /// Says of the entry that was added last when it was updated; one of which nothing is said lasts.
-    pub(crate) fn stamp(&mut self, kind: EntryKind, stamp: Stamp, raw_bytes: usize) {
-        self.properties.ages.get_or_insert_default().count(kind, stamp, raw_bytes as u64);
+    pub(crate) fn stamp(&mut self, kind: EntryKind, stamp: Stamp) {
+        self.properties.ages.get_or_insert_default().count(kind, stamp, self.raw_bytes as u64);
     }
 
     fn count_group(&mut self, key: &[u8]) {
@@ -168,6 +202,7 @@ impl TableBuilder {
         if let Some(ages) = &mut self.properties.ages {
             ages.raw_bytes = self.properties.raw_bytes;
         }
+        self.properties.value_files = self.values.iter().map(|share| share.file.name().to_owned()).collect();
         let filter = Filter::build(std::mem::take(&mut self.hashes));
         self.index.finish();
         let tail = TableTail { filter, index: self.index, properties: self.properties, deleted };
@@ -177,14 +212,14 @@ impl TableBuilder {
             self.payload.push(self.piece.into());
         }
         self.payload.push(encoded.into());
-        let (blocks, payload) = (self.blocks, self.payload);
+        let (blocks, payload, values) = (self.blocks, self.payload, self.values);
         let content_hash = content_hash(&payload);
-        Some(BuiltTable { payload, tail: Arc::new(tail), keys, tail_bytes, content_hash, blocks })
+        Some(BuiltTable { payload, tail: Arc::new(tail), keys, tail_bytes, content_hash, blocks, values })
     }
 }
 
-/// Tells a table's bytes from any other's (xxh3-64); 0 is kept for "not known".
-fn content_hash(payload: &[Bytes]) -> u64 {
+/// Tells an object's bytes from any other's (xxh3-64); 0 is kept for "not known".
+pub(crate) fn content_hash(payload: &[Bytes]) -> u64 {
     let mut hasher = xxhash_rust::xxh3::Xxh3::new();
     for piece in payload {
         hasher.update(piece);

@@ -2,11 +2,13 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use alluvium_env::{Error, Result};
 use object_store::path::Path;
 
 use super::TableTail;
 use crate::expiry::Ages;
 use crate::key_range::KeyRange;
+use crate::values::ValueShare;
 
 /// Told which objects the store holds and releases. Deletion is not the store's business: whoever implements this
 /// deletes an object once nobody holds it and no checkpoint names it.
@@ -41,6 +43,10 @@ impl Held {
 
     pub(crate) fn name(&self) -> &str {
         self.path.as_ref()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -88,13 +94,35 @@ pub(crate) struct TableFile {
     shown_bytes: u64,
     held: Arc<Held>,
     tail: OnceLock<Arc<TableTail>>,
+    values: Vec<ValueShare>,
 }
 
 impl TableFile {
     pub(crate) fn new(id: FileId, meta: FileMeta, clip: KeyRange, held: Held) -> Self {
         let keys = meta.keys.intersect(&clip);
         let shown_bytes = meta.size_bytes.saturating_sub(meta.tail_bytes);
-        Self { id, meta, clip, keys, shown_bytes, held: Arc::new(held), tail: OnceLock::new() }
+        let (held, tail, values) = (Arc::new(held), OnceLock::new(), Vec::new());
+        Self { id, meta, clip, keys, shown_bytes, held, tail, values }
+    }
+
+    /// The same with pointers into value files, in the order in which the pointers name them.
+    pub(crate) fn with_values(self, values: Vec<ValueShare>) -> Self {
+        Self { values, ..self }
+    }
+
+    /// What its pointers take of each value file.
+    #[inline]
+    pub(crate) fn values(&self) -> &[ValueShare] {
+        &self.values
+    }
+
+    /// Whether a tail names the value files that this reference does.
+    pub(crate) fn check_values(&self, tail: &TableTail) -> Result<()> {
+        let names = self.values.iter().map(|share| share.file.name());
+        if names.eq(tail.properties.value_files.iter().map(String::as_str)) {
+            return Ok(());
+        }
+        Err(Error::corruption("the table points into other value files than the manifest says"))
     }
 
     /// What of the reference lies within a range; `None` if nothing does. It has the file's id, as its blocks do.
@@ -107,14 +135,20 @@ impl TableFile {
         if keys.is_empty() {
             return None;
         }
+        let shown_bytes = self.bytes_within(&keys, 2);
+        // A block that both parts see is counted for both: values that live are not to be taken for garbage.
+        let blocks = self.tail.get().map_or(1, |tail| tail.index.blocks()).max(1) as u64;
+        let seen_bytes = shown_bytes + self.data_bytes() / blocks;
+        let share = |values: &ValueShare| values.part(seen_bytes, self.shown_bytes);
         Some(Arc::new(Self {
             id: self.id,
             meta: self.meta.clone(),
-            shown_bytes: self.bytes_within(&keys, 2),
+            shown_bytes,
             clip,
             keys,
             held: Arc::clone(&self.held),
             tail: self.tail.clone(),
+            values: self.values.iter().map(share).collect(),
         }))
     }
 
@@ -149,7 +183,7 @@ impl TableFile {
 
     /// The name, as the object store takes it.
     pub(crate) fn path(&self) -> &Path {
-        &self.held.path
+        self.held.path()
     }
 
     /// Filter and index, once they have been read.

@@ -1,7 +1,7 @@
 //! Holds `docs/formats/sst.md` and `docs/formats/delta.md` to the code: their worked bytes are built, compared, read.
 use super::{TableBuilder, TableOptions, TableTail, filter_hash};
 use crate::block::Block;
-use crate::coding::Compression;
+use crate::coding::{Compression, crc32c};
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::key_range::KeyRange;
@@ -59,6 +59,29 @@ fn the_worked_table_is_what_the_builder_writes_and_the_reader_reads() {
     let block = Block::decode(&bytes[..data_bytes]).unwrap();
     for (kind, key, value) in ENTRIES {
         assert_eq!(block.get(key, filter_hash(key), false).unwrap(), Some((kind, value)));
+    }
+}
+
+/// The worked table as if another version had written it.
+fn worked_of_version(version: u8) -> Vec<u8> {
+    let mut bytes = worked_bytes(SST);
+    let footer = bytes.len() - 32;
+    bytes[footer + 16] = version;
+    let crc = crc32c(&bytes[footer..footer + 20]);
+    bytes[footer + 20..footer + 24].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn a_table_of_version_2_is_read_and_one_of_another_version_is_refused() {
+    for version in 0..6 {
+        let bytes = worked_of_version(version);
+        let data_bytes = bytes.len() - worked_tail_bytes(&bytes);
+        let tail = TableTail::decode(&bytes[data_bytes..], data_bytes as u64);
+        match version {
+            2 | 3 => assert_eq!(tail.unwrap().properties.entries, 3),
+            _ => assert_eq!(tail.unwrap_err().kind(), alluvium_env::ErrorKind::Invalid),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ mod format_tests;
 mod index;
 mod tail;
 
-pub(crate) use builder::{BuiltTable, TableBuilder, TableOptions};
+pub(crate) use builder::{BuiltTable, TableBuilder, TableOptions, content_hash};
 pub(crate) use file::{FileId, FileMeta, Held, TableFile};
 pub use file::{KeepAll, Ownership};
 pub(crate) use filter::{Filter, filter_hash};

@@ -12,8 +12,10 @@ use crate::expiry::Ages;
 
 /// Ends every table.
 const MAGIC: [u8; 8] = *b"ALVMSST\0";
-/// The version that is written and read; `docs/formats/sst.md` holds the ladder.
-const VERSION: u16 = 2;
+/// The version that is written; `docs/formats/sst.md` holds the ladder.
+const VERSION: u16 = 3;
+/// Tables of this version have no pointers, and are read as well.
+const OLDEST_VERSION: u16 = 2;
 /// CRC-32C.
 const CHECKSUM_ID: u8 = 1;
 /// `filter_len:u32 · index_len:u32 · properties_len:u32 · deleted_len:u32 · version:u16 · checksum:u8 · reserved:u8 ·
@@ -39,6 +41,9 @@ pub(crate) struct Properties {
     /// Of entries that expire, if there are any.
     #[prost(message, optional, tag = "6")]
     pub(crate) ages: Option<Ages>,
+    /// The value files that pointers lead to; a pointer says which by its place here.
+    #[prost(string, repeated, tag = "7")]
+    pub(crate) value_files: Vec<String>,
 }
 
 /// One key group of a table.
@@ -203,10 +208,10 @@ fn footer(tail: &[u8]) -> Result<(&[u8], [u32; 4])> {
     };
     let [low, high, checksum, _] = word(16).to_le_bytes();
     let version = u16::from_le_bytes([low, high]);
-    if version != VERSION || checksum != CHECKSUM_ID {
+    if !(OLDEST_VERSION..=VERSION).contains(&version) || checksum != CHECKSUM_ID {
         return Err(Error::invalid(format!(
-            "a table of format version {version} with checksum {checksum}; this build reads version {VERSION} with \
-             checksum {CHECKSUM_ID}: use the build that wrote it"
+            "a table of format version {version} with checksum {checksum}; this build reads versions {OLDEST_VERSION} \
+             to {VERSION} with checksum {CHECKSUM_ID}: use the build that wrote it"
         )));
     }
     Ok((sections, [word(0), word(4), word(8), word(12)]))

@@ -30,9 +30,11 @@ impl VersionEdit {
             let Some(run) = level.checked_sub(1).and_then(|index| next.levels.get_mut(index)) else {
                 continue;
             };
+            next.values.add(&file);
             let at = run.partition_point(|other| other.keys().start < file.keys().start);
             run.insert(at, file);
         }
+        self.flushed.iter().for_each(|file| next.values.add(file));
         if !self.flushed.is_empty() {
             next.level0.insert(0, self.flushed);
         }
@@ -46,12 +48,20 @@ impl VersionEdit {
         let rest = |run: &Run| -> Run { run.iter().flat_map(|file| without(file, &removed)).collect() };
         let affected = |run: &Run| run.iter().any(|file| removed.contains_key(&file.id));
         let newest = version.level0.iter().position(affected).unwrap_or(0);
+        let values = &mut version.values;
         for run in version.level0.iter_mut().chain(&mut version.levels) {
             if affected(run) {
+                for file in run.iter() {
+                    values.remove(file);
+                }
                 *run = rest(run);
+                for file in run.iter() {
+                    values.add(file);
+                }
             }
         }
         if !self.merged.is_empty() {
+            self.merged.iter().for_each(|file| version.values.add(file));
             version.level0.insert(newest, std::mem::take(&mut self.merged));
         }
         version.level0.retain(|run| !run.is_empty());

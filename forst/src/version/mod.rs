@@ -4,8 +4,10 @@
 //! are ordered newest first and may overlap each other; every other level is one run. A reader keeps a version by its
 //! `Arc`, and with it every object the version names.
 mod edit;
+mod live;
 
 pub(crate) use edit::VersionEdit;
+pub(crate) use live::LiveFiles;
 
 use std::sync::Arc;
 
@@ -32,11 +34,13 @@ pub(crate) struct Version {
     pub(crate) level0: Vec<Run>,
     /// Level 1 and below.
     pub(crate) levels: [Run; LEVELS],
+    /// What of the value files the tables point to.
+    pub(crate) values: LiveFiles,
 }
 
 impl Default for Version {
     fn default() -> Self {
-        Self { level0: Vec::new(), levels: std::array::from_fn(|_| Vec::new()) }
+        Self { level0: Vec::new(), levels: std::array::from_fn(|_| Vec::new()), values: LiveFiles::default() }
     }
 }
 

@@ -68,10 +68,9 @@ impl States {
     }
 }
 
-#[test]
-fn expired_bytes_leave_the_store_although_nobody_writes() {
+fn expired_bytes_leave(value_threshold_bytes: usize) {
     let clock = Arc::new(ManualClock::at(Duration::from_secs(1_000_000)));
-    let world = World::new(Arc::clone(&clock) as Arc<dyn Clock>);
+    let world = World::with_values_from(value_threshold_bytes, Arc::clone(&clock) as Arc<dyn Clock>);
     let mut opened = world.open(Vec::new());
     let states = States::register(&mut opened);
     while opened.backend.stats().compactions == 0 {
@@ -92,9 +91,15 @@ fn expired_bytes_leave_the_store_although_nobody_writes() {
 }
 
 #[test]
-fn expired_bytes_of_a_restored_store_leave_as_well() {
+fn expired_bytes_leave_the_store_although_nobody_writes() {
+    expired_bytes_leave(4096);
+    // With most of the values apart from their keys.
+    expired_bytes_leave(64);
+}
+
+fn expired_bytes_of_a_restored_store_leave(value_threshold_bytes: usize) {
     let clock = Arc::new(ManualClock::at(Duration::from_secs(1_000_000)));
-    let world = World::new(Arc::clone(&clock) as Arc<dyn Clock>);
+    let world = World::with_values_from(value_threshold_bytes, Arc::clone(&clock) as Arc<dyn Clock>);
     let mut opened = world.open(Vec::new());
     States::register(&mut opened).fill(&mut opened);
     let snapshot = world.snapshot(&mut opened);
@@ -108,6 +113,13 @@ fn expired_bytes_of_a_restored_store_leave_as_well() {
         opened.poll();
         drop(world.snapshot(&mut opened));
     }
+}
+
+#[test]
+fn expired_bytes_of_a_restored_store_leave_as_well() {
+    expired_bytes_of_a_restored_store_leave(4096);
+    // With most of the values apart from their keys.
+    expired_bytes_of_a_restored_store_leave(64);
 }
 
 #[test]
@@ -139,10 +151,9 @@ fn a_table_that_has_expired_is_dropped_unread_and_an_idle_store_makes_no_request
     assert_eq!(world.requests(), before, "neither read nor written");
 }
 
-#[test]
-fn what_lasts_stays_when_all_around_it_expires() {
+fn what_lasts_stays(value_threshold_bytes: usize) {
     let clock = Arc::new(ManualClock::at(Duration::from_secs(1_000_000)));
-    let world = World::new(Arc::clone(&clock) as Arc<dyn Clock>);
+    let world = World::with_values_from(value_threshold_bytes, Arc::clone(&clock) as Arc<dyn Clock>);
     let mut opened = world.open(Vec::new());
     let states = States::register(&mut opened);
     let lasting = |number: u64| number.to_le_bytes().repeat(3);
@@ -163,6 +174,13 @@ fn what_lasts_stays_when_all_around_it_expires() {
     for number in 0..3000 {
         assert_eq!(opened.get(&key_of(states.lasting, number)), Some(lasting(number)), "{number}");
     }
+}
+
+#[test]
+fn what_lasts_stays_when_all_around_it_expires() {
+    what_lasts_stays(4096);
+    // With most of the values apart from their keys.
+    what_lasts_stays(64);
 }
 
 #[test]

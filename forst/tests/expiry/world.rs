@@ -79,10 +79,16 @@ pub(crate) struct Opened {
 
 impl World {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self::with_values_from(ForstSettings::default().value_threshold_bytes, clock)
+    }
+
+    /// One in which values from a size on lie apart from their keys.
+    pub(crate) fn with_values_from(value_threshold_bytes: usize, clock: Arc<dyn Clock>) -> Self {
         let (store, io) = (Arc::new(Counted::default()), IoRuntime::new(2).unwrap());
         let settings = ForstSettings {
             memory_bytes: ForstSettings::MIN_MEMORY_BYTES,
             block_size_bytes: 1024,
+            value_threshold_bytes,
             ..ForstSettings::default()
         };
         let objects = Arc::clone(&store) as Arc<dyn ObjectStore>;

@@ -49,6 +49,16 @@ fn sixty_four_cold_keys_wait_for_their_tails_and_for_their_blocks_and_that_is_al
 }
 
 #[test]
+fn cold_values_that_lie_apart_wait_once_more() {
+    let store = FaultyStore::new();
+    let mut world = World::new(Arc::clone(&store) as Arc<dyn ObjectStore>);
+    world.settings.value_threshold_bytes = 32;
+    let restored = world.fill("first", KEYS, value_of);
+    let (longest, requests) = cold_batches(&world, &store, &restored, value_of);
+    assert!(longest < 3.5, "{longest:.2} round trips, {requests} requests");
+}
+
+#[test]
 fn a_key_that_was_overwritten_is_fetched_where_it_is_newest() {
     let store = FaultyStore::new();
     let mut world = World::new(Arc::clone(&store) as Arc<dyn ObjectStore>);

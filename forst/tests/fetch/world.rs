@@ -86,7 +86,7 @@ impl World {
         loop {
             let mut snapshot = store.snapshot();
             self.io.block_on(snapshot.upload()).unwrap();
-            if snapshot.files().iter().all(|file| file.name.ends_with("sst")) && store.admits() {
+            if !snapshot.files().iter().any(|file| file.name.ends_with("delta")) && store.admits() {
                 return Restored { manifest: snapshot.manifest(), start: Vec::new(), end: Vec::new() };
             }
             self.wait();
