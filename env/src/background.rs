@@ -42,7 +42,11 @@ impl Queue {
     }
 
     fn push(&self, job: Job) {
-        self.lock().waiting.push_back(job);
+        let mut jobs = self.lock();
+        if !jobs.closed {
+            jobs.waiting.push_back(job);
+        }
+        drop(jobs);
         self.wake.notify_one();
     }
 
@@ -78,6 +82,18 @@ impl Queue {
     }
 }
 
+/// Takes urgent jobs on behalf of a job of the pool, which must not keep the pool alive. What it is given once the pool
+/// is gone is forgotten.
+#[derive(Clone)]
+pub struct UrgentJobs(Arc<Queue>);
+
+impl UrgentJobs {
+    /// Queues a job.
+    pub fn run(&self, job: impl FnOnce() + Send + 'static) {
+        self.0.push(Box::new(job));
+    }
+}
+
 /// The pool. Dropping it lets running jobs end and forgets queued ones.
 pub struct Background {
     urgent: Arc<Queue>,
@@ -104,6 +120,11 @@ impl Background {
             pool.threads.push(spawn_thread(format!("alluvium-bg-c{number}"), work)?);
         }
         Ok(pool)
+    }
+
+    /// Where a job of the pool can queue others.
+    pub fn urgent_jobs(&self) -> UrgentJobs {
+        UrgentJobs(Arc::clone(&self.urgent))
     }
 
     /// Queues a job.

@@ -43,6 +43,15 @@ pub(crate) struct Written {
     pub(crate) moved: Vec<(BlockKey, BlockKey)>,
 }
 
+impl Written {
+    /// Takes over what was written of later keys.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.tables.append(&mut later.tables);
+        self.records.append(&mut later.records);
+        self.moved.append(&mut later.moved);
+    }
+}
+
 /// Which values are kept apart from their keys.
 pub(crate) struct Separation {
     /// Values from this size on.

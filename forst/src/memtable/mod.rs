@@ -283,6 +283,15 @@ mod tests {
                     None => prop_assert_eq!(expected, None),
                 }
             }
+            let hidden: Vec<bool> = (0..30).map(|k| sorted.deleted().covers(&[k])).collect();
+            let (first, second) = sorted.halves();
+            let entries = |half: &SortedMemtable| (0..).map_while(|i| half.get(i)).map(entry).collect::<Vec<_>>();
+            prop_assert_eq!([entries(&first), entries(&second)].concat(), all.into_iter().collect::<Vec<_>>());
+            let middle = second.get(0).map_or(0, |e| e.key[0]);
+            for k in 0..30 {
+                let (below, above) = (first.deleted().covers(&[k]), second.deleted().covers(&[k]));
+                prop_assert_eq!((below, above), (hidden[usize::from(k)] && k < middle, hidden[usize::from(k)] && k >= middle));
+            }
         }
     }
 

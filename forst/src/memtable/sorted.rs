@@ -19,6 +19,16 @@ impl SortedMemtable {
         Self { table, order, deleted }
     }
 
+    /// Two of about as many entries each, whose keys are apart.
+    pub(crate) fn halves(mut self) -> (Self, Self) {
+        let order = self.order.split_off(self.order.len() / 2);
+        let middle = order.first().map_or_else(Vec::new, |slot| self.table.arena.entry(slot.at).key.to_vec());
+        let before = self.deleted.split_before(&middle);
+        let deleted = std::mem::replace(&mut self.deleted, before);
+        let second = Self { table: Arc::clone(&self.table), order, deleted };
+        (self, second)
+    }
+
     /// What it hides of older sources beyond its own keys.
     pub(crate) fn deleted(&self) -> &DeletedRanges {
         &self.deleted

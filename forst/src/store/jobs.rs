@@ -1,4 +1,4 @@
-//! Flushes and compactions: when they start, what is done with their results.
+//! Background jobs: when they start, and what is done with the results of compactions.
 //!
 //! One flush and one compaction at a time a store. Level 0 is ordered by flush, so flushes must not overtake each
 //! other; a compaction's inputs must still be there when it ends, so a second one could only take what is left.
@@ -13,11 +13,9 @@ use super::Store;
 use super::inbox::Event;
 use crate::coding::Compression;
 use crate::compaction::{
-    Compaction, CompactionJob, LevelTargets, Separation, TableWriter, Written, debt_bytes, garbage_of,
+    Compaction, CompactionJob, LevelTargets, Separation, Written, debt_bytes, garbage_of,
 };
-use crate::memtable::SortedMemtable;
 use crate::metrics::Job;
-use crate::scan::{Depth, MergeScan, Source};
 use crate::table::{FileId, TableFile, TableOptions};
 use crate::version::VersionEdit;
 
@@ -27,11 +25,11 @@ const MAX_FAILURES: u32 = 3;
 /// What is under way.
 #[derive(Default)]
 pub(super) struct Jobs {
-    flushing: bool,
+    pub(super) flushing: bool,
     pub(super) compacting: bool,
     /// Whether nothing is due of this version but what time makes due.
     settled: bool,
-    failures: u32,
+    pub(super) failures: u32,
     failure: Option<Error>,
 }
 
@@ -46,7 +44,7 @@ impl Jobs {
         self.failure.as_ref().map(Error::duplicate)
     }
 
-    fn failed(&mut self, error: Error) {
+    pub(super) fn failed(&mut self, error: Error) {
         self.failures += 1;
         if error.kind() != ErrorKind::Unavailable || self.failures >= MAX_FAILURES {
             self.failure = Some(error);
@@ -55,7 +53,11 @@ impl Jobs {
 }
 
 /// Runs a job within its span, which is told what it wrote. A panic is the job's error.
-fn guarded<T>(span: &Span, job: impl FnOnce() -> Result<T>, written: impl Fn(&T) -> &Written) -> Result<T> {
+pub(super) fn guarded<T>(
+    span: &Span,
+    job: impl FnOnce() -> Result<T>,
+    written: impl Fn(&T) -> &Written,
+) -> Result<T> {
     let _entered = span.enter();
     let what = span.metadata().map_or("job", Metadata::name);
     let result = catch_unwind(AssertUnwindSafe(job))
@@ -77,7 +79,7 @@ fn names<'a>(files: impl Iterator<Item = &'a Arc<TableFile>>) -> String {
     files.map(|file| file.name()).collect::<Vec<_>>().join(" ")
 }
 
-fn written_bytes(written: &Written) -> u64 {
+pub(super) fn written_bytes(written: &Written) -> u64 {
     written.tables.iter().map(|table| table.file.meta.size_bytes).sum()
 }
 
@@ -96,7 +98,7 @@ impl Store {
         self.watch_expiry();
     }
 
-    fn table_options(&self, input_bytes: u64) -> TableOptions {
+    pub(super) fn table_options(&self, input_bytes: u64) -> TableOptions {
         TableOptions {
             block_size_bytes: self.settings.block_size_bytes,
             table_size_bytes: self.budget.table_size_bytes,
@@ -107,57 +109,13 @@ impl Store {
     }
 
     /// Which values of a job are kept apart; those of `garbage` files are written anew.
-    fn separation(&self, options: &TableOptions, garbage: HashSet<FileId>) -> Separation {
+    pub(super) fn separation(&self, options: &TableOptions, garbage: HashSet<FileId>) -> Separation {
         Separation {
             threshold_bytes: self.settings.value_threshold_bytes,
             file_bytes: self.budget.table_size_bytes,
             keep_bytes: if options.keep_blocks { self.budget.table_size_bytes } else { 0 },
             garbage,
             operators: Arc::clone(&self.operators),
-        }
-    }
-
-    fn start_flush(&mut self) {
-        let Some(oldest) = self.frozen.first() else { return };
-        self.jobs.flushing = true;
-        let table = Arc::clone(&oldest.table);
-        let options = self.table_options(table.size_bytes() as u64);
-        let separation = self.separation(&options, HashSet::default());
-        let (fetcher, naming) = (Arc::clone(&self.fetcher), Arc::clone(&self.naming));
-        let writer = TableWriter::new(fetcher, naming, options, separation);
-        let (operators, inbox) = (Arc::clone(&self.operators), Arc::clone(&self.inbox));
-        self.report_began(Job::Flush);
-        let moment = self.flush_moment();
-        let span = info_span!("flush", memtable_bytes = table.size_bytes(), tables = Empty, bytes = Empty);
-        self.background.run(Urgency::High, move || {
-            let flushed = guarded(
-                &span,
-                move || {
-                    let sources = vec![Source::memtable(SortedMemtable::new(table))];
-                    writer.write_all(MergeScan::new(sources, operators, Depth::Middle).judged_at(moment))
-                },
-                |written| written,
-            );
-            inbox.push(Event::Flushed(flushed));
-        });
-    }
-
-    /// The tables of the oldest frozen memtable replace it; with it go its deltas.
-    pub(super) fn take_flushed(&mut self, result: Result<Written>) {
-        self.jobs.flushing = false;
-        match result {
-            Ok(written) => {
-                self.jobs.failures = 0;
-                self.counters.flushes += 1;
-                self.report_done(Job::Flush, 0, written_bytes(&written));
-                let flushed = written.tables.iter().map(|table| Arc::clone(&table.file)).collect();
-                self.edit_version(VersionEdit { flushed, ..VersionEdit::default() });
-                self.keep_blocks(written);
-                if !self.frozen.is_empty() {
-                    self.frozen.remove(0);
-                }
-            }
-            Err(error) => self.jobs.failed(error.context("flush")),
         }
     }
 
@@ -246,7 +204,7 @@ impl Store {
         self.expiring.look_again();
     }
 
-    fn keep_blocks(&mut self, written: Written) {
+    pub(super) fn keep_blocks(&mut self, written: Written) {
         for (file, number, record) in written.records {
             self.cache.insert(file, number, record);
         }

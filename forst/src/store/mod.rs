@@ -18,6 +18,7 @@
 mod counters;
 mod deltas;
 mod expiring;
+mod flush;
 mod inbox;
 mod jobs;
 mod manifest;
