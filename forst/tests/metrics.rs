@@ -95,6 +95,8 @@ fn jobs_bytes_blocks_and_stalls_are_what_the_store_did() {
                 world.wait();
                 world.poll();
             }
+            // What was fetched just now is in memory, unless a compaction has ended since.
+            assert_ne!(world.store.get_resident(&key).unwrap(), Resident::Absent);
         }
     }
     // The last ones that memory answered are told at the next news, or in a while.

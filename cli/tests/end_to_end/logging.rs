@@ -34,6 +34,12 @@ fn jobs_and_fetches_are_shown_with_their_fields_and_no_secret_is() {
         }
     }
     assert!(log.lines().any(|line| line.contains("reads blocks table=") && line.contains("requests=")));
+    // What others log of their requests could hold them.
+    for line in
+        log.lines().filter(|line| [" TRACE ", " DEBUG ", " INFO ", " WARN "].iter().any(|l| line.contains(l)))
+    {
+        assert!(line.contains(" alluvium_forst::"), "of another crate: {line}");
+    }
     for secret in ["not-a-secret", "signature", "alluvium-test", "authorization"] {
         assert!(!log.to_lowercase().contains(secret), "the log holds {secret}");
     }
