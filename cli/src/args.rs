@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench::{self, BenchArgs};
 use crate::inspect::{self, SstArgs, StateArgs};
+use crate::metrics::MetricsTarget;
 use crate::state::is_in_memory;
 use crate::units::{ByteSize, Interval};
 
@@ -150,6 +151,10 @@ pub(crate) struct WordcountArgs {
     /// Print a summary as one JSON object, the last line of stdout
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+
+    /// Keep metrics for Prometheus in a file, rewritten whole every 5 s, or answer GET /metrics on 127.0.0.1:PORT
+    #[arg(long, value_name = "FILE|ADDR", help_heading = "Output")]
+    pub(crate) metrics: Option<MetricsTarget>,
 }
 
 /// Which state access the job shows.

@@ -2,9 +2,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use alluvium_env::{IoRuntime, Result};
-use alluvium_forst::{ForstBackendFactory, ForstSettings};
+use alluvium_env::{IoRuntime, Result, SystemClock};
+use alluvium_forst::{ForstBackendFactory, ForstMetrics, ForstSettings};
 use object_store::ObjectStore;
+use prometheus_client::registry::Registry;
 
 use crate::units::ByteSize;
 
@@ -15,6 +16,15 @@ pub(crate) struct Local {
     pub(crate) cache_dir: Option<PathBuf>,
     /// Disk for all stores together.
     pub(crate) cache_size: ByteSize,
+    /// What the stores report to, if anybody looks.
+    pub(crate) metrics: Option<Arc<ForstMetrics>>,
+}
+
+/// Metrics of stores, in a registry.
+pub(crate) fn metrics(registry: &mut Registry) -> Arc<ForstMetrics> {
+    let metrics = ForstMetrics::new(Arc::new(SystemClock::new()));
+    metrics.register(registry);
+    metrics
 }
 
 /// A factory on a store; `near` if its requests stay on this machine.
@@ -37,5 +47,9 @@ pub(crate) fn open(
         coalesce_gap_bytes: if near { 0 } else { defaults.coalesce_gap_bytes },
         ..defaults
     };
-    ForstBackendFactory::new(settings, Arc::clone(store), io.clone()).map(Arc::new)
+    let factory = ForstBackendFactory::new(settings, Arc::clone(store), io.clone())?;
+    Ok(Arc::new(match local.metrics {
+        Some(metrics) => factory.with_metrics(metrics),
+        None => factory,
+    }))
 }

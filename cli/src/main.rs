@@ -9,6 +9,8 @@ mod bench;
 mod budget;
 mod input;
 mod inspect;
+mod logging;
+mod metrics;
 mod progress;
 mod results;
 mod signals;
@@ -33,14 +35,8 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
-    let ended = match args::Cli::parse().command {
-        args::Command::Wordcount(args) => {
-            wordcount::run(&args).map(|(Outcome::Finished | Outcome::Stopped)| ())
-        }
-        args::Command::Bench(args) => bench::run(&args),
-        args::Command::Sst(args) => inspect::run_sst(&args),
-        args::Command::State(args) => inspect::run_state(&args),
-    };
+    let command = args::Cli::parse().command;
+    let ended = logging::start().map_err(Failure::Usage).and_then(|()| run(command));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(error)) => {
@@ -51,6 +47,17 @@ fn main() -> ExitCode {
             eprintln!("alluvium: {}", sentence(&error.to_string()));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(command: args::Command) -> Result<(), Failure> {
+    match command {
+        args::Command::Wordcount(args) => {
+            wordcount::run(&args).map(|(Outcome::Finished | Outcome::Stopped)| ())
+        }
+        args::Command::Bench(args) => bench::run(&args),
+        args::Command::Sst(args) => inspect::run_sst(&args),
+        args::Command::State(args) => inspect::run_state(&args),
     }
 }
 

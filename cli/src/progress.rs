@@ -9,6 +9,7 @@ use std::time::Duration;
 use alluvium_env::{Clock as _, Result, SystemClock, spawn_thread};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::logging;
 use crate::results::per_second;
 
 const REFRESH: Duration = Duration::from_millis(200);
@@ -48,7 +49,7 @@ impl Pace {
 }
 
 impl ProgressLine {
-    /// Starts a line, if stderr is a terminal: a bar if there is a total, a spinner if not. `look` is called with the
+    /// Starts a line, if stderr is a terminal and no log goes there: a bar if there is a total, a spinner if not. `look` is called with the
     /// time since the start.
     ///
     /// # Errors
@@ -57,7 +58,8 @@ impl ProgressLine {
         total: Option<u64>,
         mut look: impl FnMut(Duration) -> Seen + Send + 'static,
     ) -> Result<Option<Self>> {
-        if !stderr().is_terminal() {
+        // It would tear lines of a log apart.
+        if !stderr().is_terminal() || logging::is_wanted() {
             return Ok(None);
         }
         let (stop, stopped) = channel();

@@ -95,13 +95,13 @@ impl Background {
         let mut pool = Self { urgent, patient, threads: Vec::new() };
         for number in 0..threads.max(1) {
             let queue = Arc::clone(&pool.urgent);
-            pool.threads.push(spawn_thread(format!("alluvium-flush-{number}"), move || queue.work())?);
+            pool.threads.push(spawn_thread(format!("alluvium-bg-f{number}"), move || queue.work())?);
             let queue = Arc::clone(&pool.patient);
             let work = move || {
                 yield_to_others();
                 queue.work();
             };
-            pool.threads.push(spawn_thread(format!("alluvium-bg-{number}"), work)?);
+            pool.threads.push(spawn_thread(format!("alluvium-bg-c{number}"), work)?);
         }
         Ok(pool)
     }

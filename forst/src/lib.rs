@@ -36,6 +36,9 @@
 //! in batches and pages, takes a snapshot and opens that again: `cargo run -p alluvium-forst --example store`. What lies on
 //! the store can be read beside its owner: tables by [`inspect`], snapshots by [`SnapshotReader`], the states of a
 //! checkpoint by [`SubtaskReader`].
+//!
+//! Flushes and compactions run within spans of their names (level info), fetches of a batch within `fetch` (debug), with
+//! tables, bytes and requests as fields: [`tracing`] costs nothing where nobody subscribes.
 mod backend;
 mod block;
 mod cache;
@@ -49,6 +52,7 @@ pub mod inspect;
 mod key_range;
 mod memtable;
 mod merge;
+mod metrics;
 mod naming;
 mod scan;
 mod settings;
@@ -62,6 +66,7 @@ pub use backend::{ForstBackendFactory, StateSize, SubtaskReader};
 pub use expiry::{Expiry, Fate, Moment, Stamp};
 pub use fetch::{DiskCache, DiskLimits};
 pub use merge::{MergeOperator, MergeOperators, NoMerges};
+pub use metrics::ForstMetrics;
 pub use settings::{FetchSettings, ForstSettings};
 pub use store::{
     Answer, Answered, Page, PageQuery, ReaderScan, Resident, Restored, Share, Snapshot, SnapshotFile,

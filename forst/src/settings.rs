@@ -153,7 +153,7 @@ impl ForstSettings {
             background_bytes,
             values_under_way_bytes: background_bytes / 4,
             table_size_bytes,
-            level_base_bytes: memtable_bytes as u64 * 64,
+            level_base_bytes: memtable_bytes as u64 * 256,
             slice_bytes: table_size_bytes as u64 * 8,
             resident_bytes: memory - 2 * memtable_bytes - background_bytes,
         }

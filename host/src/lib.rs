@@ -5,6 +5,7 @@
 //! - [`storage`] opens a state URL;
 //! - a [`SplitSource`] is input in numbered splits; [`SplitReader`]s emit records into a [`Collector`];
 //! - an [`Operator`] is a [`KeyedProcess`](alluvium_state_api::KeyedProcess) with its result state and its sink;
+//! - [`exposition`] writes metrics as Prometheus reads them: of a [`JobControl`], of a [`storage`], of stores;
 //! - a [`Job`] runs source and operator on threads, under a [`JobControl`], and ends with a [`JobReport`].
 //!
 //! ```text
@@ -81,6 +82,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 mod job;
+mod metrics;
 mod source;
 pub mod storage;
 mod task;
@@ -89,5 +91,6 @@ pub use job::{
     CheckpointReport, Job, JobControl, JobReport, JobSettings, Outcome, Progress, Restore, RestoreReport,
     World,
 };
+pub use metrics::exposition;
 pub use source::{Collector, ReadOutcome, SplitReader, SplitSource};
 pub use task::Operator;

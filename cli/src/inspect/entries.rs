@@ -11,7 +11,8 @@ use super::keys::{Split, user_key};
 use super::output::Output;
 use super::shown::Shown;
 use super::state_args::{CheckpointArgs, GetArgs, ScanArgs, TypeArgs};
-use super::values::{Content, Operands, Values};
+use super::text::utc;
+use super::values::{Content, Kind, Operands, Values};
 
 /// An entry, as a line of JSON.
 #[derive(Serialize)]
@@ -22,6 +23,9 @@ struct Line {
     user_key: Option<Shown>,
     #[serde(flatten)]
     content: Content,
+    /// Of a state with a TTL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<String>,
 }
 
 /// Prints what a state holds of one key.
@@ -114,7 +118,7 @@ impl Wanted<'_> {
             };
             found = true;
             let TypeArgs { value_type, sum, .. } = *self.types;
-            let values = Values { kind, value_type, sum, operands: &operands };
+            let values = Values { kind: Kind::named(kind), value_type, sum, operands: &operands };
             if !self.pass_part(&reader, &values, seen)? {
                 return Ok(());
             }
@@ -134,7 +138,9 @@ impl Wanted<'_> {
             let (group, _, encoded) = state_key::split(key)?;
             let Split { key, rest } = self.types.key_type.split(encoded);
             let user_key = (!rest.is_empty()).then(|| user_key(rest));
-            if !seen(Line { key_group: group.0, key, user_key, content: values.shown(value) })? {
+            let (content, updated) = values.shown(value);
+            let updated_at = updated.map(utc);
+            if !seen(Line { key_group: group.0, key, user_key, content, updated_at })? {
                 return Ok(false);
             }
         }

@@ -130,7 +130,8 @@ fn for_a_person(head: &Head<'_>, totals: &[Total], (exact, out): (bool, &mut Out
     let subtasks: Vec<String> =
         head.subtasks.iter().map(|[start, end]| format!("[{start}, {end})")).collect();
     out.figures(&[
-        ("checkpoint", format!("{} of {}, in {}", head.checkpoint, listed(&head.retained), head.url)),
+        ("checkpoint", format!("{} in {}", head.checkpoint, head.url)),
+        ("retained", listed(&head.retained)),
         ("job", format!("{}, incarnation {}", head.job, head.incarnation)),
         ("completed", format!("{}{ended}", head.completed_at)),
         ("key groups", format!("{}: {}", head.max_parallelism, subtasks.join(" "))),

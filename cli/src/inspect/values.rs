@@ -90,27 +90,63 @@ pub(super) enum Content {
 
 /// How values of one state are shown.
 pub(super) struct Values<'a> {
-    pub(super) kind: &'a str,
+    pub(super) kind: Kind,
     pub(super) value_type: ValueType,
     pub(super) sum: bool,
     pub(super) operands: &'a Operands,
 }
 
-impl Values<'_> {
-    pub(super) fn shown(&self, value: &[u8]) -> Content {
-        let all = |parts: Vec<&[u8]>| parts.into_iter().map(|part| self.value_type.shown(part)).collect();
-        if self.kind == StateKind::List.name()
-            && let Ok(elements) = list_elements(value).collect::<Result<Vec<_>>>()
-        {
-            return Content::Elements(all(elements));
+/// What a state's kind says of the form of its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    is_list: bool,
+    /// Before each value, element or operand: when it was updated, and what else `docs/formats/ttl.md` puts there.
+    stamp_bytes: usize,
+}
+
+impl Kind {
+    /// The kind of a persisted name.
+    pub(super) fn named(name: &str) -> Self {
+        let (kind, ttl) = name.split_once(' ').unwrap_or((name, ""));
+        let is_list = kind == StateKind::List.name();
+        let is_folded = !is_list && kind != StateKind::Value.name() && kind != StateKind::Map.name();
+        Self { is_list, stamp_bytes: if ttl.is_empty() { 0 } else { 8 << usize::from(is_folded) } }
+    }
+
+    /// Takes the stamps off: when it was updated, in milliseconds since the Unix epoch, and the rest. What is too short
+    /// for its stamps is left as it is.
+    fn unstamped<'a>(&self, stored: &'a [u8]) -> (Option<u64>, &'a [u8]) {
+        match stored.split_at_checked(self.stamp_bytes) {
+            // The update is the last of them.
+            Some((stamps, rest)) => (stamps.last_chunk().map(|updated| u64::from_le_bytes(*updated)), rest),
+            None => (None, stored),
         }
-        match self.operands.of(value) {
-            None => Content::Value(self.value_type.shown(value)),
-            Some(operands) => match self.value_type.sum(&operands).filter(|_| self.sum) {
+    }
+}
+
+impl Values<'_> {
+    /// What is held, and when it was updated last, where that is known.
+    pub(super) fn shown(&self, value: &[u8]) -> (Content, Option<u64>) {
+        let mut updated = None;
+        let mut unstamped = |part| {
+            let (at, rest) = self.kind.unstamped(part);
+            updated = updated.max(at);
+            rest
+        };
+        let all = |parts: Vec<&[u8]>| parts.into_iter().map(|part| self.value_type.shown(part)).collect();
+        let elements = self.kind.is_list.then(|| list_elements(value).collect::<Result<Vec<_>>>());
+        let content = if let Some(Ok(elements)) = elements {
+            Content::Elements(all(elements.into_iter().map(unstamped).collect()))
+        } else if let Some(operands) = self.operands.of(value) {
+            let operands: Vec<&[u8]> = operands.into_iter().map(unstamped).collect();
+            match self.value_type.sum(&operands).filter(|_| self.sum) {
                 Some(sum) => Content::Value(sum),
                 None => Content::Operands(all(operands)),
-            },
-        }
+            }
+        } else {
+            Content::Value(self.value_type.shown(unstamped(value)))
+        };
+        (content, updated)
     }
 }
 
@@ -131,7 +167,7 @@ mod tests {
     use super::*;
 
     fn values(operands: &Operands, value_type: ValueType, sum: bool) -> Values<'_> {
-        Values { kind: "reducing", value_type, sum, operands }
+        Values { kind: Kind::named("reducing"), value_type, sum, operands }
     }
 
     #[test]
@@ -144,30 +180,52 @@ mod tests {
         };
         let [a, b, c] = [1_u64, 20, 300].map(u64::to_le_bytes);
         for folded in [fold(&fold(&a, &b), &c), fold(&a, &fold(&b, &c))] {
-            let shown = values(&operands, ValueType::U64, false).shown(&folded);
+            let (shown, updated) = values(&operands, ValueType::U64, false).shown(&folded);
+            assert_eq!(updated, None);
             assert_eq!(shown.to_string(), "1 ⊕ 20 ⊕ 300");
             let json = serde_json::to_value(&shown).unwrap();
             assert_eq!(json, serde_json::json!({ "operands": [1, 20, 300] }));
             assert_eq!(
-                values(&operands, ValueType::I64, true).shown(&folded),
+                values(&operands, ValueType::I64, true).shown(&folded).0,
                 Content::Value(Shown::Signed(321))
             );
         }
-        assert_eq!(values(&operands, ValueType::U64, true).shown(&a).to_string(), "1");
+        assert_eq!(values(&operands, ValueType::U64, true).shown(&a).0.to_string(), "1");
         let odd = fold(&a, b"odd");
-        assert_eq!(values(&operands, ValueType::U64, true).shown(&odd).to_string(), "1 ⊕ 0x6f6464");
+        assert_eq!(values(&operands, ValueType::U64, true).shown(&odd).0.to_string(), "1 ⊕ 0x6f6464");
     }
 
     #[test]
     fn a_list_is_shown_by_its_elements_and_what_is_none_as_it_is() {
         let operands = Operands::new(&Entropy::from_seed(1));
-        let list = Values { kind: "list", ..values(&operands, ValueType::Auto, false) };
+        let list = Values { kind: Kind::named("list"), ..values(&operands, ValueType::Auto, false) };
         let mut value = Vec::new();
         push_list_element(&mut value, b"a");
         push_list_element(&mut value, b"\0");
-        assert_eq!(list.shown(&value).to_string(), "[a, 0x00]");
-        let json = serde_json::to_value(list.shown(&value)).unwrap();
+        assert_eq!(list.shown(&value).0.to_string(), "[a, 0x00]");
+        let json = serde_json::to_value(list.shown(&value).0).unwrap();
         assert_eq!(json, serde_json::json!({ "elements": ["a", { "hex": "00" }] }));
-        assert_eq!(list.shown(b"torn").to_string(), "torn");
+        assert_eq!(list.shown(b"torn").0.to_string(), "torn");
+    }
+
+    #[test]
+    fn stamps_of_a_state_with_a_ttl_are_times_and_no_part_of_its_values() {
+        let operands = Operands::new(&Entropy::from_seed(1));
+        let shown = |kind: &str, value: &[u8]| {
+            let values = Values { kind: Kind::named(kind), ..values(&operands, ValueType::Auto, true) };
+            let (content, updated) = values.shown(value);
+            (content.to_string(), updated)
+        };
+        let stamp = |millis: u64| millis.to_le_bytes().to_vec();
+        assert_eq!(shown("value with TTL", &[stamp(7), b"x".to_vec()].concat()), ("x".into(), Some(7)));
+        assert_eq!(shown("map with TTL", b"short"), ("short".into(), None));
+        let mut list = Vec::new();
+        push_list_element(&mut list, &[stamp(9), b"a".to_vec()].concat());
+        push_list_element(&mut list, &[stamp(8), b"b".to_vec()].concat());
+        assert_eq!(shown("list with TTL", &list), ("[a, b]".into(), Some(9)));
+        let mut chain = [stamp(1), stamp(5), b"a".to_vec()].concat();
+        operands.merge(&mut chain, &[stamp(6), stamp(6), b"b".to_vec()].concat()).unwrap();
+        assert_eq!(shown("reducing with TTL", &chain), ("a ⊕ b".into(), Some(6)));
+        assert_eq!(shown("reducing", b"plain"), ("plain".into(), None));
     }
 }

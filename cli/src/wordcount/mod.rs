@@ -14,11 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use alluvium_env::{Entropy, Error, IoRuntime, Result, SystemClock, cores};
+use alluvium_host::storage::Storage;
 use alluvium_host::{Job, JobControl, JobSettings, Outcome, World};
+use prometheus_client::registry::Registry;
 
 use crate::args::{Counting, DEFAULT_STATE, WordcountArgs};
 use crate::backend::Local;
 use crate::input::{TextInput, discover};
+use crate::metrics::{self, MetricsTarget, ShownMetrics};
 use crate::progress::{Pace, ProgressLine};
 use crate::results::{Counts, SortedFile, collect};
 use crate::signals::stop_on_signal;
@@ -83,8 +86,14 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
     };
     // What an earlier run has read is not known.
     let total_bytes = input.total_bytes().filter(|_| fresh);
-    let local =
-        Local { memory: plan.store_memory, cache_dir: args.cache_dir.clone(), cache_size: args.cache_size() };
+    let mut registry = metrics::registry();
+    let local = Local {
+        memory: plan.store_memory,
+        cache_dir: args.cache_dir.clone(),
+        cache_size: args.cache_size(),
+        metrics: args.metrics.as_ref().map(|_| backend::metrics(&mut registry)),
+    };
+    let shown = show_metrics(args, registry, (&storage, &control, &io))?;
     let backend = backend::open(local, &storage.store, storage.local, &io)?;
     let job = Job {
         source: input,
@@ -111,14 +120,33 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
         Counting::Add => job.run(CountByAdd::open, &control, finish),
         Counting::GetPut => job.run(CountByGetPut::open, &control, finish),
     };
-    drop(progress);
+    drop((progress, shown));
     let mut ended = ended?;
     ended.notes.extend(backend.disk_cache().and_then(|cache| cache.trouble()));
     report::print(args, &storage, &ended, counts.as_ref())?;
     Ok(ended.outcome)
 }
 
+/// Shows metrics, if somebody looks.
+fn show_metrics(
+    args: &WordcountArgs,
+    mut registry: Registry,
+    (storage, control, io): (&Storage, &JobControl, &IoRuntime),
+) -> Result<Option<ShownMetrics>> {
+    let Some(target) = &args.metrics else { return Ok(None) };
+    storage.requests.register(&mut registry);
+    control.register(&mut registry);
+    ShownMetrics::start(target, registry, io).map(Some)
+}
+
 /// What lies among the input but is not input: the job's own output, state and cache.
 fn own_paths(args: &WordcountArgs) -> Vec<PathBuf> {
-    [args.output.clone(), args.cache_dir.clone(), args.state_folder()].into_iter().flatten().collect()
+    let metrics = match &args.metrics {
+        Some(MetricsTarget::File(file)) => Some(file.clone()),
+        _ => None,
+    };
+    [args.output.clone(), metrics, args.cache_dir.clone(), args.state_folder()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

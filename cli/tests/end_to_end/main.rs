@@ -6,6 +6,8 @@ mod bench;
 mod corruption;
 mod counts;
 mod crash;
+mod logging;
+mod metrics;
 mod process;
 mod s3;
 mod s3_server;

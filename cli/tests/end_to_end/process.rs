@@ -16,6 +16,7 @@ pub(crate) fn alluvium(folder: &Path, subcommand: &str) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
         command.env_remove(name);
     }
+    command.env_remove("RUST_LOG");
     command.arg(subcommand).current_dir(folder).stdin(Stdio::null());
     command
 }

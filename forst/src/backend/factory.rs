@@ -11,6 +11,7 @@ use object_store::ObjectStore;
 use super::keyed::{ForstBackend, Payload};
 use crate::fetch::{DiskCache, DiskLimits};
 use crate::merge::NoMerges;
+use crate::metrics::ForstMetrics;
 use crate::settings::ForstSettings;
 use crate::store::{Restored, Store, StoreOptions};
 use crate::table::Ownership;
@@ -25,6 +26,7 @@ pub struct ForstBackendFactory {
     io: IoRuntime,
     background: Arc<Background>,
     disk: Option<Arc<DiskCache>>,
+    metrics: Option<Arc<ForstMetrics>>,
 }
 
 impl ForstBackendFactory {
@@ -41,7 +43,13 @@ impl ForstBackendFactory {
         let open = |folder| DiskCache::open(folder, limits);
         let disk = settings.cache_dir.as_deref().map(open).transpose()?;
         let background = Arc::new(Background::new(cores())?);
-        Ok(Self { settings, store, io, background, disk })
+        Ok(Self { settings, store, io, background, disk, metrics: None })
+    }
+
+    /// Has the stores it opens report to these metrics.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Arc<ForstMetrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// The disk tier, if there is one: to tell a person what troubles it.
@@ -99,7 +107,7 @@ impl BackendFactory for ForstBackendFactory {
         let mut lifetimes = Lifetimes::new(Arc::new(TtlTime::new(request.clock)));
         let restore = |part| restored(part, &mut states, &mut lifetimes);
         let parts = request.restored.iter().map(restore).collect::<Result<_>>()?;
-        let store = Store::open(StoreOptions {
+        let mut store = Store::open(StoreOptions {
             settings: self.settings.clone(),
             store: Arc::clone(&self.store),
             io: self.io.clone(),
@@ -111,6 +119,9 @@ impl BackendFactory for ForstBackendFactory {
             prefix: format!("state/{:08}/{:04}", request.incarnation, request.subtask),
             restored: parts,
         })?;
+        if let Some(metrics) = &self.metrics {
+            store.report_to(metrics);
+        }
         let backend = ForstBackend::new(store, request.key_groups, states, lifetimes);
         Ok(Box::new(TtlBackend::new(backend)))
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use alluvium_env::Result;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tracing::debug;
 
 use super::ranges::{Group, Wanted, coalesce};
 use super::{FetchParts, FetchRequest, Fetched, FetchedPart, Fetcher, no_block, place};
@@ -46,7 +47,10 @@ impl Fetcher {
         if remote.is_empty() {
             return;
         }
+        let blocks = remote.len();
         let groups = coalesce(remote, self.coalesce_gap_bytes);
+        let bytes = || groups.iter().map(|group| group.span.end - group.span.start).sum::<u64>();
+        debug!(table = file.name(), blocks, bytes = bytes(), requests = groups.len(), "reads blocks");
         if self.vectored {
             let spans: Vec<_> = groups.iter().map(|group| group.span.clone()).collect();
             let pieces = self.requests.read_all(file.path(), &spans).await;

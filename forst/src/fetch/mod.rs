@@ -26,6 +26,7 @@ use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
+use tracing::{Instrument as _, debug, debug_span};
 
 use crate::block::Block;
 use crate::settings::ForstSettings;
@@ -111,15 +112,19 @@ impl Fetcher {
         done: Arc<dyn Fn(Fetched) + Send + Sync>,
     ) {
         let fetcher = Arc::clone(self);
-        drop(self.io.spawn(async move {
+        let span = debug_span!("fetch", tables = requests.len(), blocks = blocks(&requests));
+        let whole = span.clone();
+        let fetching = async move {
             let mut requests = requests;
             while requests.len() > TABLES_A_TASK {
                 let others = requests.split_off(requests.len() - TABLES_A_TASK);
                 let (fetcher, done) = (Arc::clone(&fetcher), Arc::clone(&done));
-                drop(tokio::spawn(async move { fetcher.answer_all(others, done.as_ref()).await }));
+                let answering = async move { fetcher.answer_all(others, done.as_ref()).await };
+                drop(tokio::spawn(answering.instrument(span.clone())));
             }
             fetcher.answer_all(requests, done.as_ref()).await;
-        }));
+        };
+        drop(self.io.spawn(fetching.instrument(whole)));
     }
 
     /// Reads a table's tail and keeps it with the file.
@@ -149,6 +154,7 @@ impl Fetcher {
             tail = decode_tail(file, &bytes);
         }
         let tail = tail.map_err(|e| e.context(place(file, start)))?;
+        debug!(table = file.name(), bytes = bytes.len(), requests = 1, "read a tail");
         file.set_tail(Arc::clone(&tail));
         if let Some(disk) = &self.disk {
             disk.write(file, vec![(tail.index.blocks(), start, bytes)]);
@@ -223,6 +229,15 @@ impl Fetcher {
             drop(self.io.spawn(async move { tokio::task::spawn_blocking(move || disk.forget(&name)).await }));
         }
     }
+}
+
+/// Blocks that are asked for.
+fn blocks(requests: &[FetchRequest]) -> usize {
+    let blocks = requests.iter().map(|request| match &request.parts {
+        FetchParts::Tail => 0,
+        FetchParts::Blocks(blocks) => blocks.len(),
+    });
+    blocks.sum()
 }
 
 /// A tail, checked against what the manifest says of its table.

@@ -27,6 +27,8 @@ pub(super) struct Counters {
     window: Cell<(u64, u64, bool)>,
     pub(super) disk_hits: u64,
     pub(super) misses: u64,
+    /// Reads that memory could not answer.
+    pub(super) missed_reads: u64,
     pub(super) flushes: u64,
     pub(super) compactions: u64,
 }
@@ -41,6 +43,7 @@ impl Default for Counters {
             window: Cell::new((0, 0, true)),
             disk_hits: 0,
             misses: 0,
+            missed_reads: 0,
             flushes: 0,
             compactions: 0,
         }

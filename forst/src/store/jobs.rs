@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use alluvium_env::{Error, ErrorKind, HashSet, Result, Urgency};
+use tracing::field::{Empty, display};
+use tracing::{Metadata, Span, info_span, warn};
 
 use super::Store;
 use super::inbox::Event;
@@ -14,8 +16,9 @@ use crate::compaction::{
     Compaction, CompactionJob, LevelTargets, Separation, TableWriter, Written, debt_bytes, garbage_of,
 };
 use crate::memtable::SortedMemtable;
+use crate::metrics::Job;
 use crate::scan::{Depth, MergeScan, Source};
-use crate::table::{FileId, TableOptions};
+use crate::table::{FileId, TableFile, TableOptions};
 use crate::version::VersionEdit;
 
 /// Failures in a row after which a job is not tried again. Each has had its own retries.
@@ -51,9 +54,31 @@ impl Jobs {
     }
 }
 
-/// A panic in a job is the job's error.
-fn guarded<T>(what: &str, job: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(Error::internal(format!("a {what} panicked"))))
+/// Runs a job within its span, which is told what it wrote. A panic is the job's error.
+fn guarded<T>(span: &Span, job: impl FnOnce() -> Result<T>, written: impl Fn(&T) -> &Written) -> Result<T> {
+    let _entered = span.enter();
+    let what = span.metadata().map_or("job", Metadata::name);
+    let result = catch_unwind(AssertUnwindSafe(job))
+        .unwrap_or_else(|_| Err(Error::internal(format!("a {what} panicked"))));
+    match &result {
+        Ok(done) if !span.is_disabled() => {
+            let written = written(done);
+            span.record("tables", display(names(written.tables.iter().map(|table| &table.file))));
+            span.record("bytes", written_bytes(written));
+        }
+        Ok(_) => {}
+        Err(error) => warn!(%error, "it failed and may be tried again"),
+    }
+    result
+}
+
+/// The objects of tables, for a person.
+fn names<'a>(files: impl Iterator<Item = &'a Arc<TableFile>>) -> String {
+    files.map(|file| file.name()).collect::<Vec<_>>().join(" ")
+}
+
+fn written_bytes(written: &Written) -> u64 {
+    written.tables.iter().map(|table| table.file.meta.size_bytes).sum()
 }
 
 impl Store {
@@ -101,12 +126,18 @@ impl Store {
         let (fetcher, naming) = (Arc::clone(&self.fetcher), Arc::clone(&self.naming));
         let writer = TableWriter::new(fetcher, naming, options, separation);
         let (operators, inbox) = (Arc::clone(&self.operators), Arc::clone(&self.inbox));
+        self.report_began(Job::Flush);
         let moment = self.flush_moment();
+        let span = info_span!("flush", memtable_bytes = table.size_bytes(), tables = Empty, bytes = Empty);
         self.background.run(Urgency::High, move || {
-            let flushed = guarded("flush", move || {
-                let sources = vec![Source::memtable(SortedMemtable::new(table))];
-                writer.write_all(MergeScan::new(sources, operators, Depth::Middle).judged_at(moment))
-            });
+            let flushed = guarded(
+                &span,
+                move || {
+                    let sources = vec![Source::memtable(SortedMemtable::new(table))];
+                    writer.write_all(MergeScan::new(sources, operators, Depth::Middle).judged_at(moment))
+                },
+                |written| written,
+            );
             inbox.push(Event::Flushed(flushed));
         });
     }
@@ -118,6 +149,7 @@ impl Store {
             Ok(written) => {
                 self.jobs.failures = 0;
                 self.counters.flushes += 1;
+                self.report_done(Job::Flush, 0, written_bytes(&written));
                 let flushed = written.tables.iter().map(|table| Arc::clone(&table.file)).collect();
                 self.edit_version(VersionEdit { flushed, ..VersionEdit::default() });
                 self.keep_blocks(written);
@@ -150,8 +182,17 @@ impl Store {
                 buffer_bytes: self.budget.background_bytes / 2,
             };
             let inbox = Arc::clone(&self.inbox);
+            self.report_began(Job::Compaction);
+            let span = info_span!(
+                "compaction",
+                level = job.compaction.target,
+                inputs = names(job.compaction.inputs()),
+                input_bytes,
+                tables = Empty,
+                bytes = Empty
+            );
             self.background.run(Urgency::Low, move || {
-                inbox.push(Event::Compacted(guarded("compaction", || job.run())));
+                inbox.push(Event::Compacted(guarded(&span, || job.run(), |(_, written)| written)));
             });
             return;
         }
@@ -164,6 +205,8 @@ impl Store {
             Ok((compaction, written)) => {
                 self.jobs.failures = 0;
                 self.counters.compactions += 1;
+                let read_bytes = compaction.inputs().map(|file| file.shown_bytes()).sum();
+                self.report_done(Job::Compaction, read_bytes, written_bytes(&written));
                 let target = compaction.target;
                 let removed = compaction.inputs().cloned().collect();
                 let mut edit = VersionEdit { removed, ..VersionEdit::default() };

@@ -25,6 +25,7 @@ mod open;
 mod pages;
 mod reader;
 mod reads;
+mod report;
 mod scan;
 mod snapshot;
 mod walk;
@@ -63,6 +64,7 @@ use expiring::Expiring;
 use inbox::Inbox;
 use jobs::Jobs;
 use reads::Reads;
+use report::Report;
 
 /// Memtables that may wait for their flush before admission closes.
 const MAX_FROZEN: usize = 1;
@@ -99,6 +101,7 @@ pub struct Store {
     reads: Reads,
     jobs: Jobs,
     counters: Counters,
+    report: Option<Box<Report>>,
     expiring: Expiring,
     /// Writes so far.
     writes: u64,
@@ -212,6 +215,7 @@ impl Store {
         let since_millis = self.active_since_millis;
         self.active_since_millis = self.operators.expiry().map_or(0, Expiry::now_millis);
         self.frozen.push(Frozen { table, deltas, order, since_millis });
+        self.report_frozen();
         self.schedule();
     }
 
@@ -221,7 +225,9 @@ impl Store {
     /// # Errors
     /// A flush or compaction that failed for good: the store's owner should stop and continue from a checkpoint.
     pub fn poll(&mut self, answered: &mut Answered<'_>) -> Result<()> {
-        for event in self.inbox.take() {
+        let events = self.inbox.take();
+        let news = !events.is_empty();
+        for event in events {
             match event {
                 inbox::Event::Fetched(fetched) => self.take_fetched(fetched, answered),
                 inbox::Event::Flushed(result) => self.take_flushed(result),
@@ -230,6 +236,7 @@ impl Store {
         }
         self.answer_ready(answered);
         self.schedule();
+        self.report(news);
         match self.jobs.failure() {
             Some(error) => Err(error),
             None => Ok(()),

@@ -91,6 +91,7 @@ impl Store {
             reads: Reads::default(),
             jobs: Jobs::default(),
             counters: Counters::default(),
+            report: None,
             expiring: Expiring::default(),
             writes: 0,
             budget,

@@ -171,6 +171,7 @@ impl Store {
     /// Starts reads; [`Store::poll`] answers each by its token.
     pub fn read<'k>(&mut self, batch: impl IntoIterator<Item = (u64, &'k [u8])>) {
         let mut batch: Vec<_> = batch.into_iter().map(|(token, key)| (head(key, 0), key, token)).collect();
+        self.counters.missed_reads += batch.len() as u64;
         batch.sort_unstable_by_key(|(head, key, _)| (*head, *key));
         let mut to_fetch = Vec::with_capacity(batch.len());
         for (_, key, token) in batch {

@@ -87,7 +87,7 @@ pub(crate) struct FileMeta {
 pub(crate) struct TableFile {
     pub(crate) id: FileId,
     pub(crate) meta: FileMeta,
-    /// What the reference sees of its table: how a rescale shares one (design, "A rescale").
+    /// What the reference sees of its table: how a rescale shares one (design, "A rescale"), and what compaction has left of one.
     pub(crate) clip: KeyRange,
     keys: KeyRange,
     /// Bytes of data blocks that the reference sees, about.

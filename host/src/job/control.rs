@@ -2,12 +2,13 @@
 //!
 //! **Threads**: a [`JobControl`] may be used from any thread, before, during and after the run. The metrics are
 //! updated once a batch.
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use super::Event;
+use prometheus_client::registry::Registry;
+
+use super::{Event, Metrics};
 
 /// A handle on one run of a job.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +62,11 @@ impl JobControl {
         self.shared.metrics.progress()
     }
 
+    /// Adds the run's metrics to a registry, under names that begin with `job_`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.shared.metrics.register(registry);
+    }
+
     /// Connects the control with a run; what was asked before is asked again.
     pub(super) fn attach(&self, events: Sender<Event>) {
         *self.shared.events.lock().unwrap_or_else(PoisonError::into_inner) = Some(events);
@@ -89,66 +95,9 @@ impl JobControl {
     }
 }
 
-/// The counters of a run. Zero stands for "none": checkpoints are numbered from 1.
-#[derive(Debug, Default)]
-pub(crate) struct Metrics {
-    records: AtomicU64,
-    checkpoints: AtomicU64,
-    last_checkpoint: AtomicU64,
-    restored: AtomicU64,
-    /// Microseconds on the job's clock, plus one.
-    first_record: AtomicU64,
-}
-
-impl Metrics {
-    pub(crate) fn add_records(&self, records: u64) {
-        self.records.fetch_add(records, Ordering::Relaxed);
-    }
-
-    /// A task has run its first record; the earliest call counts.
-    pub(crate) fn first_record(&self, at: Duration) {
-        let micros = u64::try_from(at.as_micros()).unwrap_or(u64::MAX).saturating_add(1);
-        let earlier = |stored| (stored == 0 || micros < stored).then_some(micros);
-        let _ = self.first_record.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
-    }
-
-    pub(super) fn first_record_at(&self) -> Option<Duration> {
-        self.first_record.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_micros)
-    }
-
-    pub(super) fn restored(&self, checkpoint: u64) {
-        self.restored.store(checkpoint, Ordering::Relaxed);
-    }
-
-    pub(super) fn completed(&self, checkpoint: u64) {
-        self.checkpoints.fetch_add(1, Ordering::Relaxed);
-        self.last_checkpoint.store(checkpoint, Ordering::Relaxed);
-    }
-
-    fn progress(&self) -> Progress {
-        let some = |counter: &AtomicU64| Some(counter.load(Ordering::Relaxed)).filter(|id| *id > 0);
-        Progress {
-            records: self.records.load(Ordering::Relaxed),
-            checkpoints_completed: self.checkpoints.load(Ordering::Relaxed),
-            last_checkpoint: some(&self.last_checkpoint),
-            restored: some(&self.restored),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_earliest_first_record_counts_even_at_time_zero() {
-        let metrics = Metrics::default();
-        assert_eq!(metrics.first_record_at(), None);
-        for millis in [7, 0, 9] {
-            metrics.first_record(Duration::from_millis(millis));
-        }
-        assert_eq!(metrics.first_record_at(), Some(Duration::ZERO));
-    }
 
     #[test]
     fn what_was_asked_before_the_run_is_asked_again_at_its_start() {

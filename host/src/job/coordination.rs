@@ -17,9 +17,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
-use super::control::Metrics;
 use super::crew::{Crew, panicked};
 use super::event::{Event, TakenSnapshot};
+use super::metrics::Metrics;
 use super::report::{CheckpointReport, Outcome};
 use crate::source::SourceCut;
 use crate::task::{Stage, TaskStats};
@@ -216,11 +216,12 @@ impl Coordination {
             let finished = self.ending == Some(Outcome::Finished) && self.last == pending;
             let cut = &self.cut;
             if let Some(completed) = self.coordinator.try_complete(&|_| cut.encode(), finished)? {
-                self.metrics.completed(completed.id.0);
+                self.metrics.completed(&completed);
                 if self.last == Some(completed.id) {
                     return Ok(self.ending);
                 }
             }
+            self.metrics.failed(self.coordinator.counters().failed);
             if self.ending.is_none() || self.coordinator.pending().is_some() {
                 return Ok(None);
             }

@@ -6,6 +6,7 @@ mod control;
 mod coordination;
 mod crew;
 mod event;
+mod metrics;
 mod report;
 mod settings;
 
@@ -23,11 +24,11 @@ use crate::source::{
 };
 use crate::task::{Mail, Operator, Orders, TaskStart, TaskStats};
 
-pub(crate) use control::Metrics;
 pub use control::{JobControl, Progress};
 use coordination::{Coordination, Uploads};
 use crew::{Crew, TaskHandle};
 pub(crate) use event::{Event, TakenSnapshot};
+pub(crate) use metrics::Metrics;
 pub use report::{CheckpointReport, JobReport, Outcome, RestoreReport};
 use settings::LANE_BATCHES;
 pub use settings::{JobSettings, Restore};

@@ -4,9 +4,10 @@
 //! or `rename` would undo the inner store's coalescing and atomicity.
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use alluvium_env::{Clock as _, SystemClock};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -16,16 +17,39 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// A name and a value.
+type Label = [(&'static str, &'static str); 1];
+
+const fn kind(kind: &'static str) -> Label {
+    [("kind", kind)]
+}
 
 /// The counters of a [`MeteredStore`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StoreMetrics {
-    gets: AtomicU64,
-    puts: AtomicU64,
-    deletes: AtomicU64,
-    lists: AtomicU64,
-    bytes_read: AtomicU64,
-    bytes_written: AtomicU64,
+    requests: Family<Label, Counter>,
+    bytes: Family<Label, Counter>,
+    gets: Counter,
+    puts: Counter,
+    deletes: Counter,
+    lists: Counter,
+    bytes_read: Counter,
+    bytes_written: Counter,
+    /// Set once somebody wants to know: reading the clock costs as much as a few blocks of the page cache.
+    timed: OnceLock<Timed>,
+}
+
+/// How long requests take.
+#[derive(Debug)]
+struct Timed {
+    clock: SystemClock,
+    gets: Histogram,
+    puts: Histogram,
 }
 
 /// What a [`StoreMetrics`] stood at.
@@ -45,28 +69,72 @@ pub struct StoreRequests {
     pub bytes_written: u64,
 }
 
-impl StoreMetrics {
-    /// The counters now.
-    pub fn snapshot(&self) -> StoreRequests {
-        let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        StoreRequests {
-            gets: now(&self.gets),
-            puts: now(&self.puts),
-            deletes: now(&self.deletes),
-            lists: now(&self.lists),
-            bytes_read: now(&self.bytes_read),
-            bytes_written: now(&self.bytes_written),
+impl Default for StoreMetrics {
+    fn default() -> Self {
+        let (requests, bytes) = (Family::<Label, Counter>::default(), Family::<Label, Counter>::default());
+        let (request, moved) =
+            (|name| requests.get_or_create_owned(&kind(name)), |name| bytes.get_or_create_owned(&kind(name)));
+        Self {
+            gets: request("get"),
+            puts: request("put"),
+            deletes: request("delete"),
+            lists: request("list"),
+            bytes_read: moved("read"),
+            bytes_written: moved("written"),
+            timed: OnceLock::new(),
+            requests,
+            bytes,
         }
-    }
-
-    fn put(&self, payload: &PutPayload) {
-        add(&self.puts, 1);
-        add(&self.bytes_written, payload.content_length() as u64);
     }
 }
 
-fn add(counter: &AtomicU64, by: u64) {
-    counter.fetch_add(by, Ordering::Relaxed);
+/// 4 µs, a read from the page cache, to half a minute.
+fn request_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(4e-6, 2.0, 24))
+}
+
+impl StoreMetrics {
+    /// The counters now.
+    pub fn snapshot(&self) -> StoreRequests {
+        StoreRequests {
+            gets: self.gets.get(),
+            puts: self.puts.get(),
+            deletes: self.deletes.get(),
+            lists: self.lists.get(),
+            bytes_read: self.bytes_read.get(),
+            bytes_written: self.bytes_written.get(),
+        }
+    }
+
+    /// Adds them to a registry, under names that begin with `store_`; requests are timed from now on.
+    pub fn register(&self, registry: &mut Registry) {
+        let store = registry.sub_registry_with_prefix("store");
+        store.register("requests", "Requests to the object store, by kind", self.requests.clone());
+        let bytes = self.bytes.clone();
+        store.register_with_unit("moved", "Bytes from and to the object store", Unit::Bytes, bytes);
+        let seconds = Family::<Label, Histogram, fn() -> Histogram>::new_with_constructor(request_seconds);
+        let (gets, puts) =
+            (seconds.get_or_create_owned(&kind("get")), seconds.get_or_create_owned(&kind("put")));
+        let help = "How long requests take: a put or ranges to the end, a whole object to its first byte";
+        store.register_with_unit("request_duration", help, Unit::Seconds, seconds);
+        // A second registry would see the same counters, and no times.
+        let _ = self.timed.set(Timed { clock: SystemClock::new(), gets, puts });
+    }
+
+    fn put(&self, payload: &PutPayload) {
+        self.puts.inc();
+        self.bytes_written.inc_by(payload.content_length() as u64);
+    }
+
+    fn begin(&self) -> Option<(&Timed, Duration)> {
+        self.timed.get().map(|timed| (timed, timed.clock.monotonic()))
+    }
+}
+
+impl Timed {
+    fn seconds_since(&self, start: Duration) -> f64 {
+        self.clock.monotonic().saturating_sub(start).as_secs_f64()
+    }
 }
 
 /// Forwards to a store and counts.
@@ -96,7 +164,12 @@ impl fmt::Display for MeteredStore {
 impl ObjectStore for MeteredStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.metrics.put(&payload);
-        self.inner.put_opts(location, payload, options).await
+        let begun = self.metrics.begin();
+        let result = self.inner.put_opts(location, payload, options).await;
+        if let Some((timed, start)) = begun {
+            timed.puts.observe(timed.seconds_since(start));
+        }
+        result
     }
 
     async fn put_multipart_opts(
@@ -109,30 +182,41 @@ impl ObjectStore for MeteredStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        add(&self.metrics.gets, 1);
-        let head = options.head;
-        let result = self.inner.get_opts(location, options).await?;
+        self.metrics.gets.inc();
+        let (head, begun) = (options.head, self.metrics.begin());
+        let result = self.inner.get_opts(location, options).await;
+        if let Some((timed, start)) = begun {
+            timed.gets.observe(timed.seconds_since(start));
+        }
+        let result = result?;
         if !head {
-            add(&self.metrics.bytes_read, result.range.end.saturating_sub(result.range.start));
+            self.metrics.bytes_read.inc_by(result.range.end.saturating_sub(result.range.start));
         }
         Ok(result)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        add(&self.metrics.gets, ranges.len() as u64);
-        let parts = self.inner.get_ranges(location, ranges).await?;
-        add(&self.metrics.bytes_read, parts.iter().map(|part| part.len() as u64).sum());
+        self.metrics.gets.inc_by(ranges.len() as u64);
+        let begun = self.metrics.begin();
+        let parts = self.inner.get_ranges(location, ranges).await;
+        if let Some((timed, start)) = begun {
+            timed.gets.observe(timed.seconds_since(start));
+        }
+        let parts = parts?;
+        self.metrics.bytes_read.inc_by(parts.iter().map(|part| part.len() as u64).sum());
         Ok(parts)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let metrics = Arc::clone(&self.metrics);
-        let counted = locations.inspect(move |location| add(&metrics.deletes, u64::from(location.is_ok())));
+        let counted = locations.inspect(move |location| {
+            metrics.deletes.inc_by(u64::from(location.is_ok()));
+        });
         self.inner.delete_stream(counted.boxed())
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        add(&self.metrics.lists, 1);
+        self.metrics.lists.inc();
         self.inner.list(prefix)
     }
 
@@ -141,22 +225,22 @@ impl ObjectStore for MeteredStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        add(&self.metrics.lists, 1);
+        self.metrics.lists.inc();
         self.inner.list_with_offset(prefix, offset)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        add(&self.metrics.lists, 1);
+        self.metrics.lists.inc();
         self.inner.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        add(&self.metrics.puts, 1);
+        self.metrics.puts.inc();
         self.inner.copy_opts(from, to, options).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        add(&self.metrics.puts, 1);
+        self.metrics.puts.inc();
         self.inner.rename_opts(from, to, options).await
     }
 }
@@ -212,5 +296,26 @@ mod tests {
         let expected =
             StoreRequests { gets: 5, puts: 2, deletes: 1, lists: 1, bytes_read: 13, bytes_written: 13 };
         assert_eq!(metrics.snapshot(), expected);
+    }
+
+    #[test]
+    fn a_registry_shows_what_was_counted_and_times_what_comes() {
+        let io = IoRuntime::new(1).unwrap();
+        let (store, metrics) = MeteredStore::new(Arc::new(InMemory::new()), "memory");
+        let a = Path::from("a");
+        io.block_on(store.put(&a, PutPayload::from_static(b"0123456789"))).unwrap();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        io.block_on(store.get_ranges(&a, &[0..2, 5..6])).unwrap();
+        let text = crate::exposition(&registry).unwrap();
+        for line in [
+            "store_requests_total{kind=\"put\"} 1",
+            "store_requests_total{kind=\"get\"} 2",
+            "store_moved_bytes_total{kind=\"written\"} 10",
+            "store_request_duration_seconds_count{kind=\"get\"} 1",
+            "store_request_duration_seconds_count{kind=\"put\"} 0",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "no {line} in\n{text}");
+        }
     }
 }

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use alluvium_async_exec::{AsyncExecutionController, EpochEnd, MailboxReceiver, StartRecord};
+use alluvium_async_exec::{
+    AsyncExecutionController, ControllerStats, EpochEnd, MailboxReceiver, StartRecord,
+};
 use alluvium_env::{Clock, Result};
 use alluvium_state_api::{CheckpointId, KeyedProcess, RecordBatch, StateId};
 
@@ -34,7 +36,7 @@ pub(super) struct TaskLoop<P: KeyedProcess, S: StartRecord<P>> {
 /// What the others have been told already.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    records: u64,
+    stats: ControllerStats,
     first_record: bool,
     drained: bool,
     scanned: bool,
@@ -115,7 +117,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         }
     }
 
-    /// Gives outputs to the sink and the record count to the metrics.
+    /// Gives outputs to the sink and counts to the metrics.
     fn deliver(&mut self) -> Result<()> {
         let outputs = self.controller.task().take_outputs();
         if !outputs.is_empty()
@@ -123,10 +125,10 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         {
             sink(outputs)?;
         }
-        let records = self.controller.stats().records;
-        if records != self.told.records {
-            self.metrics.add_records(records - self.told.records);
-            self.told.records = records;
+        let stats = self.controller.stats();
+        if stats != self.told.stats {
+            self.metrics.add(stats, self.told.stats);
+            self.told.stats = stats;
         }
         Ok(())
     }
