@@ -133,6 +133,13 @@ impl World {
         restored
     }
 
+    /// The value files that a snapshot names.
+    pub(crate) fn values_of(&self, snapshot: &str) -> Vec<String> {
+        let names = &*self.owner.0.lock().unwrap();
+        let files = names.kept.get(snapshot).into_iter().flatten();
+        files.filter(|name| Path::from(name.as_str()).extension() == Some("val")).cloned().collect()
+    }
+
     /// Gives a snapshot up.
     pub(crate) fn give_up(&self, name: &str) {
         self.owner.0.lock().unwrap().kept.remove(name);
