@@ -14,8 +14,15 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tikv_jemallocator::Jemalloc;
 
+/// Alluvium's allocator, set as Alluvium sets it; allocations of `RocksDB` go there too.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
+
+/// Read by jemalloc when it starts, before `main`: huge pages, as in `cli/src/allocator.rs`.
+// SAFETY: the symbol's type is `const char *`, which is how a slice reference begins; the string ends with a zero.
+#[expect(unsafe_code, reason = "jemalloc finds its options by this symbol's name")]
+#[unsafe(export_name = "malloc_conf")]
+static OPTIONS: &[u8; 12] = b"thp:always\0\0";
 
 #[derive(Parser)]
 #[command(about = "Measures Alluvium beside its peers")]
@@ -30,12 +37,15 @@ enum Command {
     Measure(bench::BenchArgs),
     /// Runs cases on all systems, one process each, and prints tables
     Compare(compare::CompareArgs),
+    /// Prints the tables of measurements that `compare --results` kept
+    Tables(compare::TablesArgs),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Measure(args) => bench::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Tables(args) => compare::tables(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum};
 use super::systems::System;
 use crate::units::{ByteSize, Count, Delay};
 
-const VALUE_BYTES: usize = 100;
 const DEFAULT_RECORDS: u64 = 1_000_000;
 
 /// Options of `measure`.
@@ -23,6 +22,10 @@ pub(crate) struct BenchArgs {
     /// How many keys to load, or entries of maps; a number like 500k or 10M
     #[arg(long, value_name = "N", default_value = "1M")]
     pub(super) keys: Count,
+
+    /// Bytes of a value; half of them random, the other half compresses away
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    value_bytes: u32,
 
     /// How many operations to measure [default: 1M]
     #[arg(long, value_name = "N", conflicts_with = "seconds")]
@@ -120,7 +123,7 @@ impl BenchArgs {
 
     /// Bytes of a value.
     pub(super) fn value_bytes(&self) -> usize {
-        VALUE_BYTES
+        self.value_bytes as usize
     }
 
     /// How many operations are measured, where no time is set.

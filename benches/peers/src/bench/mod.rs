@@ -31,7 +31,6 @@ mod workload;
 #[path = "../../../../cli/src/bench/zipf.rs"]
 mod zipf;
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,7 +71,7 @@ struct Bench<'a, P> {
     oracle: Oracle,
     gauge: Gauge,
     keys: Keys,
-    draw: RefCell<Draw>,
+    draw: Draw,
 }
 
 /// How long operations go on.
@@ -92,7 +91,7 @@ impl<'a, P: Peer> Bench<'a, P> {
             oracle: Oracle::new(Values::new(args.value_bytes(), args.seed), args.keys.0),
             gauge: Gauge::new(Arc::default())?,
             keys: Keys::new(args.keys.0, args.seed),
-            draw: RefCell::new(Draw::new(args, MaxParallelism::DEFAULT.range_of(0, 1)?)),
+            draw: Draw::new(args, MaxParallelism::DEFAULT.range_of(0, 1)?),
         })
     }
 
@@ -104,6 +103,10 @@ impl<'a, P: Peer> Bench<'a, P> {
             load = self.load(load::BATCH).await?;
             self.peer.flush().await?;
             self.settle().await;
+            if self.place.is_resident {
+                // Fills the caches; Alluvium's have what was written.
+                self.peer.scan(&[], &mut |_, _| Ok(())).await?;
+            }
             if self.args.warm_up() > 0 {
                 self.operate(Limit::Records(self.args.warm_up())).await?;
             }
@@ -152,7 +155,6 @@ impl<'a, P: Peer> Bench<'a, P> {
     async fn operate(&mut self, limit: Limit) -> Result<()> {
         let Self { args, peer, oracle, gauge, draw, .. } = self;
         let mut driver = Driver::new(peer, oracle, gauge, args);
-        let mut draw = draw.borrow_mut();
         match limit {
             Limit::Records(records) => {
                 let records = usize::try_from(records).unwrap_or(usize::MAX);

@@ -22,6 +22,9 @@ pub(super) type KeyBytes = [u8; KEY_BYTES];
 /// Looks at an answer of several: which one it is, and the value.
 pub(super) type Look<'a> = &'a mut dyn FnMut(usize, Option<&[u8]>) -> Result<()>;
 
+/// Looks at an entry of a scan: its key and its value.
+pub(super) type Show<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
 /// A system under measurement.
 pub(super) trait Peer: Sized {
     /// Opens an empty one.
@@ -43,7 +46,7 @@ pub(super) trait Peer: Sized {
     async fn get_all(&self, keys: &[KeyBytes], look: Look<'_>) -> Result<()>;
 
     /// Shows all entries whose keys begin so, in order; an empty prefix is the whole store.
-    async fn scan(&self, prefix: &[u8], look: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()>;
+    async fn scan(&self, prefix: &[u8], look: Show<'_>) -> Result<()>;
 
     /// Has all that was written put into files.
     async fn flush(&mut self) -> Result<()>;

@@ -14,6 +14,11 @@ const PEERS: [&str; 4] = ["rocksdb", "fjall", "slatedb", "cobble"];
 /// Those that keep their data on an object store and can be put at the far end of a link.
 const REMOTE_PEERS: [&str; 1] = ["slatedb"];
 
+/// Whether a row shows what the others are compared with.
+pub(super) fn is_peer(label: &str) -> bool {
+    PEERS.iter().any(|peer| label.starts_with(peer))
+}
+
 /// A comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Case {
@@ -61,11 +66,6 @@ impl Cell {
     pub(super) fn label(&self) -> String {
         format!("{} {}", self.system, self.how).trim_end().to_owned()
     }
-
-    /// Whether it is what the others are compared with.
-    pub(super) fn is_peer(&self) -> bool {
-        PEERS.contains(&self.system)
-    }
 }
 
 impl Scale {
@@ -73,10 +73,6 @@ impl Scale {
         let mebibytes = (self.keys * DATA_BYTES / SCARCITY) >> 20;
         // Alluvium's budget comes in whole megabytes; ten million keys are 128 MiB.
         format!("{}MiB", (mebibytes + 5).max(LEAST_MEMORY_MIB))
-    }
-
-    pub(super) fn describe(self) -> String {
-        format!("{} keys of 16 + 100 bytes", self.keys)
     }
 }
 
@@ -141,11 +137,10 @@ impl Case {
             Self::Load | Self::Rmw10x | Self::Get10x => {
                 &[("calls", "--mode sync"), ("records", "--mode async")]
             }
-            Self::Get | Self::Rmw => &[("calls", "--mode sync")],
             Self::GetBatch | Self::RmwBatch => {
                 &[("calls, 1000 together", "--mode sync --batch 1000"), ("records", "--mode async")]
             }
-            Self::Range | Self::ColdRange => &[("calls", "--mode sync")],
+            Self::Get | Self::Rmw | Self::Range | Self::ColdRange => &[("calls", "--mode sync")],
             Self::Scan => &[("", "--mode sync")],
             Self::Cold => &[("calls", "--mode sync --in-flight 256")],
             Self::ColdBatch => &[("calls", "--mode sync --batch 64")],

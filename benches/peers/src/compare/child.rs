@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::CompareArgs;
 use super::cases::Cell;
 
-/// Runs it; returns its JSON as it is and parsed.
+/// Runs it and returns its figures.
 ///
 /// # Errors
 /// `Unavailable` if it cannot be started; `Internal` with what it says if it fails.
-pub(super) fn measure(args: &CompareArgs, cell: &Cell) -> Result<(String, Value)> {
+pub(super) fn measure(args: &CompareArgs, cell: &Cell) -> Result<Value> {
     let line = command_line(args, cell)?;
     let Some((program, rest)) = line.split_first() else { return Err(Error::internal("no command")) };
     let failed = |e| Error::unavailable(format!("cannot start {program}; build it first")).with_source(e);
@@ -23,9 +23,8 @@ pub(super) fn measure(args: &CompareArgs, cell: &Cell) -> Result<(String, Value)
     }
     let stdout = String::from_utf8_lossy(&output.stdout);
     let json = stdout.lines().last().unwrap_or_default();
-    let figures = serde_json::from_str(json)
-        .map_err(|e| Error::internal(format!("{program} printed no figures")).with_source(e))?;
-    Ok((json.to_owned(), figures))
+    serde_json::from_str(json)
+        .map_err(|e| Error::internal(format!("{program} printed no figures")).with_source(e))
 }
 
 fn command_line(args: &CompareArgs, cell: &Cell) -> Result<Vec<String>> {

@@ -5,12 +5,14 @@ mod cases;
 mod child;
 mod table;
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use alluvium_env::{Error, Result};
 use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::units::Count;
 use cases::{Case, Cell, Scale};
@@ -67,14 +69,15 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         let cells = case.cells(scale);
         let wanted = |cell: &&Cell| args.systems.is_empty() || args.systems.iter().any(|s| s == cell.system);
         let cells: Vec<_> = cells.iter().filter(wanted).collect();
-        let mut rows: Vec<_> = cells.iter().map(|cell| Row::new(cell)).collect();
+        let mut rows: Vec<_> = cells.iter().map(|cell| Row::new(cell.label())).collect();
         for round in 1..=args.rounds {
             for (cell, row) in cells.iter().zip(&mut rows) {
                 eprintln!("{}: {} ({round}/{})", case.name(), cell.label(), args.rounds);
                 match child::measure(args, cell) {
-                    Ok((line, figures)) => {
+                    Ok(figures) => {
                         if let Some(file) = &args.results {
-                            append(file, case, cell, &line)?;
+                            let (compare, row) = (case.name(), cell.label());
+                            append(file, &Kept { compare, row, figures: figures.clone() })?;
                         }
                         row.add(figures);
                     }
@@ -82,15 +85,64 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
                 }
             }
         }
-        println!("{}", table::print(case, &scale.describe(), &rows));
+        println!("{}", table::print(case, &rows));
     }
     Ok(())
 }
 
-fn append(file: &Path, case: Case, cell: &Cell, line: &str) -> Result<()> {
+/// Options of `tables`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TablesArgs {
+    /// Files that `compare --results` wrote
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// Prints the tables of measurements that were kept, of several runs together.
+///
+/// # Errors
+/// `Unavailable` if a file cannot be read, `Corruption` if it holds something else.
+pub(crate) fn tables(args: &TablesArgs) -> Result<()> {
+    let mut kept = Vec::new();
+    for file in &args.files {
+        let name = file.display();
+        let text = fs::read_to_string(file)
+            .map_err(|e| Error::unavailable(format!("cannot read {name}")).with_source(e))?;
+        for line in text.lines() {
+            let one: Kept = serde_json::from_str(line).map_err(|e| {
+                Error::corruption(format!("{name} holds a line that is no measurement")).with_source(e)
+            })?;
+            kept.push(one);
+        }
+    }
+    for case in Case::all() {
+        let name = case.name();
+        let mut rows: Vec<Row> = Vec::new();
+        for one in kept.iter().filter(|one| one.compare == name) {
+            if !rows.iter().any(|row| row.label == one.row) {
+                rows.push(Row::new(one.row.clone()));
+            }
+            rows.iter_mut().filter(|row| row.label == one.row).for_each(|row| row.add(one.figures.clone()));
+        }
+        if !rows.is_empty() {
+            println!("{}", table::print(case, &rows));
+        }
+    }
+    Ok(())
+}
+
+/// A measurement that was kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    compare: String,
+    row: String,
+    figures: Value,
+}
+
+fn append(file: &Path, kept: &Kept) -> Result<()> {
     let failed = |e| Error::unavailable(format!("cannot write {}", file.display())).with_source(e);
+    let line = serde_json::to_string(kept);
+    let line = line.map_err(|e| Error::internal("cannot write the figures as JSON").with_source(e))?;
     let mut file = OpenOptions::new().create(true).append(true).open(file).map_err(failed)?;
-    let label = cell.label();
-    let name = case.name();
-    writeln!(file, "{{\"compare\":\"{name}\",\"row\":\"{label}\",\"figures\":{line}}}").map_err(failed)
+    writeln!(file, "{line}").map_err(failed)
 }

@@ -3,22 +3,21 @@ use alluvium_env::Error;
 use comfy_table::{Cell as Field, CellAlignment, Table, presets};
 use serde_json::Value;
 
-use super::cases::{Case, Cell};
+use super::cases::{Case, is_peer};
 
 /// The first seconds of a measurement are shown apart where it goes on for longer.
 const FIRST_SECONDS: usize = 10;
 
-/// The measurements of one cell.
+/// The measurements of one row.
 pub(super) struct Row {
-    label: String,
-    is_peer: bool,
+    pub(super) label: String,
     figures: Vec<Value>,
     failure: Option<String>,
 }
 
 impl Row {
-    pub(super) fn new(cell: &Cell) -> Self {
-        Self { label: cell.label(), is_peer: cell.is_peer(), figures: Vec::new(), failure: None }
+    pub(super) fn new(label: String) -> Self {
+        Self { label, figures: Vec::new(), failure: None }
     }
 
     pub(super) fn add(&mut self, figures: Value) {
@@ -73,9 +72,10 @@ fn micros(value: f64) -> String {
 }
 
 /// The table.
-pub(super) fn print(case: Case, scale: &str, rows: &[Row]) -> String {
-    let best =
-        |of: fn(&Row) -> Option<f64>| rows.iter().filter(|row| row.is_peer).filter_map(of).reduce(f64::max);
+pub(super) fn print(case: Case, rows: &[Row]) -> String {
+    let best = |of: fn(&Row) -> Option<f64>| {
+        rows.iter().filter(|row| is_peer(&row.label)).filter_map(of).reduce(f64::max)
+    };
     let (best_rate, best_first) = (best(Row::rate), best(Row::first));
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
@@ -127,5 +127,5 @@ pub(super) fn print(case: Case, scale: &str, rows: &[Row]) -> String {
         };
         table.add_row(fields.into_iter().enumerate().map(right));
     }
-    format!("\n{}: {}; {scale}\n\n{table}\n", case.name(), case.what())
+    format!("\n{}: {}\n\n{table}\n", case.name(), case.what())
 }

@@ -13,7 +13,7 @@ use ::cobble::{Config, Db, SstCompressionAlgorithm, VolumeDescriptor, WriteOptio
 use alluvium_env::{Error, Result, cores};
 use size::Size;
 
-use crate::bench::peer::{KeyBytes, Look, Peer, Place, end_of};
+use crate::bench::peer::{KeyBytes, Look, Peer, Place, Show, end_of};
 
 const MEMTABLES: u64 = 4;
 const LEVELS: usize = 7;
@@ -103,7 +103,7 @@ impl Peer for Cobble {
         found.iter().enumerate().try_for_each(|(at, columns)| look(at, Self::only_column(columns.as_ref())))
     }
 
-    async fn scan(&self, prefix: &[u8], look: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    async fn scan(&self, prefix: &[u8], look: Show<'_>) -> Result<()> {
         let end = (!prefix.is_empty()).then(|| end_of(prefix));
         let mut entries = self.db.scan_bounds(BUCKET, Some(prefix), end.as_deref()).map_err(failed)?;
         let mut outcome = Ok(());

@@ -11,7 +11,7 @@ use alluvium_env::{Error, Result, cores};
 use fjall::config::{CompressionPolicy, HashRatioPolicy, PartitioningPolicy, PinningPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
 
-use crate::bench::peer::{KeyBytes, Look, Peer, Place, end_of};
+use crate::bench::peer::{KeyBytes, Look, Peer, Place, Show, end_of};
 
 /// One is written to, one is being flushed.
 const MEMTABLES: u64 = 2;
@@ -84,7 +84,7 @@ impl Peer for Fjall {
             .try_for_each(|(at, key)| look(at, self.keys.get(key).map_err(failed)?.as_deref()))
     }
 
-    async fn scan(&self, prefix: &[u8], look: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    async fn scan(&self, prefix: &[u8], look: Show<'_>) -> Result<()> {
         let entries = if prefix.is_empty() {
             self.keys.iter()
         } else {

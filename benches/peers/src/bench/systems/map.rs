@@ -1,7 +1,7 @@
 //! A hash map with values on the heap: no order, no files, no memory limit. It is the ceiling, not a peer.
 use alluvium_env::{Error, HashMap, Result};
 
-use crate::bench::peer::{KeyBytes, Look, Peer, Place};
+use crate::bench::peer::{KeyBytes, Look, Peer, Place, Show};
 
 /// See the module.
 pub(crate) struct Map(HashMap<KeyBytes, Box<[u8]>>);
@@ -36,7 +36,7 @@ impl Peer for Map {
         keys.iter().enumerate().try_for_each(|(at, key)| look(at, self.0.get(key).map(|value| &**value)))
     }
 
-    async fn scan(&self, _: &[u8], look: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    async fn scan(&self, _: &[u8], look: Show<'_>) -> Result<()> {
         self.0.iter().try_for_each(|(key, value)| look(key, value))
     }
 

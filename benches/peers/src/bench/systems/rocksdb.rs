@@ -2,11 +2,12 @@
 //!
 //! - No write-ahead log: durability is the checkpoint's, as for Alluvium. One thread writes, so the machinery for
 //!   concurrent writers is off.
-//! - A quarter of the budget is memtables, four of them; the rest is one `HyperClockCache`. Where everything fits, indexes and
+//! - A quarter of the budget is memtables: four of up to 64 MiB, because larger ones are slower to write (a skip list)
+//!   and make files whose indexes are slower to search. The rest is one `HyperClockCache`. Where everything fits, indexes and
 //!   filters are outside of it, where they are found without a look-up; where it does not, they are in it, so that the
 //!   budget is kept, partitioned, with their top pinned.
 //! - Bloom filters of 10 bits, also in the memtable; a hash index in data blocks; LZ4 on all levels as Alluvium has it.
-//! - Level 1 holds as much as all memtables, files are half a memtable or 64 MiB, levels are sized from the bottom.
+//! - Level 1 holds as much as all memtables, levels are sized from the bottom. One set of read options is kept.
 use std::fmt::Display;
 
 use alluvium_env::{Error, Result, cores};
@@ -16,11 +17,11 @@ use rocksdb::{
     WriteOptions,
 };
 
-use crate::bench::peer::{KeyBytes, Look, Peer, Place, end_of};
+use crate::bench::peer::{KeyBytes, Look, Peer, Place, Show, end_of};
 
 /// How many memtables share the budget of write buffers.
 const MEMTABLES: u64 = 4;
-const MAX_FILE_BYTES: u64 = 64 << 20;
+const MAX_MEMTABLE_BYTES: u64 = 64 << 20;
 const FILTER_BITS: f64 = 10.0;
 const HASH_RATIO: f64 = 0.75;
 const MEMTABLE_FILTER_SHARE: f64 = 0.05;
@@ -30,10 +31,15 @@ pub(crate) struct RocksDb {
     db: DB,
     batch: WriteBatch,
     write: WriteOptions,
+    read: ReadOptions,
 }
 
 fn failed(error: impl Display) -> Error {
     Error::internal(format!("RocksDB failed: {error}"))
+}
+
+fn memtable_bytes(place: &Place) -> u64 {
+    (place.write_bytes() / MEMTABLES).min(MAX_MEMTABLE_BYTES)
 }
 
 fn table(place: &Place, cache: &Cache) -> BlockBasedOptions {
@@ -52,21 +58,21 @@ fn table(place: &Place, cache: &Cache) -> BlockBasedOptions {
 }
 
 fn options(place: &Place, cache: &Cache) -> Options {
-    let memtable = place.write_bytes() / MEMTABLES;
+    let memtable = memtable_bytes(place);
     let mut options = Options::default();
     options.create_if_missing(true);
     options.set_block_based_table_factory(&table(place, cache));
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(memtable as usize);
-    options.set_max_write_buffer_number(MEMTABLES as i32);
+    options.set_max_write_buffer_number(MEMTABLES.try_into().unwrap_or(i32::MAX));
     options.set_memtable_whole_key_filtering(true);
     options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_SHARE);
     options.set_allow_concurrent_memtable_write(false);
-    options.set_max_bytes_for_level_base(place.write_bytes());
-    options.set_target_file_size_base((memtable / 2).min(MAX_FILE_BYTES));
+    options.set_max_bytes_for_level_base(memtable * MEMTABLES);
+    options.set_target_file_size_base(memtable / 2);
     options.set_level_compaction_dynamic_level_bytes(true);
     let cores = cores();
-    options.set_max_background_jobs(cores.max(2) as i32);
+    options.set_max_background_jobs(cores.max(2).try_into().unwrap_or(i32::MAX));
     options.set_max_subcompactions(cores as u32);
     options.set_max_open_files(-1);
     options.set_stats_dump_period_sec(0);
@@ -79,11 +85,12 @@ impl Peer for RocksDb {
         let mut write = WriteOptions::default();
         write.disable_wal(true);
         // By its name, because a read of several asks for a handle.
-        let cache = Cache::new_hyper_clock_cache(place.cache_bytes() as usize, 0);
+        let cache_bytes = place.memory_bytes - MEMTABLES * memtable_bytes(place);
+        let cache = Cache::new_hyper_clock_cache(cache_bytes as usize, 0);
         let options = options(place, &cache);
         let families = [(DEFAULT_COLUMN_FAMILY_NAME, options.clone())];
         let db = DB::open_cf_with_opts(&options, place.folder.join("db"), families).map_err(failed)?;
-        Ok(Self { db, batch: WriteBatch::default(), write })
+        Ok(Self { db, batch: WriteBatch::default(), write, read: ReadOptions::default() })
     }
 
     async fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
@@ -101,18 +108,18 @@ impl Peer for RocksDb {
     }
 
     async fn get(&self, key: &KeyBytes, look: impl FnOnce(Option<&[u8]>) -> Result<()>) -> Result<()> {
-        let value = self.db.get_pinned(key).map_err(failed)?;
+        let value = self.db.get_pinned_opt(key, &self.read).map_err(failed)?;
         look(value.as_deref())
     }
 
     async fn get_all(&self, keys: &[KeyBytes], look: Look<'_>) -> Result<()> {
         let family = self.db.cf_handle(DEFAULT_COLUMN_FAMILY_NAME);
         let family = family.ok_or_else(|| failed("it has no default column family"))?;
-        let values = self.db.batched_multi_get_cf(family, keys, true);
+        let values = self.db.batched_multi_get_cf_opt(family, keys, true, &self.read);
         values.into_iter().enumerate().try_for_each(|(at, value)| look(at, value.map_err(failed)?.as_deref()))
     }
 
-    async fn scan(&self, prefix: &[u8], look: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    async fn scan(&self, prefix: &[u8], look: Show<'_>) -> Result<()> {
         let mut read = ReadOptions::default();
         if !prefix.is_empty() {
             read.set_iterate_upper_bound(end_of(prefix));

@@ -24,7 +24,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::bench::peer::{KeyBytes, Look, Peer, Place, end_of};
+use crate::bench::peer::{KeyBytes, Look, Peer, Place, Show, end_of};
 
 const MAX_MEMTABLE_BYTES: u64 = 64 << 20;
 const MEMTABLES: u64 = 4;
@@ -131,7 +131,7 @@ impl Peer for SlateDb {
         Ok(())
     }
 
-    async fn scan(&self, prefix: &[u8], look: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    async fn scan(&self, prefix: &[u8], look: Show<'_>) -> Result<()> {
         let options = ScanOptions::default().with_cache_blocks(true);
         let mut entries = if prefix.is_empty() {
             let options =
