@@ -45,6 +45,10 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "FILE", default_value = "../../target/release/alluvium")]
     alluvium: PathBuf,
 
+    /// This program with Cobble in it
+    #[arg(long, value_name = "FILE", default_value = "target/cobble/release/alluvium-bench-peers")]
+    cobble: PathBuf,
+
     /// Start every measurement through this command, like "taskset -c 0,1"
     #[arg(long, value_name = "COMMAND")]
     through: Option<String>,
