@@ -22,7 +22,7 @@ use super::report::Figures;
 pub(super) enum System {
     /// A hash map: what no store can reach
     Map,
-    /// RocksDB, an embedded LSM in C++
+    /// An embedded LSM in C++
     #[cfg(feature = "rocksdb")]
     #[value(name = "rocksdb")]
     RocksDb,
