@@ -10,7 +10,7 @@ const SCARCITY: u64 = 9;
 const LEAST_MEMORY_MIB: u64 = 64;
 const FAR: &str = "15ms";
 
-const PEERS: [&str; 4] = ["rocksdb", "fjall", "slatedb", "cobble"];
+const PEERS: [&str; 3] = ["rocksdb", "fjall", "slatedb"];
 /// Those that keep their data on an object store and can be put at the far end of a link.
 const REMOTE_PEERS: [&str; 1] = ["slatedb"];
 

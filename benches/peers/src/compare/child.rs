@@ -40,8 +40,6 @@ fn command_line(args: &CompareArgs, cell: &Cell) -> Result<Vec<String>> {
         line.extend([args.alluvium.display().to_string(), "bench".to_owned(), case.clone()]);
         line.extend(["--json".to_owned(), "--state".to_owned(), state]);
     } else {
-        let has_it = cell.system != "cobble" || cfg!(feature = "cobble");
-        let own = if has_it { &own } else { &args.cobble };
         line.extend([own.display().to_string(), "measure".to_owned(), case.clone(), cell.system.to_owned()]);
         line.extend(["--folder".to_owned(), folder.display().to_string()]);
     }

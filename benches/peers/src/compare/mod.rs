@@ -37,17 +37,13 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     rounds: u32,
 
-    /// Only these systems: alluvium, map, rocksdb, fjall, slatedb, cobble
+    /// Only these systems: alluvium, map, rocksdb, fjall, slatedb
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     systems: Vec<String>,
 
     /// Alluvium's program
     #[arg(long, value_name = "FILE", default_value = "../../target/release/alluvium")]
     alluvium: PathBuf,
-
-    /// This program with Cobble in it
-    #[arg(long, value_name = "FILE", default_value = "target/cobble/release/alluvium-bench-peers")]
-    cobble: PathBuf,
 
     /// Start every measurement through this command, like "taskset -c 0,1"
     #[arg(long, value_name = "COMMAND")]

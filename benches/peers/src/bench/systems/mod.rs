@@ -1,6 +1,4 @@
 //! The systems that are measured, one a file; each says there how it is set and why.
-#[cfg(feature = "cobble")]
-mod cobble;
 #[cfg(feature = "fjall")]
 mod fjall;
 mod map;
@@ -33,9 +31,6 @@ pub(super) enum System {
     #[cfg(feature = "slatedb")]
     #[value(name = "slatedb")]
     SlateDb,
-    /// An LSM for stream processors
-    #[cfg(feature = "cobble")]
-    Cobble,
 }
 
 /// Measures on the system that the arguments name.
@@ -48,7 +43,5 @@ pub(super) async fn measure(args: &BenchArgs, place: &Place) -> Result<Figures> 
         System::Fjall => Bench::<fjall::Fjall>::open(args, place).await?.measure().await,
         #[cfg(feature = "slatedb")]
         System::SlateDb => Bench::<slatedb::SlateDb>::open(args, place).await?.measure().await,
-        #[cfg(feature = "cobble")]
-        System::Cobble => Bench::<cobble::Cobble>::open(args, place).await?.measure().await,
     }
 }
