@@ -1,0 +1,143 @@
+//! The options of one measurement, named as those of `alluvium bench` where they mean the same.
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::systems::System;
+use crate::units::{ByteSize, Count, Delay};
+
+const DEFAULT_RECORDS: u64 = 1_000_000;
+
+/// Options of `measure`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchArgs {
+    /// What to measure
+    #[arg(value_name = "CASE")]
+    pub(super) case: Case,
+
+    /// What to measure it on
+    #[arg(value_name = "SYSTEM")]
+    pub(super) system: System,
+
+    /// How many keys to load, or entries of maps; a number like 500k or 10M
+    #[arg(long, value_name = "N", default_value = "1M")]
+    pub(super) keys: Count,
+
+    /// Bytes of a value; half of them random, the other half compresses away
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    value_bytes: u32,
+
+    /// How many operations to measure [default: 1M]
+    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    records: Option<Count>,
+
+    /// Measure so many seconds instead
+    #[arg(long, value_name = "S")]
+    pub(super) seconds: Option<u32>,
+
+    /// Operations before those that count
+    #[arg(long, value_name = "N")]
+    warm_up: Option<Count>,
+
+    /// Entries of a map
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    scan_length: u32,
+
+    /// Draw keys by Zipf's law with this exponent instead of uniformly
+    #[arg(long, value_name = "S")]
+    pub(super) zipf: Option<f64>,
+
+    /// How many of a hundred reads ask for a key that is not there
+    #[arg(long, value_name = "PERCENT")]
+    pub(super) absent: Option<u8>,
+
+    /// What keys, values and operations are drawn from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+
+    /// Reads under way at once, where the system can do that
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) in_flight: u32,
+
+    /// Keys that are looked up together and changes that are written together; a load writes so many at once
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: u32,
+
+    /// What caches and write buffers may hold together
+    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
+    pub(super) memory: ByteSize,
+
+    /// The folder to write to; emptied before and after
+    #[arg(long, value_name = "DIR", default_value = ".alluvium/peers")]
+    pub(super) folder: PathBuf,
+
+    /// A round trip to put in front of the store, like 15ms; for systems on an object store
+    #[arg(long, value_name = "DUR")]
+    pub(super) latency: Option<Delay>,
+}
+
+/// What is measured, as `alluvium bench` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Case {
+    /// Puts of all keys in ascending order, until the last one is in a file
+    Load,
+    /// Reads of single values
+    Get,
+    /// Reads, each followed by a write of the changed value
+    Rmw,
+    /// Reads of all entries of one map, which lie side by side
+    MapScan,
+    /// One ordered pass over everything
+    Scan,
+    #[value(skip)]
+    #[expect(dead_code, reason = "peers have no cheap merge of their own; the workload names it")]
+    Add,
+    #[value(skip)]
+    #[expect(dead_code, reason = "as above")]
+    Append,
+    #[value(skip)]
+    #[expect(dead_code, reason = "as above")]
+    Mixed,
+}
+
+/// As it is written on the command line.
+pub(super) fn name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+impl BenchArgs {
+    /// Entries of a map.
+    pub(super) fn scan_length(&self) -> u64 {
+        self.scan_length.into()
+    }
+
+    /// How many maps there are.
+    pub(super) fn maps(&self) -> u64 {
+        if self.case == Case::MapScan { (self.keys.0 / self.scan_length()).max(1) } else { 0 }
+    }
+
+    /// How many keys have a value.
+    pub(super) fn single_keys(&self) -> u64 {
+        if self.case == Case::MapScan { 0 } else { self.keys.0 }
+    }
+
+    /// Bytes of a value.
+    pub(super) fn value_bytes(&self) -> usize {
+        self.value_bytes as usize
+    }
+
+    /// How many operations are measured, where no time is set.
+    pub(super) fn records(&self) -> u64 {
+        self.records.map_or(DEFAULT_RECORDS, |records| records.0)
+    }
+
+    /// How many operations come before.
+    pub(super) fn warm_up(&self) -> u64 {
+        self.warm_up.map_or(0, |records| records.0)
+    }
+
+    /// Keys that go together.
+    pub(super) fn batch(&self) -> usize {
+        self.batch.max(1) as usize
+    }
+}

@@ -1,0 +1,166 @@
+//! The task thread's loop: operations one after the other, in batches, or several reads under way at once.
+use alluvium_env::{Error, Result};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+use super::args::BenchArgs;
+use super::batch::Batch;
+use super::gauge::Gauge;
+use super::keys::KEY_BYTES;
+use super::oracle::Oracle;
+use super::peer::Peer;
+use super::workload::{Action, Command, Target};
+
+/// See the module.
+pub(super) struct Driver<'a, P> {
+    peer: &'a mut P,
+    oracle: &'a Oracle,
+    gauge: &'a Gauge,
+    args: &'a BenchArgs,
+    value: Vec<u8>,
+}
+
+impl<'a, P: Peer> Driver<'a, P> {
+    pub(super) fn new(peer: &'a mut P, oracle: &'a Oracle, gauge: &'a Gauge, args: &'a BenchArgs) -> Self {
+        Self { peer, oracle, gauge, args, value: Vec::new() }
+    }
+
+    /// Runs all operations to their ends.
+    ///
+    /// # Errors
+    /// The system's, or that it answered wrongly.
+    pub(super) async fn run(&mut self, targets: impl Iterator<Item = Target>) -> Result<()> {
+        self.gauge.tick();
+        if self.args.batch() > 1 {
+            return self.run_batches(targets).await;
+        }
+        if self.args.in_flight > 1 {
+            return self.run_abreast(targets).await;
+        }
+        for target in targets {
+            let start = self.gauge.last();
+            match target.command.action {
+                Action::Rmw => self.change(target).await?,
+                Action::MapScan => self.scan(target).await?,
+                _ => self.get(target).await?,
+            }
+            self.gauge.done(start);
+        }
+        Ok(())
+    }
+
+    async fn get(&self, target: Target) -> Result<()> {
+        self.peer.get(&target.key.bytes, |value| check(self.oracle, target.command, value)).await
+    }
+
+    async fn change(&mut self, target: Target) -> Result<()> {
+        let Self { peer, oracle, value: buffer, .. } = self;
+        let Target { command, key } = target;
+        let look = |value: Option<&[u8]>| {
+            check(oracle, command, value)?;
+            buffer.clear();
+            buffer.extend_from_slice(value.unwrap_or_default());
+            Ok(())
+        };
+        peer.get(&key.bytes, look).await?;
+        oracle.values.advance(command.index, buffer)?;
+        oracle.changed(command.index);
+        self.gauge.wrote(KEY_BYTES + buffer.len());
+        peer.put(&key.bytes, buffer).await
+    }
+
+    async fn scan(&mut self, target: Target) -> Result<()> {
+        let Target { command: Command { index, .. }, key } = target;
+        let (length, mut seen) = (self.args.scan_length(), 0);
+        let look = &mut |found: &[u8], value: &[u8]| {
+            let number = found.strip_prefix(key.bytes.as_slice()).and_then(|rest| rest.try_into().ok());
+            if number.map(u64::from_be_bytes) != Some(seen) {
+                return Err(wrong(index, seen));
+            }
+            self.oracle.check_entry(index, index * length + seen, value)?;
+            seen += 1;
+            Ok(())
+        };
+        self.peer.scan(&key.bytes, look).await?;
+        if seen == length { Ok(()) } else { Err(wrong(index, seen)) }
+    }
+
+    /// Keys of a batch are looked up together, and what was changed is written together.
+    async fn run_batches(&mut self, mut targets: impl Iterator<Item = Target>) -> Result<()> {
+        let mut batch = Batch::default();
+        loop {
+            let start = self.gauge.last();
+            let count = batch.fill(targets.by_ref().take(self.args.batch()));
+            if count == 0 {
+                return Ok(());
+            }
+            let Batch { keys, commands, values, .. } = &mut batch;
+            let look = &mut |at: usize, value: Option<&[u8]>| {
+                let (Some(command), Some(buffer)) = (commands.get(at), values.get_mut(at)) else {
+                    return Err(Error::internal("an answer came for no key"));
+                };
+                check(self.oracle, *command, value)?;
+                if command.action == Action::Rmw {
+                    buffer.clear();
+                    buffer.extend_from_slice(value.unwrap_or_default());
+                }
+                Ok(())
+            };
+            self.peer.get_all(keys, look).await?;
+            self.write_back(&mut batch).await?;
+            self.gauge.count(count);
+            self.gauge.record(start);
+        }
+    }
+
+    async fn write_back(&mut self, batch: &mut Batch) -> Result<()> {
+        let Batch { keys, commands, times, values } = batch;
+        for (((key, command), times), value) in keys.iter().zip(commands).zip(times).zip(values) {
+            if command.action != Action::Rmw {
+                continue;
+            }
+            for _ in 0..*times {
+                self.oracle.values.advance(command.index, value)?;
+                self.oracle.changed(command.index);
+                self.gauge.wrote(KEY_BYTES + value.len());
+            }
+            self.peer.add(key, value)?;
+        }
+        self.peer.commit().await
+    }
+
+    /// Reads that do not wait for each other.
+    async fn run_abreast(&mut self, targets: impl Iterator<Item = Target>) -> Result<()> {
+        let mut under_way = FuturesUnordered::new();
+        let (this, limit) = (&*self, self.args.in_flight as usize);
+        for target in targets {
+            if target.command.action == Action::Rmw {
+                return Err(Error::invalid("rmw goes one at a time or in batches; give --in-flight 1"));
+            }
+            let start = this.gauge.tick();
+            under_way.push(async move { this.get(target).await.map(|()| start) });
+            if under_way.len() >= limit
+                && let Some(done) = under_way.next().await
+            {
+                this.gauge.done(done?);
+            }
+        }
+        while let Some(done) = under_way.next().await {
+            this.gauge.done(done?);
+        }
+        Ok(())
+    }
+}
+
+fn check(oracle: &Oracle, command: Command, value: Option<&[u8]>) -> Result<()> {
+    match command.action {
+        Action::GetAbsent => oracle.check_absent(command, value),
+        _ => oracle.check_value(command, value),
+    }
+}
+
+fn wrong(index: u64, at: u64) -> Error {
+    Error::corruption(format!(
+        "the store answered wrongly about map {index}: it ends or differs at entry {at}"
+    ))
+}

@@ -1,0 +1,113 @@
+//! What the driver asks of a system, and what a system is given.
+//!
+//! **Threads**: the driver's alone; a system brings threads of its own for what it does in the background. Calls are
+//! `async` because one system's are; those of the others end without waiting, so that nothing is added to them but a
+//! `return`.
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use alluvium_env::{Error, Result};
+use alluvium_host::storage::{self, Link, Storage};
+
+use super::args::{BenchArgs, name};
+use super::keys::KEY_BYTES;
+
+/// Write buffers may take one part in so many of the budget, the cache has the rest.
+const WRITE_SHARE: u64 = 4;
+
+/// A key as the workload makes it.
+pub(super) type KeyBytes = [u8; KEY_BYTES];
+
+/// Looks at an answer of several: which one it is, and the value.
+pub(super) type Look<'a> = &'a mut dyn FnMut(usize, Option<&[u8]>) -> Result<()>;
+
+/// Looks at an entry of a scan: its key and its value.
+pub(super) type Show<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
+/// A system under measurement.
+pub(super) trait Peer: Sized {
+    /// Opens an empty one.
+    async fn open(place: &Place) -> Result<Self>;
+
+    /// Writes one value.
+    async fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()>;
+
+    /// Adds a value to those that [`Peer::commit`] writes together.
+    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()>;
+
+    /// Writes what was added.
+    async fn commit(&mut self) -> Result<()>;
+
+    /// Reads one value and shows it.
+    async fn get(&self, key: &KeyBytes, look: impl FnOnce(Option<&[u8]>) -> Result<()>) -> Result<()>;
+
+    /// Reads several, ascending and all different, in the way the system has for that.
+    async fn get_all(&self, keys: &[KeyBytes], look: Look<'_>) -> Result<()>;
+
+    /// Shows all entries whose keys begin so, in order; an empty prefix is the whole store.
+    async fn scan(&self, prefix: &[u8], look: Show<'_>) -> Result<()>;
+
+    /// Has all that was written put into files.
+    async fn flush(&mut self) -> Result<()>;
+
+    /// Ends it.
+    async fn close(self) -> Result<()>;
+}
+
+/// Where a system writes and what it may take.
+pub(super) struct Place {
+    pub(super) folder: PathBuf,
+    /// The folder as an object store, at the far end of the link that was asked for.
+    pub(super) storage: Storage,
+    /// Caches and write buffers together.
+    pub(super) memory_bytes: u64,
+    /// Whether everything fits into the cache.
+    pub(super) is_resident: bool,
+}
+
+impl Place {
+    /// Empties the folder.
+    pub(super) fn open(args: &BenchArgs) -> Result<Self> {
+        let folder = std::path::absolute(args.folder.join(name(&args.system)))
+            .map_err(|e| Error::invalid(format!("{} is no folder", args.folder.display())).with_source(e))?;
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(|e| {
+                Error::unavailable(format!("cannot empty {}", folder.display())).with_source(e)
+            })?;
+        }
+        let mut storage = storage::open_folder(&folder)?;
+        if let Some(latency) = args.latency {
+            storage = storage.behind(Link { latency: latency.0, ..Link::default() })?;
+        }
+        let raw = args.keys.0 * (KEY_BYTES + args.value_bytes()) as u64;
+        Ok(Self { folder, storage, memory_bytes: args.memory.0, is_resident: raw < args.memory.0 / 2 })
+    }
+
+    /// Deletes what was written.
+    pub(super) fn clear(&self) -> Result<()> {
+        fs::remove_dir_all(&self.folder).map_err(|e| {
+            Error::unavailable(format!("cannot delete {}", self.folder.display())).with_source(e)
+        })
+    }
+
+    /// What all write buffers together may hold.
+    pub(super) fn write_bytes(&self) -> u64 {
+        self.memory_bytes / WRITE_SHARE
+    }
+
+    /// What caches may hold.
+    pub(super) fn cache_bytes(&self) -> u64 {
+        self.memory_bytes - self.write_bytes()
+    }
+}
+
+/// Above every key of 24 bytes or fewer that begins so.
+pub(super) fn end_of(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    end.resize(prefix.len().max(KEY_BYTES) + KEY_BYTES, u8::MAX);
+    end
+}
+
+/// How often the counters of background work are looked at.
+pub(super) const LOOK: Duration = Duration::from_millis(20);

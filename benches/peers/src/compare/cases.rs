@@ -1,0 +1,176 @@
+//! What is compared: the cases of the issue, and how each is asked of Alluvium and of its peers.
+use clap::ValueEnum;
+
+/// Everything fits, several times.
+const LARGE_MEMORY: &str = "4GiB";
+/// One part in so many of the data: 128 MiB for ten million keys.
+const DATA_BYTES: u64 = 116;
+const SCARCITY: u64 = 9;
+/// The least that Alluvium works with.
+const LEAST_MEMORY_MIB: u64 = 64;
+const FAR: &str = "15ms";
+
+const PEERS: [&str; 3] = ["rocksdb", "fjall", "slatedb"];
+/// Those that keep their data on an object store and can be put at the far end of a link.
+const REMOTE_PEERS: [&str; 1] = ["slatedb"];
+
+/// Whether a row shows what the others are compared with.
+pub(super) fn is_peer(label: &str) -> bool {
+    PEERS.iter().any(|peer| label.starts_with(peer))
+}
+
+/// A comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Case {
+    /// All keys in ascending order, until the last one is in a file
+    Load,
+    /// Single reads, everything in memory
+    Get,
+    /// Reads of a thousand keys together, everything in memory
+    GetBatch,
+    /// Read-modify-writes, everything in memory
+    Rmw,
+    /// Read-modify-writes of a thousand keys together, everything in memory
+    RmwBatch,
+    /// Single reads, ten times more data than memory, local files
+    Get10x,
+    /// Read-modify-writes, ten times more data than memory, local files
+    Rmw10x,
+    /// Scans of 100 neighbouring keys, everything in memory
+    Range,
+    /// One ordered pass over everything
+    Scan,
+    /// Single reads from a store 15 ms away, 256 at a time
+    Cold,
+    /// 64 keys together from a store 15 ms away
+    ColdBatch,
+    /// Scans of 100 neighbouring keys from a store 15 ms away
+    ColdRange,
+}
+
+/// How large a run is.
+#[derive(Clone, Copy)]
+pub(super) struct Scale {
+    pub(super) keys: u64,
+    pub(super) seconds: u32,
+}
+
+/// One row of a table: a system and how it is asked.
+pub(super) struct Cell {
+    pub(super) system: &'static str,
+    how: &'static str,
+    pub(super) args: Vec<String>,
+}
+
+impl Cell {
+    pub(super) fn label(&self) -> String {
+        format!("{} {}", self.system, self.how).trim_end().to_owned()
+    }
+}
+
+impl Scale {
+    fn small_memory(self) -> String {
+        let mebibytes = (self.keys * DATA_BYTES / SCARCITY) >> 20;
+        // Alluvium's budget comes in whole megabytes; ten million keys are 128 MiB.
+        format!("{}MiB", (mebibytes + 5).max(LEAST_MEMORY_MIB))
+    }
+}
+
+impl Case {
+    pub(super) fn all() -> Vec<Self> {
+        Self::value_variants().to_vec()
+    }
+
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    pub(super) fn what(self) -> String {
+        let value = self.to_possible_value();
+        value.and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
+    }
+
+    /// How much must be asked before it counts: caches are filled then.
+    fn warm_up(self, scale: Scale) -> u64 {
+        match self {
+            Self::Get | Self::GetBatch | Self::Get10x => scale.keys / 5,
+            Self::Rmw10x => scale.keys / 20,
+            Self::Range => scale.keys / 200,
+            _ => 0,
+        }
+    }
+
+    /// The arguments that `alluvium bench` and `measure` share.
+    fn common(self, scale: Scale) -> Vec<String> {
+        let (keys, seconds) = (scale.keys, scale.seconds);
+        let line = match self {
+            Self::Load => format!("load --memory {LARGE_MEMORY}"),
+            Self::Get | Self::GetBatch => format!("get --memory {LARGE_MEMORY} --records {}", keys / 5),
+            Self::Rmw | Self::RmwBatch => format!("rmw --memory {LARGE_MEMORY} --seconds {seconds}"),
+            Self::Get10x => format!("get --memory {} --records {}", scale.small_memory(), keys / 10),
+            Self::Rmw10x => format!("rmw --memory {} --seconds {seconds}", scale.small_memory()),
+            Self::Range => format!("map-scan --memory {LARGE_MEMORY} --records {}", keys / 100),
+            Self::Scan => format!("scan --memory {LARGE_MEMORY}"),
+            Self::Cold => format!("get --memory {} --records {}", scale.small_memory(), keys / 100),
+            Self::ColdBatch => format!("get --memory {} --records 6400", scale.small_memory()),
+            Self::ColdRange => format!("map-scan --memory {} --records 100", scale.small_memory()),
+        };
+        let mut args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        args.extend(["--keys".to_owned(), keys.to_string()]);
+        let warm_up = self.warm_up(scale);
+        if warm_up > 0 {
+            args.extend(["--warm-up".to_owned(), warm_up.to_string()]);
+        }
+        if self.is_cold() {
+            args.extend(["--latency", FAR].map(str::to_owned));
+        }
+        args
+    }
+
+    fn is_cold(self) -> bool {
+        matches!(self, Self::Cold | Self::ColdBatch | Self::ColdRange)
+    }
+
+    /// How Alluvium is asked: by calls, and as an operator asks it.
+    fn alluvium(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Load | Self::Rmw10x | Self::Get10x => {
+                &[("calls", "--mode sync"), ("records", "--mode async")]
+            }
+            Self::GetBatch | Self::RmwBatch => {
+                &[("calls, 1000 together", "--mode sync --batch 1000"), ("records", "--mode async")]
+            }
+            Self::Get | Self::Rmw | Self::Range | Self::ColdRange => &[("calls", "--mode sync")],
+            Self::Scan => &[("", "--mode sync")],
+            Self::Cold => &[("calls", "--mode sync --in-flight 256")],
+            Self::ColdBatch => &[("calls", "--mode sync --batch 64")],
+        }
+    }
+
+    /// How peers are asked.
+    fn peers(self) -> &'static str {
+        match self {
+            Self::Load | Self::GetBatch | Self::RmwBatch => "--batch 1000",
+            Self::Cold => "--in-flight 256",
+            Self::ColdBatch => "--batch 64",
+            _ => "",
+        }
+    }
+
+    /// All rows of the case.
+    pub(super) fn cells(self, scale: Scale) -> Vec<Cell> {
+        let common = self.common(scale);
+        let with = |extra: &str| {
+            let extra = extra.split(' ').filter(|word| !word.is_empty()).map(str::to_owned);
+            common.iter().cloned().chain(extra).collect::<Vec<_>>()
+        };
+        let alluvium =
+            self.alluvium().iter().map(|(how, extra)| Cell { system: "alluvium", how, args: with(extra) });
+        let has_map =
+            !self.is_cold() && !matches!(self, Self::Range | Self::Scan | Self::Get10x | Self::Rmw10x);
+        let peers: &[&str] = if self.is_cold() { &REMOTE_PEERS } else { &PEERS };
+        let others = peers.iter().chain(has_map.then_some(&"map"));
+        let others = others.map(|system| Cell { system, how: "", args: with(self.peers()) });
+        alluvium.chain(others).collect()
+    }
+}

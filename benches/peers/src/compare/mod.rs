@@ -1,0 +1,148 @@
+//! Cases on all systems in one run: interleaved, one process a measurement, a table a case.
+//!
+//! **Failure**: a measurement that fails is a row that says so; the run goes on with the others.
+mod cases;
+mod child;
+mod table;
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use alluvium_env::{Error, Result};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::units::Count;
+use cases::{Case, Cell, Scale};
+use table::Row;
+
+/// Options of `compare`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CompareArgs {
+    /// The cases; all if none is named
+    #[arg(value_enum, value_name = "CASE")]
+    cases: Vec<Case>,
+
+    /// How many keys; memory of the cases with more data than memory follows
+    #[arg(long, value_name = "N", default_value = "10M")]
+    keys: Count,
+
+    /// How long read-modify-writes go on
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    seconds: u32,
+
+    /// How often each measurement is made, A B A B; the median is shown
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    rounds: u32,
+
+    /// Only these systems: alluvium, map, rocksdb, fjall, slatedb
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    systems: Vec<String>,
+
+    /// Alluvium's program
+    #[arg(long, value_name = "FILE", default_value = "../../target/release/alluvium")]
+    alluvium: PathBuf,
+
+    /// Start every measurement through this command, like "taskset -c 0,1"
+    #[arg(long, value_name = "COMMAND")]
+    through: Option<String>,
+
+    /// A folder to write to; emptied for every measurement
+    #[arg(long, value_name = "DIR", default_value = ".alluvium/peers")]
+    folder: PathBuf,
+
+    /// Append every measurement's JSON to this file, a line each
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
+}
+
+/// Runs all cases and prints their tables.
+///
+/// # Errors
+/// `Unavailable` if the results cannot be written.
+pub(crate) fn run(args: &CompareArgs) -> Result<()> {
+    let cases = if args.cases.is_empty() { Case::all() } else { args.cases.clone() };
+    let scale = Scale { keys: args.keys.0, seconds: args.seconds };
+    for case in cases {
+        let cells = case.cells(scale);
+        let wanted = |cell: &&Cell| args.systems.is_empty() || args.systems.iter().any(|s| s == cell.system);
+        let cells: Vec<_> = cells.iter().filter(wanted).collect();
+        let mut rows: Vec<_> = cells.iter().map(|cell| Row::new(cell.label())).collect();
+        for round in 1..=args.rounds {
+            for (cell, row) in cells.iter().zip(&mut rows) {
+                eprintln!("{}: {} ({round}/{})", case.name(), cell.label(), args.rounds);
+                match child::measure(args, cell) {
+                    Ok(figures) => {
+                        if let Some(file) = &args.results {
+                            let (compare, row) = (case.name(), cell.label());
+                            append(file, &Kept { compare, row, figures: figures.clone() })?;
+                        }
+                        row.add(figures);
+                    }
+                    Err(error) => row.fail(&error),
+                }
+            }
+        }
+        println!("{}", table::print(case, &rows));
+    }
+    Ok(())
+}
+
+/// Options of `tables`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TablesArgs {
+    /// Files that `compare --results` wrote
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// Prints the tables of measurements that were kept, of several runs together.
+///
+/// # Errors
+/// `Unavailable` if a file cannot be read, `Corruption` if it holds something else.
+pub(crate) fn tables(args: &TablesArgs) -> Result<()> {
+    let mut kept = Vec::new();
+    for file in &args.files {
+        let name = file.display();
+        let text = fs::read_to_string(file)
+            .map_err(|e| Error::unavailable(format!("cannot read {name}")).with_source(e))?;
+        for line in text.lines() {
+            let one: Kept = serde_json::from_str(line).map_err(|e| {
+                Error::corruption(format!("{name} holds a line that is no measurement")).with_source(e)
+            })?;
+            kept.push(one);
+        }
+    }
+    for case in Case::all() {
+        let name = case.name();
+        let mut rows: Vec<Row> = Vec::new();
+        for one in kept.iter().filter(|one| one.compare == name) {
+            if !rows.iter().any(|row| row.label == one.row) {
+                rows.push(Row::new(one.row.clone()));
+            }
+            rows.iter_mut().filter(|row| row.label == one.row).for_each(|row| row.add(one.figures.clone()));
+        }
+        if !rows.is_empty() {
+            println!("{}", table::print(case, &rows));
+        }
+    }
+    Ok(())
+}
+
+/// A measurement that was kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    compare: String,
+    row: String,
+    figures: Value,
+}
+
+fn append(file: &Path, kept: &Kept) -> Result<()> {
+    let failed = |e| Error::unavailable(format!("cannot write {}", file.display())).with_source(e);
+    let line = serde_json::to_string(kept);
+    let line = line.map_err(|e| Error::internal("cannot write the figures as JSON").with_source(e))?;
+    let mut file = OpenOptions::new().create(true).append(true).open(file).map_err(failed)?;
+    writeln!(file, "{line}").map_err(failed)
+}
