@@ -9,10 +9,14 @@
 //! time, the one that is most due: a job of bounded size that gives its space back when it ends, and no wave of work that
 //! comes and goes. What it leaves of a table of level 0 stays referenced, clipped.
 //!
+//! A tombstone is small and what it hides is not, so it counts as much as that: else a store of which everything is deleted
+//! would keep it.
+//!
 //! Every run costs a read a look into a filter, so where the level below is too large for all this, runs of a size are
 //! merged with each other first.
 use crate::key_range::KeyRange;
 use crate::scan::Depth;
+use crate::table::TableFile;
 use crate::version::{Run, Version, overlapping};
 
 use super::picker::{Action, Compaction, LevelTargets, apart, depth, hull, moved};
@@ -26,20 +30,32 @@ const TIER: usize = 16;
 /// Runs in level 0 at which no new records are admitted.
 pub(crate) const LEVEL0_STOP: usize = 48;
 
+/// Entries that a deleted range is taken to hide: how many it does, only a look could tell.
+const HIDDEN_BY_RANGE: u64 = 16;
+
 /// A part of the key space with what lies there.
 #[derive(Debug)]
 struct Slice {
     keys: KeyRange,
     /// What the level below has there.
     lower_bytes: u64,
+    lower_entries: u64,
 }
 
 impl Slice {
+    /// Bytes of a table, with those that its tombstones hide here.
+    fn weight(&self, file: &TableFile, bytes: u64) -> u64 {
+        let hides = file.meta.deletes + file.meta.deleted_ranges * HIDDEN_BY_RANGE;
+        let entry_bytes = self.lower_bytes / self.lower_entries.max(1);
+        let hidden = u128::from(bytes) * u128::from(hides) * u128::from(entry_bytes);
+        bytes + u64::try_from(hidden / u128::from(file.data_bytes().max(1))).unwrap_or(u64::MAX / 4)
+    }
+
     /// What level 0 has over a slice, of so many: runs and bytes.
     fn above(&self, version: &Version, slices: usize) -> (usize, u64) {
         let bytes = |run: &Run| -> Option<u64> {
             let files = overlapping(run, &self.keys);
-            files.map(|file| file.bytes_within(&self.keys, slices)).reduce(|a, b| a + b)
+            files.map(|file| self.weight(file, file.bytes_within(&self.keys, slices))).reduce(|a, b| a + b)
         };
         version.level0.iter().filter_map(bytes).fold((0, 0), |(runs, all), bytes| (runs + 1, all + bytes))
     }
@@ -58,15 +74,16 @@ impl Slice {
 
 /// The slices of a level: some tables each, all keys together.
 fn slices(lower: &Run, slice_bytes: u64) -> Vec<Slice> {
-    let mut slices = vec![Slice { keys: KeyRange::default(), lower_bytes: 0 }];
+    let mut slices = vec![Slice { keys: KeyRange::default(), lower_bytes: 0, lower_entries: 0 }];
     for file in lower {
         let Some(last) = slices.last_mut() else { continue };
         if last.lower_bytes >= slice_bytes {
             last.keys.end.clone_from(&file.keys().start);
             let keys = KeyRange::new(&file.keys().start, &[]);
-            slices.push(Slice { keys, lower_bytes: file.shown_bytes() });
+            slices.push(Slice { keys, lower_bytes: file.shown_bytes(), lower_entries: file.meta.entries });
         } else {
             last.lower_bytes += file.shown_bytes();
+            last.lower_entries += file.meta.entries;
         }
     }
     slices
@@ -130,8 +147,11 @@ pub(super) fn tier(version: &Version) -> Option<Compaction> {
     None
 }
 
-/// Bytes of level 0 beyond its share.
+/// Bytes of level 0 beyond its share, if there are runs enough.
 pub(super) fn debt_bytes(version: &Version, targets: LevelTargets) -> u64 {
+    if version.level0.len() < START {
+        return 0;
+    }
     let level0: u64 = version.level0.iter().flatten().map(|file| file.shown_bytes()).sum();
     let share = version.level_bytes(targets.below(version, 0)) * SHARE_PERCENT / 100;
     level0.saturating_sub(share)

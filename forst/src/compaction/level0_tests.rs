@@ -14,7 +14,7 @@ fn file(id: u64, start: u8, end: u8, size_bytes: u64) -> Arc<TableFile> {
         size_bytes,
         tail_bytes: 0,
         keys: KeyRange::new(&[start], &[end]),
-        entries: 1,
+        entries: size_bytes / 100,
         deletes: 0,
         deleted_ranges: 0,
         content_hash: 0,
@@ -71,6 +71,23 @@ fn level_0_grows_to_its_share_of_what_lies_under_it() {
     assert!(!due(4, 700), "2,800 bytes over 10,000");
     assert!(due(4, 760), "3,040 bytes over 10,000");
     assert!(!due(15, 100) && due(15, 210));
+}
+
+#[test]
+fn tombstones_count_as_much_as_they_hide() {
+    let due = |deletes: u64, ranges: u64| {
+        let mut version = version(4, 100, 1000);
+        for run in &mut version.level0 {
+            let mut meta = run[0].meta.clone();
+            (meta.deletes, meta.deleted_ranges) = (deletes, ranges);
+            let held = Held::new("deletes", Arc::new(KeepAll));
+            run[0] = Arc::new(TableFile::new(run[0].id, meta, KeyRange::default(), held));
+        }
+        pick(&version, targets(&version)).is_some()
+    };
+    assert!(!due(0, 0) && !due(6, 0), "2,800 bytes of 10,000 are dead");
+    assert!(due(7, 0), "3,200 bytes of 10,000 are dead");
+    assert!(due(0, 1), "a range is taken to hide a few");
 }
 
 #[test]
