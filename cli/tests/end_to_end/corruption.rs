@@ -65,6 +65,9 @@ fn a_flipped_byte_is_reported_with_its_object_and_destroys_nothing() {
             "latest",
             "--state",
             &format!("file://{}", place.display()),
+            // A checkpoint before the damage is met would rightly let go of what only the one before it names.
+            "--checkpoint-interval",
+            "1h",
         ]);
         let output = command.output().unwrap();
         if output.status.success() {
