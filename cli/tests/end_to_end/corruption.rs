@@ -65,9 +65,6 @@ fn a_flipped_byte_is_reported_with_its_object_and_destroys_nothing() {
             "latest",
             "--state",
             &format!("file://{}", place.display()),
-            // A checkpoint before the damage is met would rightly let go of what only the one before it names.
-            "--checkpoint-interval",
-            "1h",
         ]);
         let output = command.output().unwrap();
         if output.status.success() {
@@ -79,8 +76,16 @@ fn a_flipped_byte_is_reported_with_its_object_and_destroys_nothing() {
         assert_sentence(&error);
         assert!(error.contains(name), "{error} does not name {name}");
         let after = snapshot(&place);
+        // A newer checkpoint lets go of what it does not need, since compactions go on; without one nothing may vanish.
+        let newest = |files: &BTreeMap<PathBuf, Vec<u8>>| {
+            files.keys().rfind(|path| path.starts_with(place.join("ledger"))).cloned()
+        };
+        let moved_on = newest(&after) > newest(&files);
         for (path, bytes) in files.iter().filter(|(path, _)| **path != damaged) {
-            assert!(after.get(path) == Some(bytes), "{} was lost or overwritten", path.display());
+            match after.get(path) {
+                Some(now) => assert!(now == bytes, "{} was overwritten", path.display()),
+                None => assert!(moved_on, "{} was lost", path.display()),
+            }
         }
         // With the byte back in place the job continues.
         fs::write(&damaged, &files[&damaged]).unwrap();
