@@ -203,18 +203,20 @@ fn operands_fold_onto_a_value_that_lies_apart() {
         assert!(world.get(&mut store, &key_of(key)).unwrap() == Some(folded(key)), "read of {key}");
     }
     // Once they are compacted the values lie with their keys, and the value files are gone.
-    for _ in 0..50 {
+    for _ in 0..8 {
         for key in 0..200 {
             store.merge(&key_of(key), b"").unwrap();
         }
         world.flush(&mut store);
+    }
+    loop {
         world.keep("last", &mut store);
         world.give_up("flushed");
         if world.list("val").is_empty() {
             break;
         }
+        world.turn(&mut store);
     }
-    assert!(world.list("val").is_empty(), "fifty flushes over the same keys, and none was compacted");
     for key in 0..200 {
         assert!(
             world.get(&mut store, &key_of(key)).unwrap() == Some(folded(key)),
