@@ -123,6 +123,11 @@ fn jobs_bytes_blocks_and_stalls_are_what_the_store_did() {
     );
     assert!(data > 0.0 && data < flushed + compacted, "{data}, {flushed}, {compacted}");
     assert!(metric("forst_job_read_bytes_total{job=\"compaction\"}") > 0.0);
+    // A read that a batch finds in memory is no miss, though it was asked for in a batch.
+    let newest = key(29_999);
+    world.store.read([(0, newest.as_slice())]);
+    (0..100).for_each(|_| world.poll());
+    assert_eq!(shown(&world.registry, "forst_missed_reads_total").to_bits(), missed.to_bits());
 }
 
 #[test]

@@ -21,13 +21,11 @@ pub(super) struct Counters {
     memory_hits: Cell<u64>,
     /// Reads that the tables' parts in memory answered.
     answered: Cell<u64>,
-    /// Reads that had to wait for parts.
-    pub(super) parked: u64,
     /// Both of these when they were compared, and whether the first were the most.
     window: Cell<(u64, u64, bool)>,
     pub(super) disk_hits: u64,
     pub(super) misses: u64,
-    /// Reads that memory could not answer.
+    /// Reads of a key that memory could not answer.
     pub(super) missed_reads: u64,
     pub(super) flushes: u64,
     pub(super) compactions: u64,
@@ -39,7 +37,6 @@ impl Default for Counters {
         Self {
             memory_hits: Cell::default(),
             answered: Cell::default(),
-            parked: 0,
             window: Cell::new((0, 0, true)),
             disk_hits: 0,
             misses: 0,
@@ -56,13 +53,13 @@ const WINDOW: u64 = 4096;
 impl Counters {
     /// Whether most reads of late were answered by what memory holds of the tables.
     pub(super) fn mostly_hits(&self) -> bool {
-        let (answered, parked) = (self.answered.get(), self.parked);
-        let (answered_before, parked_before, verdict) = self.window.get();
-        if answered + parked < answered_before + parked_before + WINDOW {
+        let (answered, missed) = (self.answered.get(), self.missed_reads);
+        let (answered_before, missed_before, verdict) = self.window.get();
+        if answered + missed < answered_before + missed_before + WINDOW {
             return verdict;
         }
-        let verdict = answered - answered_before > parked - parked_before;
-        self.window.set((answered, parked, verdict));
+        let verdict = answered - answered_before > missed - missed_before;
+        self.window.set((answered, missed, verdict));
         verdict
     }
 

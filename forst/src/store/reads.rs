@@ -171,12 +171,14 @@ impl Store {
     /// Starts reads; [`Store::poll`] answers each by its token.
     pub fn read<'k>(&mut self, batch: impl IntoIterator<Item = (u64, &'k [u8])>) {
         let mut batch: Vec<_> = batch.into_iter().map(|(token, key)| (head(key, 0), key, token)).collect();
-        self.counters.missed_reads += batch.len() as u64;
+        let answered_before = self.reads.ready.len();
+        let reads = batch.len();
         batch.sort_unstable_by_key(|(head, key, _)| (*head, *key));
         let mut to_fetch = Vec::with_capacity(batch.len());
         for (_, key, token) in batch {
             self.plan(Waiting::new(token, Query::Key(key.into())), &mut to_fetch);
         }
+        self.counters.missed_reads += (reads + answered_before - self.reads.ready.len()) as u64;
         self.begin(to_fetch);
     }
 
@@ -230,7 +232,6 @@ impl Store {
                 };
                 let mut parts = needs.iter().filter(|need| need.newest_of_several);
                 waiting.newest = parts.next().map(|need| (need.id(), need.part));
-                self.counters.parked += 1;
                 let index = self.reads.park(waiting);
                 return self.reads.wait_for(index, to_fetch, planned);
             }
