@@ -49,7 +49,10 @@ pub(crate) struct BlockCache {
     small_bytes: usize,
     bytes: usize,
     capacity_bytes: usize,
+    /// What it shares with filters, indexes and the blocks that jobs hold for it.
     resident_bytes: usize,
+    tail_bytes: usize,
+    held_bytes: usize,
 }
 
 fn weight(block: &Block) -> usize {
@@ -69,6 +72,8 @@ impl BlockCache {
             bytes: 0,
             capacity_bytes: resident_bytes,
             resident_bytes,
+            tail_bytes: 0,
+            held_bytes: 0,
         }
     }
 
@@ -95,13 +100,31 @@ impl BlockCache {
         self.bytes
     }
 
+    /// Which blocks of a table are here: a bit a block; `None` if none is.
+    pub(crate) fn blocks_of(&self, file: FileId) -> Option<Arc<[u64]>> {
+        let held = |slots: &[Slot]| {
+            let bit = |(place, slot): (usize, &Slot)| u64::from(slot.block.is_some()) << place;
+            slots.iter().enumerate().map(bit).sum()
+        };
+        self.tables.get(&file).map(|slots| slots.chunks(64).map(held).collect())
+    }
+
     pub(crate) fn insert(&mut self, file: FileId, number: u32, block: Arc<Block>) {
+        self.insert_as(file, number, block, false);
+    }
+
+    /// Keeps a block that has shown to be in use.
+    pub(crate) fn insert_warm(&mut self, file: FileId, number: u32, block: Arc<Block>) {
+        self.insert_as(file, number, block, true);
+    }
+
+    fn insert_as(&mut self, file: FileId, number: u32, block: Arc<Block>, is_warm: bool) {
         let added = weight(&block);
         if added > self.capacity_bytes.min(self.resident_bytes / LARGEST_SHARE) {
             return;
         }
         let key = (file, number);
-        let wanted_again = self.ghosts.remove(&key);
+        let wanted_again = self.ghosts.remove(&key) || is_warm;
         let slots = self.tables.entry(file).or_default();
         if slots.len() <= number as usize {
             slots.resize_with(number as usize + 1, Slot::default);
@@ -182,13 +205,33 @@ impl BlockCache {
 
     /// Gives the blocks what filters and indexes leave, at least an eighth.
     pub(crate) fn make_room(&mut self, tail_bytes: usize) {
-        self.capacity_bytes = self.resident_bytes.saturating_sub(tail_bytes).max(self.resident_bytes / 8);
+        self.tail_bytes = tail_bytes;
+        self.share();
+    }
+
+    /// Leaves room for blocks that jobs hold for it.
+    #[inline]
+    pub(crate) fn hold_back(&mut self, held_bytes: usize) {
+        if held_bytes != self.held_bytes {
+            self.held_bytes = held_bytes;
+            self.share();
+        }
+    }
+
+    fn share(&mut self) {
+        let others = self.tail_bytes + self.held_bytes;
+        self.capacity_bytes = self.resident_bytes.saturating_sub(others).max(self.resident_bytes / 8);
         self.evict();
     }
 
-    /// Bytes it may hold now.
-    pub(crate) fn capacity_bytes(&self) -> usize {
-        self.capacity_bytes
+    /// What filters and indexes take.
+    pub(crate) fn tail_bytes(&self) -> usize {
+        self.tail_bytes
+    }
+
+    /// Bytes that a job may hold for it: what is free, or a quarter.
+    pub(crate) fn room_bytes(&self) -> usize {
+        self.capacity_bytes.saturating_sub(self.bytes).max(self.capacity_bytes / 4)
     }
 
     /// Gives a block another name, if it is here: its record was written anew.

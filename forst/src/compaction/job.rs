@@ -11,7 +11,7 @@ use crate::fetch::Fetcher;
 use crate::merge::MergeOperators;
 use crate::naming::Naming;
 use crate::scan::{MergeScan, Source, TableScan};
-use crate::table::TableOptions;
+use crate::table::{Keeping, TableOptions, WarmBlocks};
 use crate::version::Run;
 
 /// A compaction with all it needs to run anywhere.
@@ -21,6 +21,9 @@ pub(crate) struct CompactionJob {
     pub(crate) naming: Arc<Naming>,
     pub(crate) operators: Arc<dyn MergeOperators>,
     pub(crate) options: TableOptions,
+    /// What of its inputs is in memory, and what of its outputs shall be.
+    pub(crate) warm: Arc<WarmBlocks>,
+    pub(crate) keeping: Keeping,
     pub(crate) separation: Separation,
     /// When entries are judged; `None` for a store whose entries last.
     pub(crate) moment: Option<Moment>,
@@ -35,12 +38,16 @@ impl CompactionJob {
         let runs = self.without_deleted(upper.iter().chain([lower]))?;
         // Each source holds the read it uses and the one under way.
         let read_ahead = (self.buffer_bytes / (2 * runs.len().max(1))).clamp(16 << 10, 1 << 20) as u64;
-        let open = |run| TableScan::new(Arc::clone(&self.fetcher), run, read_ahead).map(Source::Tables);
+        let open = |run| {
+            let (fetcher, warm) = (Arc::clone(&self.fetcher), Arc::clone(&self.warm));
+            TableScan::new(fetcher, run, read_ahead, warm).map(Source::Tables)
+        };
         let sources = runs.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let scan = MergeScan::new(sources, Arc::clone(&self.operators), *depth).judged_at(self.moment);
         // What nobody reads shall not push out what is read: outputs are mirrored where most of the inputs are.
         let cold = !self.fetcher.mirrors_most_of(self.compaction.inputs());
         let written = TableWriter::new(self.fetcher, self.naming, self.options, self.separation)
+            .keeping(self.keeping)
             .without_mirror(cold)
             .write_all(scan)?;
         Ok((self.compaction, written))

@@ -21,13 +21,13 @@ use crate::key_range::KeyRange;
 use crate::merge::MergeOperators;
 use crate::naming::Naming;
 use crate::scan::{MergeScan, Merged, Source};
-use crate::table::{BuiltTable, FileId, FileMeta, TableBuilder, TableFile, TableOptions};
+use crate::table::{BuiltTable, FileId, FileMeta, Keeping, KeptBlock, TableBuilder, TableFile, TableOptions};
 use crate::values::{BuiltValues, ValueBuilder, ValueFile, ValuePlace};
 
 /// A table that is on the store, with the blocks that the cache may take over.
 pub(crate) struct WrittenTable {
     pub(crate) file: Arc<TableFile>,
-    pub(crate) blocks: Vec<Arc<Block>>,
+    pub(crate) blocks: Vec<KeptBlock>,
 }
 
 /// A block's place in the cache.
@@ -85,6 +85,7 @@ struct Held {
     value: Vec<u8>,
     stamp: Option<Stamp>,
     place: Option<ValuePlace>,
+    is_warm: bool,
 }
 
 /// Cuts entries in key order into tables and uploads each while the next is built.
@@ -93,6 +94,7 @@ pub(crate) struct TableWriter {
     naming: Arc<Naming>,
     options: TableOptions,
     separation: Separation,
+    keeping: Keeping,
     /// Whether the disk tier takes the tables as well.
     mirror: bool,
     builder: TableBuilder,
@@ -126,6 +128,7 @@ impl TableWriter {
             naming,
             options,
             separation,
+            keeping: Keeping::default(),
             mirror: true,
             builder: TableBuilder::new(options),
             values: None,
@@ -134,6 +137,12 @@ impl TableWriter {
             waiting_bytes: 0,
             written: Written::default(),
         }
+    }
+
+    /// Has it keep blocks for the cache.
+    pub(crate) fn keeping(self, keeping: Keeping) -> Self {
+        let builder = TableBuilder::keeping(self.options, keeping.clone());
+        Self { keeping, builder, ..self }
     }
 
     /// Says that the disk tier need not take the tables.
@@ -160,7 +169,7 @@ impl TableWriter {
     }
 
     fn write(&mut self, merged: &Merged<'_>, deleted: &mut DeletedRanges) -> Result<()> {
-        let Merged { entry: (kind, key, value), stamp, place } = *merged;
+        let Merged { entry: (kind, key, value), stamp, place, is_warm } = *merged;
         self.end_table_before(key, deleted)?;
         match place {
             Some(place) => self.builder.point(key, place),
@@ -170,11 +179,15 @@ impl TableWriter {
             }
             None => self.builder.add(kind, key, value),
         }
-        self.stamp(kind, stamp);
+        self.describe(kind, stamp, is_warm);
         Ok(())
     }
 
-    fn stamp(&mut self, kind: EntryKind, stamp: Option<Stamp>) {
+    /// Tells the builder of the entry that was added last.
+    fn describe(&mut self, kind: EntryKind, stamp: Option<Stamp>, is_warm: bool) {
+        if is_warm {
+            self.builder.warm();
+        }
         if let Some(stamp) = stamp {
             self.builder.stamp(kind, stamp);
         }
@@ -182,11 +195,11 @@ impl TableWriter {
 
     /// Keeps an entry until the values of many have been read.
     fn wait_with(&mut self, merged: &Merged<'_>, deleted: &mut DeletedRanges) -> Result<()> {
-        let Merged { entry: (kind, key, value), stamp, place } = *merged;
+        let Merged { entry: (kind, key, value), stamp, place, is_warm } = *merged;
         let record = if self.separation.leaves(place) { place.map_or(0, ValuePlace::bytes) } else { 0 };
         self.waiting_bytes += (key.len() + value.len()) as u64 + record;
         let (key, value) = (key.to_vec(), value.to_vec());
-        self.waiting.push(Held { kind, key, value, stamp, place: place.cloned() });
+        self.waiting.push(Held { kind, key, value, stamp, place: place.cloned(), is_warm });
         let most = self.separation.file_bytes as u64 / 2;
         if self.waiting.len() >= MAX_WAITING || self.waiting_bytes >= most {
             self.write_waiting(deleted)?;
@@ -202,17 +215,17 @@ impl TableWriter {
         let places: Vec<_> = waiting.iter().filter(leaves).filter_map(|held| held.place.clone()).collect();
         let mut records = self.fetcher.io().block_on(self.fetcher.read_records(places))?.into_iter();
         for held in waiting {
-            let Held { kind, key, value, stamp, place } = &held;
+            let Held { kind, key, value, stamp, place, is_warm } = &held;
             if let Some(old) = place.as_ref().filter(|place| self.separation.leaves(Some(place))) {
                 let record = records.next().unwrap_or_default();
                 self.end_table_before(key, deleted)?;
                 let new = self.open_values().add_stored(&record, old.stamp);
                 self.written.moved.push(((old.file.id, old.number), (new.file.id, new.number)));
                 self.point(key, &new)?;
-                self.stamp(*kind, *stamp);
+                self.describe(*kind, *stamp, *is_warm);
             } else {
                 let (entry, place) = ((*kind, key.as_slice(), value.as_slice()), place.as_ref());
-                self.write(&Merged { entry, stamp: *stamp, place }, deleted)?;
+                self.write(&Merged { entry, stamp: *stamp, place, is_warm: *is_warm }, deleted)?;
             }
         }
         Ok(())
@@ -250,7 +263,8 @@ impl TableWriter {
 
     fn end_table(&mut self, deleted: DeletedRanges) -> Result<()> {
         self.end_values()?;
-        let builder = std::mem::replace(&mut self.builder, TableBuilder::new(self.options));
+        let builder =
+            std::mem::replace(&mut self.builder, TableBuilder::keeping(self.options, self.keeping.clone()));
         let Some(built) = builder.finish(deleted) else { return Ok(()) };
         let (fetcher, naming, mirror) = (Arc::clone(&self.fetcher), Arc::clone(&self.naming), self.mirror);
         let bytes = size_of_all(&built.payload);

@@ -267,12 +267,8 @@ mod tests {
     use crate::key_range::KeyRange;
     use crate::table::{TableBuilder, TableOptions};
 
-    const OPTIONS: TableOptions = TableOptions {
-        block_size_bytes: 64,
-        table_size_bytes: 1 << 20,
-        compression: Compression::Lz4,
-        keep_blocks: false,
-    };
+    const OPTIONS: TableOptions =
+        TableOptions { block_size_bytes: 64, table_size_bytes: 1 << 20, compression: Compression::Lz4 };
 
     fn key(number: u16) -> Vec<u8> {
         [&(number / 10).to_be_bytes()[..], b"\0\0key", &number.to_be_bytes()].concat()

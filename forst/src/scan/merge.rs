@@ -33,6 +33,8 @@ pub(crate) struct Merged<'a> {
     pub(crate) stamp: Option<Stamp>,
     /// Where the value lies, if the entry is a pointer.
     pub(crate) place: Option<&'a ValuePlace>,
+    /// Whether the newest entry of the key came from a block that was in memory.
+    pub(crate) is_warm: bool,
 }
 
 /// A position in the merge. It owns the current entry.
@@ -50,6 +52,7 @@ pub(crate) struct MergeScan<S> {
     value: Vec<u8>,
     older: Vec<u8>,
     place: Option<ValuePlace>,
+    is_warm: bool,
 }
 
 impl<S: SortedSource> MergeScan<S> {
@@ -68,6 +71,7 @@ impl<S: SortedSource> MergeScan<S> {
             value: Vec::new(),
             older: Vec::new(),
             place: None,
+            is_warm: false,
         };
         for index in (0..scan.heap.len() / 2).rev() {
             scan.sift_down(index);
@@ -117,7 +121,7 @@ impl<S: SortedSource> MergeScan<S> {
                 (_, kind) => kind,
             };
             let (entry, place) = ((kind, self.key.as_slice(), self.value.as_slice()), self.place.as_ref());
-            return Ok(Some(Merged { entry, stamp, place }));
+            return Ok(Some(Merged { entry, stamp, place, is_warm: self.is_warm }));
         }
         Ok(None)
     }
@@ -155,6 +159,7 @@ impl<S: SortedSource> MergeScan<S> {
             EntryKind::Pointer => self.sources.get(source).map(|of| of.place(value)).transpose()?,
             _ => None,
         };
+        self.is_warm = self.sources.get(source).is_some_and(SortedSource::is_warm);
         self.kind = kind;
         self.key.clear();
         self.key.extend_from_slice(key);

@@ -18,6 +18,11 @@ pub(crate) trait SortedSource {
     /// The entry here, `None` at the end.
     fn entry(&self) -> Option<Entry<'_>>;
 
+    /// Whether the entry came from a block that was in memory.
+    fn is_warm(&self) -> bool {
+        false
+    }
+
     /// Goes to the next entry.
     fn advance(&mut self) -> Result<(), Self::Stop>;
 
@@ -61,6 +66,15 @@ impl SortedSource for Source {
         match self {
             Self::Memtable { table, next } => table.get(*next).map(|e| (e.kind, e.key, e.value)),
             Self::Tables(scan) => scan.entry(),
+        }
+    }
+
+    #[inline]
+    fn is_warm(&self) -> bool {
+        match self {
+            // Its entries have not been asked for as blocks yet.
+            Self::Memtable { .. } => false,
+            Self::Tables(scan) => scan.is_warm(),
         }
     }
 

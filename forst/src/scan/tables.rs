@@ -14,7 +14,7 @@ use crate::block::{Block, BlockCursor};
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::fetch::Fetcher;
-use crate::table::{TableFile, TableTail};
+use crate::table::{TableFile, TableTail, WarmBlocks, is_warm};
 use crate::values::ValuePlace;
 
 /// Tables of one level in key order, or one of level 0.
@@ -23,6 +23,7 @@ pub(crate) struct TableScan {
     files: std::vec::IntoIter<Arc<TableFile>>,
     read_ahead_bytes: u64,
     deleted: DeletedRanges,
+    warm: Arc<WarmBlocks>,
     open: Option<OpenTable>,
 }
 
@@ -36,6 +37,9 @@ struct OpenTable {
     window: Window,
     ahead: Option<(Range<usize>, JoinHandle<Result<Bytes>>)>,
     block: Block,
+    /// Which of the table's blocks were in memory, and whether this one was.
+    warm: Option<Arc<[u64]>>,
+    is_warm: bool,
     cursor: BlockCursor,
 }
 
@@ -51,11 +55,13 @@ impl TableScan {
         fetcher: Arc<Fetcher>,
         files: Vec<Arc<TableFile>>,
         read_ahead_bytes: u64,
+        warm: Arc<WarmBlocks>,
     ) -> Result<Self> {
         let tails = fetcher.io().block_on(try_join_all(files.iter().map(|file| fetcher.tail(file))))?;
         let deleted = files.iter().zip(&tails).flat_map(|(file, tail)| tail.deleted.clip(file.keys()));
         let deleted = DeletedRanges::union(deleted);
-        let mut scan = Self { fetcher, files: files.into_iter(), read_ahead_bytes, deleted, open: None };
+        let mut scan =
+            Self { fetcher, files: files.into_iter(), read_ahead_bytes, deleted, warm, open: None };
         scan.open_next()?;
         Ok(scan)
     }
@@ -63,6 +69,12 @@ impl TableScan {
     /// What the tables hide of older sources beyond their own keys.
     pub(crate) fn deleted(&self) -> &DeletedRanges {
         &self.deleted
+    }
+
+    /// Whether the block here was in memory when the scan began.
+    #[inline]
+    pub(crate) fn is_warm(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.is_warm)
     }
 
     #[inline]
@@ -117,6 +129,8 @@ impl TableScan {
             if keys.end.is_empty() { blocks } else { (tail.index.block_of(&keys.end) + 1).min(blocks) };
         let lower = keys.start.clone();
         let mut open = OpenTable {
+            warm: self.warm.of(file.id).cloned(),
+            is_warm: false,
             file,
             tail,
             next_block: first,
@@ -153,6 +167,7 @@ impl OpenTable {
         };
         self.block =
             decoded.map_err(|e| e.context(format!("{} at offset {}", self.file.name(), range.start)))?;
+        self.is_warm = self.warm.as_ref().is_some_and(|warm| is_warm(warm, number));
         self.next_block = number + 1;
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::memtable::SortedMemtable;
 use crate::merge::MergeOperators;
 use crate::metrics::Job;
 use crate::scan::{Depth, MergeScan, Source};
+use crate::table::{Keep, Keeping};
 use crate::version::VersionEdit;
 
 /// A memtable of fewer tables than this is written by one thread.
@@ -69,12 +70,14 @@ impl Store {
         let Some(oldest) = self.frozen.first() else { return };
         self.jobs.flushing = true;
         let table = Arc::clone(&oldest.table);
-        let options = self.table_options(table.size_bytes() as u64);
+        let options = self.table_options();
+        let keeping = self.keeping(table.size_bytes() as u64, Keep::Nothing);
+        self.jobs.kept_by_flush = keeping.clone();
         let writer = || {
-            let separation = self.separation(&options, HashSet::default());
+            let separation = self.separation(&keeping, HashSet::default());
             let (fetcher, naming) = (Arc::clone(&self.fetcher), Arc::clone(&self.naming));
             Writer {
-                tables: TableWriter::new(fetcher, naming, options, separation),
+                tables: TableWriter::new(fetcher, naming, options, separation).keeping(keeping.clone()),
                 operators: Arc::clone(&self.operators),
                 moment: self.flush_moment(),
             }
@@ -96,6 +99,7 @@ impl Store {
     /// The tables of the oldest frozen memtable replace it; with it go its deltas.
     pub(super) fn take_flushed(&mut self, result: Result<Written>) {
         self.jobs.flushing = false;
+        self.jobs.kept_by_flush = Keeping::default();
         match result {
             Ok(written) => {
                 self.jobs.failures = 0;

@@ -16,7 +16,7 @@ use crate::compaction::{
     Compaction, CompactionJob, LevelTargets, Separation, Written, debt_bytes, garbage_of,
 };
 use crate::metrics::Job;
-use crate::table::{FileId, TableFile, TableOptions};
+use crate::table::{FileId, Keep, Keeping, KeptBlock, TableFile, TableOptions, WarmBlocks};
 use crate::version::VersionEdit;
 
 /// Failures in a row after which a job is not tried again. Each has had its own retries.
@@ -27,6 +27,9 @@ const MAX_FAILURES: u32 = 3;
 pub(super) struct Jobs {
     pub(super) flushing: bool,
     pub(super) compacting: bool,
+    /// What the jobs under way hold for the cache.
+    pub(super) kept_by_flush: Keeping,
+    kept_by_compaction: Keeping,
     /// Whether nothing is due of this version but what time makes due.
     settled: bool,
     pub(super) failures: u32,
@@ -37,6 +40,11 @@ impl Jobs {
     /// Whether the picker has not been asked about this version, or had an answer.
     pub(super) fn may_be_due(&self) -> bool {
         !self.settled
+    }
+
+    /// Bytes of blocks that jobs hold for the cache.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept_by_flush.bytes() + self.kept_by_compaction.bytes()
     }
 
     /// Why the store cannot go on, if so.
@@ -86,6 +94,7 @@ pub(super) fn written_bytes(written: &Written) -> u64 {
 impl Store {
     /// Starts what is due.
     pub(super) fn schedule(&mut self) {
+        self.cache.hold_back(self.jobs.kept_bytes());
         if self.jobs.failure.is_some() {
             return;
         }
@@ -98,22 +107,37 @@ impl Store {
         self.watch_expiry();
     }
 
-    pub(super) fn table_options(&self, input_bytes: u64) -> TableOptions {
+    pub(super) fn table_options(&self) -> TableOptions {
         TableOptions {
             block_size_bytes: self.settings.block_size_bytes,
             table_size_bytes: self.budget.table_size_bytes,
             compression: Compression::Lz4,
-            // Write-through while it does not push out what is hotter.
-            keep_blocks: input_bytes < self.cache.capacity_bytes() as u64 / 4,
         }
     }
 
+    /// What a job on so many bytes puts into the cache: all if there is room, else what `large` says.
+    pub(super) fn keeping(&self, input_bytes: u64, large: Keep) -> Keeping {
+        let room_bytes = self.cache.room_bytes();
+        Keeping::new(if input_bytes <= room_bytes as u64 { Keep::All } else { large }, room_bytes)
+    }
+
+    /// Which blocks of a compaction's inputs are in memory.
+    fn warm_blocks(&self, compaction: &Compaction) -> WarmBlocks {
+        let mut warm = WarmBlocks::default();
+        for file in compaction.inputs() {
+            if let Some(blocks) = self.cache.blocks_of(file.id) {
+                warm.add(file.id, blocks);
+            }
+        }
+        warm
+    }
+
     /// Which values of a job are kept apart; those of `garbage` files are written anew.
-    pub(super) fn separation(&self, options: &TableOptions, garbage: HashSet<FileId>) -> Separation {
+    pub(super) fn separation(&self, keeping: &Keeping, garbage: HashSet<FileId>) -> Separation {
         Separation {
             threshold_bytes: self.settings.value_threshold_bytes,
             file_bytes: self.budget.table_size_bytes,
-            keep_bytes: if options.keep_blocks { self.budget.table_size_bytes } else { 0 },
+            keep_bytes: if keeping.which() == Keep::All { self.budget.table_size_bytes } else { 0 },
             garbage,
             operators: Arc::clone(&self.operators),
         }
@@ -127,11 +151,14 @@ impl Store {
             self.jobs.compacting = true;
             let input_bytes = compaction.inputs().map(|file| file.shown_bytes()).sum::<u64>();
             // Blocks are kept unpacked, at two to three times what they take on the store.
-            let options = self.table_options(input_bytes * 3);
+            let keeping = self.keeping(input_bytes * 3, Keep::Warm);
+            self.jobs.kept_by_compaction = keeping.clone();
             let garbage = garbage_of(&self.version, &compaction, self.settings.value_garbage_percent);
             let job = CompactionJob {
-                options,
-                separation: self.separation(&options, garbage),
+                options: self.table_options(),
+                warm: Arc::new(self.warm_blocks(&compaction)),
+                separation: self.separation(&keeping, garbage),
+                keeping,
                 moment: aging.as_ref().map(|aging| aging.moment_of(&self.version, &compaction)),
                 compaction,
                 fetcher: Arc::clone(&self.fetcher),
@@ -159,6 +186,7 @@ impl Store {
 
     pub(super) fn take_compacted(&mut self, result: Result<(Compaction, Written)>) {
         self.jobs.compacting = false;
+        self.jobs.kept_by_compaction = Keeping::default();
         match result {
             Ok((compaction, written)) => {
                 self.jobs.failures = 0;
@@ -209,8 +237,12 @@ impl Store {
             self.cache.insert(file, number, record);
         }
         for table in written.tables {
-            for (number, block) in table.blocks.into_iter().enumerate() {
-                self.cache.insert(table.file.id, number as u32, block);
+            for KeptBlock { number, block, is_warm } in table.blocks {
+                if is_warm {
+                    self.cache.insert_warm(table.file.id, number, block);
+                } else {
+                    self.cache.insert(table.file.id, number, block);
+                }
             }
         }
         self.account_tails();

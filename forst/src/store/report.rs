@@ -198,7 +198,7 @@ impl Report {
         let frozen: usize = store.frozen.iter().map(|frozen| frozen.table.size_bytes()).sum();
         self.shares.memtables.set((store.active.size_bytes() + frozen) as u64);
         self.shares.blocks.set(store.cache.bytes() as u64);
-        let tails = store.budget.resident_bytes.saturating_sub(store.cache.capacity_bytes());
+        let tails = store.cache.tail_bytes();
         self.shares.tails.set(tails as u64);
         if self.version.as_ref().is_none_or(|version| !Arc::ptr_eq(version, &store.version)) {
             self.tell_levels(&store.version);

@@ -108,7 +108,8 @@ impl StoreScan {
         let runs: Vec<_> = version.runs().cloned().collect();
         let read_ahead = (self.buffer_bytes / (2 * runs.len().max(1))).clamp(16 << 10, 1 << 20) as u64;
         let memtables = memtables.iter().map(|t| Ok(Source::memtable(SortedMemtable::new(Arc::clone(t)))));
-        let open = |run| TableScan::new(Arc::clone(fetcher), run, read_ahead).map(Source::Tables);
+        let open =
+            |run| TableScan::new(Arc::clone(fetcher), run, read_ahead, Arc::default()).map(Source::Tables);
         let sources = memtables.chain(runs.into_iter().map(open)).collect::<Result<Vec<_>>>()?;
         Ok(MergeScan::new(sources, Arc::clone(operators), Depth::Bottom))
     }

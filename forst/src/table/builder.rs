@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::file::FileId;
 use super::filter::{Filter, filter_hash};
 use super::index::Index;
+use super::keeping::{Keeping, KeptBlock};
 use super::tail::{KeyGroupEntry, Properties, TableTail};
 use crate::block::{Block, BlockBuilder};
 use crate::coding::{Compression, SectionWriter};
@@ -24,8 +25,6 @@ pub(crate) struct TableOptions {
     /// A table ends once its data passes this; past half of it, at the next key group (design D8).
     pub(crate) table_size_bytes: usize,
     pub(crate) compression: Compression,
-    /// Keep the decoded blocks for the cache.
-    pub(crate) keep_blocks: bool,
 }
 
 /// A finished table, not yet written.
@@ -38,8 +37,8 @@ pub(crate) struct BuiltTable {
     pub(crate) tail_bytes: u64,
     /// Of the payload; never 0.
     pub(crate) content_hash: u64,
-    /// The decoded blocks, if they were to be kept.
-    pub(crate) blocks: Vec<Arc<Block>>,
+    /// Decoded blocks for the cache.
+    pub(crate) blocks: Vec<KeptBlock>,
     /// What the pointers take of each value file, in the order in which they name the files.
     pub(crate) values: Vec<ValueShare>,
 }
@@ -58,7 +57,10 @@ pub(crate) struct TableBuilder {
     sections: SectionWriter,
     piece: Vec<u8>,
     payload: Vec<Bytes>,
-    blocks: Vec<Arc<Block>>,
+    keeping: Keeping,
+    /// Entries of the block that is being built, and how many of them came from memory.
+    block_entries: (u32, u32),
+    blocks: Vec<KeptBlock>,
     smallest: Vec<u8>,
     group: Option<[u8; 2]>,
     values: Vec<ValueShare>,
@@ -71,8 +73,15 @@ pub(crate) struct TableBuilder {
 
 impl TableBuilder {
     pub(crate) fn new(options: TableOptions) -> Self {
+        Self::keeping(options, Keeping::default())
+    }
+
+    /// A builder that keeps blocks for the cache.
+    pub(crate) fn keeping(options: TableOptions, keeping: Keeping) -> Self {
         Self {
             options,
+            keeping,
+            block_entries: (0, 0),
             block: BlockBuilder::default(),
             separator: Vec::new(),
             index: Index::default(),
@@ -111,6 +120,7 @@ impl TableBuilder {
             self.end_block(Some(key));
         }
         self.block.add(kind, key, value);
+        self.block_entries.0 += 1;
         self.hashes.push(filter_hash(key));
         self.properties.entries += 1;
         self.raw_bytes = key.len() + value.len();
@@ -146,6 +156,11 @@ impl TableBuilder {
         self.properties.ages.get_or_insert_default().count(kind, stamp, self.raw_bytes as u64);
     }
 
+    /// Says of the entry that was added last that it came from a block in memory.
+    pub(crate) fn warm(&mut self) {
+        self.block_entries.1 += 1;
+    }
+
     fn count_group(&mut self, key: &[u8]) {
         let group = key.first_chunk::<2>().copied().unwrap_or_default();
         match self.properties.key_groups.last_mut() {
@@ -165,10 +180,13 @@ impl TableBuilder {
         let start = self.piece.len();
         let content = self.block.finish();
         self.sections.put(&mut self.piece, content, self.options.compression);
-        if self.options.keep_blocks
+        let (entries, warm) = std::mem::take(&mut self.block_entries);
+        let is_warm = warm * 2 >= entries;
+        if self.keeping.takes(is_warm, content.len())
             && let Ok(block) = Block::from_content(content.to_vec())
         {
-            self.blocks.push(Arc::new(block));
+            let number = self.index.blocks() as u32;
+            self.blocks.push(KeptBlock { number, block: Arc::new(block), is_warm });
         }
         self.index.push(&self.separator, self.piece.len() - start);
         if let Some(next) = next_key {

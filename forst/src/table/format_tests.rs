@@ -39,7 +39,6 @@ fn the_worked_table_is_what_the_builder_writes_and_the_reader_reads() {
         block_size_bytes: 4096,
         table_size_bytes: 1 << 20,
         compression: Compression::Lz4,
-        keep_blocks: false,
     });
     for (kind, key, value) in ENTRIES {
         builder.add(kind, key, value);

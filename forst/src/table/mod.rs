@@ -10,6 +10,7 @@ mod filter;
 #[cfg(test)]
 mod format_tests;
 mod index;
+mod keeping;
 mod tail;
 
 pub(crate) use builder::{BuiltTable, TableBuilder, TableOptions, content_hash};
@@ -17,4 +18,5 @@ pub(crate) use file::{FileId, FileMeta, Held, TableFile};
 pub use file::{KeepAll, Ownership};
 pub(crate) use filter::{Filter, filter_hash};
 pub(crate) use index::{Index, IndexSearch, head};
+pub(crate) use keeping::{Keep, Keeping, KeptBlock, WarmBlocks, is_warm};
 pub(crate) use tail::{FOOTER_BYTES, KeyGroupEntry, Properties, TableTail, TailLayout};

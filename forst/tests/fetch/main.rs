@@ -5,4 +5,5 @@ mod disk;
 mod faulty;
 mod patience;
 mod rounds;
+mod warm;
 mod world;
