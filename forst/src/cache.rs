@@ -229,9 +229,9 @@ impl BlockCache {
         self.tail_bytes
     }
 
-    /// Bytes that a job may hold for it: what is free, or a quarter.
-    pub(crate) fn room_bytes(&self) -> usize {
-        self.capacity_bytes.saturating_sub(self.bytes).max(self.capacity_bytes / 4)
+    /// Bytes that a job may hold for it: what is free, or one part in `share`.
+    pub(crate) fn room_bytes(&self, share: usize) -> usize {
+        self.capacity_bytes.saturating_sub(self.bytes).max(self.capacity_bytes / share)
     }
 
     /// Gives a block another name, if it is here: its record was written anew.

@@ -17,7 +17,7 @@ use crate::memtable::SortedMemtable;
 use crate::merge::MergeOperators;
 use crate::metrics::Job;
 use crate::scan::{Depth, MergeScan, Source};
-use crate::table::{Keep, Keeping};
+use crate::table::Keeping;
 use crate::version::VersionEdit;
 
 /// A memtable of fewer tables than this is written by one thread.
@@ -71,7 +71,7 @@ impl Store {
         self.jobs.flushing = true;
         let table = Arc::clone(&oldest.table);
         let options = self.table_options();
-        let keeping = self.keeping(table.size_bytes() as u64, Keep::Nothing);
+        let keeping = self.keeping_of_flush(table.size_bytes());
         self.jobs.kept_by_flush = keeping.clone();
         let writer = || {
             let separation = self.separation(&keeping, HashSet::default());

@@ -19,6 +19,9 @@ use crate::metrics::Job;
 use crate::table::{FileId, Keep, Keeping, KeptBlock, TableFile, TableOptions, WarmBlocks};
 use crate::version::VersionEdit;
 
+/// What blocks take unpacked, in parts of what they take on the store, at most and at least, for most data.
+const UNPACKED: u64 = 3;
+const LEAST_UNPACKED: u64 = 2;
 /// Failures in a row after which a job is not tried again. Each has had its own retries.
 const MAX_FAILURES: u32 = 3;
 
@@ -115,10 +118,17 @@ impl Store {
         }
     }
 
-    /// What a job on so many bytes puts into the cache: all if there is room, else what `large` says.
-    pub(super) fn keeping(&self, input_bytes: u64, large: Keep) -> Keeping {
-        let room_bytes = self.cache.room_bytes();
-        Keeping::new(if input_bytes <= room_bytes as u64 { Keep::All } else { large }, room_bytes)
+    /// What a flush puts into the cache. All of it has been in memory: it may push out half of what else is.
+    pub(super) fn keeping_of_flush(&self, memtable_bytes: usize) -> Keeping {
+        let room_bytes = self.cache.room_bytes(2);
+        Keeping::new(if memtable_bytes <= room_bytes { Keep::All } else { Keep::Nothing }, room_bytes)
+    }
+
+    /// What a compaction puts into the cache: all it writes if there is room, else what has been there.
+    fn keeping_of_compaction(&self, input_bytes: u64) -> Keeping {
+        let room_bytes = self.cache.room_bytes(4);
+        let all = input_bytes.saturating_mul(UNPACKED) <= room_bytes as u64;
+        Keeping::new(if all { Keep::All } else { Keep::Warm }, room_bytes)
     }
 
     /// Which blocks of a compaction's inputs are in memory.
@@ -150,8 +160,7 @@ impl Store {
             let Some(compaction) = self.apply_at_once(compaction) else { continue };
             self.jobs.compacting = true;
             let input_bytes = compaction.inputs().map(|file| file.shown_bytes()).sum::<u64>();
-            // Blocks are kept unpacked, at two to three times what they take on the store.
-            let keeping = self.keeping(input_bytes * 3, Keep::Warm);
+            let keeping = self.keeping_of_compaction(input_bytes);
             self.jobs.kept_by_compaction = keeping.clone();
             let garbage = garbage_of(&self.version, &compaction, self.settings.value_garbage_percent);
             let job = CompactionJob {
@@ -248,8 +257,16 @@ impl Store {
         self.account_tails();
     }
 
+    /// What fits into memory is merged by so little at a time that inputs and outputs fit together.
     pub(super) fn level_targets(&self) -> LevelTargets {
-        LevelTargets::of(&self.version, self.budget.level_base_bytes, self.budget.slice_bytes)
+        let resident_bytes = self.budget.resident_bytes as u64;
+        let fits = self.version.bytes().saturating_mul(LEAST_UNPACKED) <= resident_bytes;
+        let slice_bytes = if fits {
+            self.budget.slice_bytes.min(resident_bytes / 16)
+        } else {
+            self.budget.slice_bytes
+        };
+        LevelTargets::of(&self.version, self.budget.level_base_bytes, slice_bytes)
     }
 
     /// Bytes that compaction should still move, by its targets.
