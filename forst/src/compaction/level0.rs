@@ -21,8 +21,8 @@ use crate::version::{Run, Version, overlapping};
 
 use super::picker::{Action, Compaction, LevelTargets, apart, depth, hull, moved};
 
-/// Runs in level 0 that make it worth compacting.
-const START: usize = 4;
+/// Runs in level 0 that make it worth compacting where reads mostly go to the store: each merge is a wave of requests.
+pub(super) const START: usize = 4;
 /// Level 0 may hold so many percent of what lies under it.
 const SHARE_PERCENT: u64 = 30;
 /// Runs of a size that are merged with each other when the level below is not due for them.
@@ -61,14 +61,14 @@ impl Slice {
     }
 
     /// How urgent it is, in per mille.
-    fn score(&self, version: &Version, slices: usize) -> u64 {
+    fn score(&self, version: &Version, slices: usize, start_runs: usize) -> u64 {
         let (runs, bytes) = self.above(version, slices);
-        if runs < START {
+        if runs < start_runs {
             return 0;
         }
         // A level 0 that is all there is waits for its number only.
         let share = bytes.saturating_mul(100_000) / (self.lower_bytes * SHARE_PERCENT).max(1);
-        share.min(runs as u64 * 1000 / START as u64)
+        share.min(runs as u64 * 1000 / start_runs as u64)
     }
 }
 
@@ -89,18 +89,21 @@ fn slices(lower: &Run, slice_bytes: u64) -> Vec<Slice> {
     slices
 }
 
-/// The most urgent slice's compaction, and how urgent it is in per mille.
+/// The most urgent slice's compaction, or a move, and how urgent it is in per mille.
 pub(super) fn pick(version: &Version, targets: LevelTargets) -> Option<(u64, Compaction)> {
     let runs = version.level0.len();
-    if runs < START {
+    let target = targets.below(version, 0);
+    // Where the oldest run meets nothing below it sinks for nothing, whatever is newer: keys that come in order never wait
+    // to be merged.
+    let oldest = version.level0.last()?;
+    if let Some(moved) = moved(version, oldest, 0, target) {
+        return Some(((runs as u64 * 1000 / targets.start_runs as u64).max(1000), moved));
+    }
+    if runs < targets.start_runs {
         return None;
     }
-    let target = targets.below(version, 0);
-    if let Some(moved) = moved(version, &version.level0, 0, target) {
-        return Some((runs as u64 * 1000 / START as u64, moved));
-    }
     let slices = slices(version.run(target), targets.slice_bytes);
-    let scored = slices.iter().map(|slice| (slice.score(version, slices.len()), slice));
+    let scored = slices.iter().map(|slice| (slice.score(version, slices.len(), targets.start_runs), slice));
     // Of equals the first: neighbours in turn leave fewer pieces.
     let (score, slice) = scored.rev().max_by_key(|(score, _)| score / 125)?;
     (score >= 1000).then(|| (score, merge(version, &slice.keys, target)))
@@ -149,7 +152,7 @@ pub(super) fn tier(version: &Version) -> Option<Compaction> {
 
 /// Bytes of level 0 beyond its share, if there are runs enough.
 pub(super) fn debt_bytes(version: &Version, targets: LevelTargets) -> u64 {
-    if version.level0.len() < START {
+    if version.level0.len() < targets.start_runs {
         return 0;
     }
     let level0: u64 = version.level0.iter().flatten().map(|file| file.shown_bytes()).sum();

@@ -127,12 +127,13 @@ fn runs_of_a_size_are_merged_where_level_0_is_far_below_its_share() {
 }
 
 #[test]
-fn runs_that_overlap_nothing_move_whole() {
+fn the_oldest_run_sinks_where_it_meets_nothing_whatever_is_newer() {
     let mut version = version(0, 0, 1000);
     version.level0 =
-        (0..4).map(|run| vec![file(100 + run, 130 - run as u8 * 10, 139 - run as u8 * 10, 10)]).collect();
+        (0..4).map(|run| vec![file(100 + run, 130 - run as u8 * 2, 139 - run as u8 * 2, 10)]).collect();
     let moved = pick(&version, targets(&version)).unwrap();
-    assert_eq!((moved.action, moved.target, moved.upper.len()), (Action::Move, LEVELS, 4));
+    assert_eq!((moved.action, moved.target, moved.upper.len()), (Action::Move, LEVELS, 1));
+    assert_eq!(moved.upper[0][0].id.0, 103, "the oldest");
 }
 
 /// What a key's newest to oldest tables are, by file.

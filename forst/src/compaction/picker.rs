@@ -26,6 +26,8 @@ pub(crate) struct LevelTargets {
     base_bytes: u64,
     /// What the level below level 0 has in one slice, about.
     pub(super) slice_bytes: u64,
+    /// Runs in level 0 that make it worth compacting.
+    pub(super) start_runs: usize,
 }
 
 impl LevelTargets {
@@ -33,12 +35,19 @@ impl LevelTargets {
     /// about `slice_bytes`.
     pub(crate) fn of(version: &Version, base_bytes: u64, slice_bytes: u64) -> Self {
         let last = version.level_bytes(LEVELS).max((1..LEVELS).map(|l| version.level_bytes(l)).sum());
-        let mut targets = Self { base_level: LEVELS, base_bytes: last, slice_bytes };
+        let mut targets =
+            Self { base_level: LEVELS, base_bytes: last, slice_bytes, start_runs: level0::START };
         while targets.base_bytes > base_bytes && targets.base_level > 1 {
             targets.base_level -= 1;
             targets.base_bytes /= LEVEL_FACTOR;
         }
         targets
+    }
+
+    /// Merges level 0 as soon as it has its share, in slices of at most `slice_bytes`: what is dead leaves early, and the
+    /// inputs of a job are few.
+    pub(crate) fn eager(self, slice_bytes: u64) -> Self {
+        Self { slice_bytes: self.slice_bytes.min(slice_bytes), start_runs: 1, ..self }
     }
 
     fn bytes(self, level: usize) -> u64 {
@@ -134,24 +143,24 @@ pub(super) fn hull<'a>(files: impl IntoIterator<Item = &'a Arc<TableFile>>) -> O
 /// The compaction of tables of a level below level 0 into the next one.
 pub(super) fn into(version: &Version, upper: Run, level: usize, targets: LevelTargets) -> Compaction {
     let target = targets.below(version, level);
-    let upper = vec![upper];
     if let Some(moved) = moved(version, &upper, level, target) {
         return moved;
     }
-    let mut keys = hull(upper.iter().flatten()).unwrap_or_default();
+    let mut keys = hull(&upper).unwrap_or_default();
     let lower = version.overlapping(target, &keys);
     if let Some(lower) = hull(&lower) {
         keys.extend(&lower);
     }
-    Compaction { upper, lower, target, depth: depth(version, target, &keys), action: Action::Merge }
+    let depth = depth(version, target, &keys);
+    Compaction { upper: vec![upper], lower, target, depth, action: Action::Merge }
 }
 
-/// The move of runs to `target` or as deep as nothing is in the way, if nothing is.
-pub(super) fn moved(version: &Version, upper: &[Run], level: usize, target: usize) -> Option<Compaction> {
+/// The move of a run to `target` or as deep as nothing is in the way, if nothing is.
+pub(super) fn moved(version: &Version, upper: &Run, level: usize, target: usize) -> Option<Compaction> {
     let free = |level: usize| !version.run(level).iter().any(|file| touches(upper, file));
     let deepest = (level + 1..=LEVELS).take_while(|level| free(*level)).last();
-    let target = deepest.filter(|deepest| *deepest >= target && apart(upper))?;
-    let (upper, lower) = (upper.to_vec(), Run::new());
+    let target = deepest.filter(|deepest| *deepest >= target)?;
+    let (upper, lower) = (vec![upper.clone()], Run::new());
     Some(Compaction { upper, lower, target, depth: Depth::Middle, action: Action::Move })
 }
 
@@ -166,9 +175,9 @@ pub(super) fn depth(version: &Version, target: usize, keys: &KeyRange) -> Depth 
     if deeper.next().is_some() { Depth::Middle } else { Depth::Bottom }
 }
 
-/// Whether any table of the runs overlaps `file`.
-fn touches(runs: &[Run], file: &TableFile) -> bool {
-    runs.iter().flatten().any(|own| own.keys().overlaps(file.keys()))
+/// Whether any table of the run overlaps `file`.
+fn touches(run: &Run, file: &TableFile) -> bool {
+    run.iter().any(|own| own.keys().overlaps(file.keys()))
 }
 
 /// Whether no two tables of the runs overlap.

@@ -19,9 +19,8 @@ use crate::metrics::Job;
 use crate::table::{FileId, Keep, Keeping, KeptBlock, TableFile, TableOptions, WarmBlocks};
 use crate::version::VersionEdit;
 
-/// What blocks take unpacked, in parts of what they take on the store, at most and at least, for most data.
+/// What blocks take unpacked, in parts of what they take on the store, for most data at most.
 const UNPACKED: u64 = 3;
-const LEAST_UNPACKED: u64 = 2;
 /// Failures in a row after which a job is not tried again. Each has had its own retries.
 const MAX_FAILURES: u32 = 3;
 
@@ -257,16 +256,12 @@ impl Store {
         self.account_tails();
     }
 
-    /// What fits into memory is merged by so little at a time that inputs and outputs fit together.
+    /// Where memory answers most reads, so little is merged at a time that inputs and outputs fit into it together; else as
+    /// much as makes large requests.
     pub(super) fn level_targets(&self) -> LevelTargets {
         let resident_bytes = self.budget.resident_bytes as u64;
-        let fits = self.version.bytes().saturating_mul(LEAST_UNPACKED) <= resident_bytes;
-        let slice_bytes = if fits {
-            self.budget.slice_bytes.min(resident_bytes / 16)
-        } else {
-            self.budget.slice_bytes
-        };
-        LevelTargets::of(&self.version, self.budget.level_base_bytes, slice_bytes)
+        let targets = LevelTargets::of(&self.version, self.budget.level_base_bytes, self.budget.slice_bytes);
+        if self.counters.mostly_hits() { targets.eager(resident_bytes / 16) } else { targets }
     }
 
     /// Bytes that compaction should still move, by its targets.

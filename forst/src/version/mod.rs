@@ -88,11 +88,6 @@ impl Version {
             .chain(self.levels.iter().enumerate().flat_map(|(i, l)| l.iter().map(move |file| (i + 1, file))))
     }
 
-    /// Bytes of data blocks.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.files().map(|(_, file)| file.shown_bytes()).sum()
-    }
-
     /// Bytes of data blocks of a level below level 0.
     pub(crate) fn level_bytes(&self, level: usize) -> u64 {
         self.run(level).iter().map(|file| file.shown_bytes()).sum()
