@@ -22,7 +22,7 @@ type BlockKey = (FileId, u32);
 /// What a slot, its place in a queue and the allocator add to a block.
 const ENTRY_OVERHEAD_BYTES: usize = 80;
 /// The small queue's share of the capacity: one part in so many.
-const SMALL_SHARE: usize = 10;
+pub(crate) const SMALL_SHARE: usize = 10;
 /// A block that takes more than one part in so many of the memory is not kept: it would push out what is read more often.
 /// Blocks of the largest size that settings allow are below it.
 const LARGEST_SHARE: usize = 16;

@@ -150,12 +150,12 @@ pub(super) fn tier(version: &Version) -> Option<Compaction> {
     None
 }
 
-/// Bytes of level 0 beyond its share, if there are runs enough.
+/// Bytes of level 0 over slices that are due.
 pub(super) fn debt_bytes(version: &Version, targets: LevelTargets) -> u64 {
     if version.level0.len() < targets.start_runs {
         return 0;
     }
-    let level0: u64 = version.level0.iter().flatten().map(|file| file.shown_bytes()).sum();
-    let share = version.level_bytes(targets.below(version, 0)) * SHARE_PERCENT / 100;
-    level0.saturating_sub(share)
+    let slices = slices(version.run(targets.below(version, 0)), targets.slice_bytes);
+    let due = slices.iter().filter(|slice| slice.score(version, slices.len(), targets.start_runs) >= 1000);
+    due.map(|slice| slice.above(version, slices.len()).1).sum()
 }

@@ -71,7 +71,7 @@ impl Store {
         self.jobs.flushing = true;
         let table = Arc::clone(&oldest.table);
         let options = self.table_options();
-        let keeping = self.keeping_of_flush(table.size_bytes());
+        let keeping = self.keeping_of_flush();
         self.jobs.kept_by_flush = keeping.clone();
         let writer = || {
             let separation = self.separation(&keeping, HashSet::default());

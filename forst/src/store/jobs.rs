@@ -11,6 +11,7 @@ use tracing::{Metadata, Span, info_span, warn};
 
 use super::Store;
 use super::inbox::Event;
+use crate::cache::SMALL_SHARE;
 use crate::coding::Compression;
 use crate::compaction::{
     Compaction, CompactionJob, LevelTargets, Separation, Written, debt_bytes, garbage_of,
@@ -117,17 +118,20 @@ impl Store {
         }
     }
 
-    /// What a flush puts into the cache. All of it has been in memory: it may push out half of what else is.
-    pub(super) fn keeping_of_flush(&self, memtable_bytes: usize) -> Keeping {
-        let room_bytes = self.cache.room_bytes(2);
-        Keeping::new(if memtable_bytes <= room_bytes { Keep::All } else { Keep::Nothing }, room_bytes)
+    /// What a flush puts into the cache: as much as pushes out nothing that has been asked for again.
+    pub(super) fn keeping_of_flush(&self) -> Keeping {
+        Keeping::new(Keep::All, self.cache.room_bytes(SMALL_SHARE))
     }
 
-    /// What a compaction puts into the cache: all it writes if there is room, else what has been there.
+    /// What a compaction puts into the cache: all it writes if that pushes out nothing, else what has been there, for which
+    /// its inputs make room when they go.
     fn keeping_of_compaction(&self, input_bytes: u64) -> Keeping {
-        let room_bytes = self.cache.room_bytes(4);
-        let all = input_bytes.saturating_mul(UNPACKED) <= room_bytes as u64;
-        Keeping::new(if all { Keep::All } else { Keep::Warm }, room_bytes)
+        let room_bytes = self.cache.room_bytes(SMALL_SHARE);
+        if input_bytes.saturating_mul(UNPACKED) <= room_bytes as u64 {
+            Keeping::new(Keep::All, room_bytes)
+        } else {
+            Keeping::new(Keep::Warm, self.cache.room_bytes(4))
+        }
     }
 
     /// Which blocks of a compaction's inputs are in memory.
