@@ -22,7 +22,7 @@ fn key_of(number: u64) -> Vec<u8> {
 
 /// Does one random thing to a store and to its model.
 fn change(world: &World, store: &mut Store, model: &mut Model, random: &Entropy, step: u64) {
-    let number = random.next_u64() % 20_000;
+    let number = random.next_u64() % 40_000;
     let key = key_of(number);
     match random.next_u64() % 10 {
         0 if step.is_multiple_of(100) => {
@@ -66,7 +66,8 @@ fn alive(world: &World, content: &Model) -> (Model, usize) {
 fn random_operations_match_a_map_while_others_compact() {
     // Every other world keeps most of its values apart from their keys.
     for (seed, value_threshold_bytes) in [(0, 4096), (1, 48)] {
-        let (world, random) = (World::new(value_threshold_bytes), Entropy::from_seed(seed));
+        let (mut world, random) = (World::new(value_threshold_bytes), Entropy::from_seed(seed));
+        world.min_input_bytes = 0;
         let compactors = [0, 1].map(|_| Arc::new(world.compactor(&Process::new(&world.memory))));
         let ended = Arc::new(AtomicBool::new(false));
         let threads = compactors.map(|compactor| {
@@ -82,13 +83,13 @@ fn random_operations_match_a_map_while_others_compact() {
             spawn_thread("compactor", work).unwrap()
         });
         let (mut store, mut model) = (world.open(0, Vec::new()), Model::new());
-        for step in 1..=60_000 {
+        for step in 1..=100_000 {
             change(&world, &mut store, &mut model, &random, step);
             if step % 64 == 0 {
                 world.settle(&mut store);
                 world.kinds.now_millis.fetch_add(1, SeqCst);
             }
-            if step % 20_000 == 0 {
+            if step % 30_000 == 0 {
                 let (restored, _) = world.snapshot(&mut store);
                 // As after a rescale: two references to each table, clipped to what each sees.
                 let clipped = |start: &[u8], end: &[u8]| Restored {
@@ -108,7 +109,7 @@ fn random_operations_match_a_map_while_others_compact() {
         let (found, left) = alive(&world, &scan_all(&mut store));
         assert!(found == expected, "seed {seed}: the content differs");
         assert!(expired > 0 && left < expired, "{left} of {expired} expired entries are still there");
-        assert!(world.trips("done") > 5, "seed {seed}: {} were done elsewhere", world.trips("done"));
+        assert!(world.trips("done") > 2, "seed {seed}: {} were done elsewhere", world.trips("done"));
         assert_eq!(world.trips("taken back") + world.trips("unclaimed"), 0, "seed {seed}");
         drop(store);
         ended.store(true, SeqCst);
@@ -295,7 +296,8 @@ fn with_no_compactor_all_is_done_at_home_and_asked_for_rarely() {
     let (world, mut model) = (World::new(4096), Model::new());
     let mut store = world.open(1, Vec::new());
     world.until_posted(&mut store, &mut model);
-    until_compacted(&world, &mut store, 0);
+    let before = store.counters().compactions;
+    until_compacted(&world, &mut store, before);
     assert_eq!(world.trips("unclaimed"), 1);
     world.until_empty("compaction");
     // The clock stands still, and so the back-off lasts.
@@ -318,7 +320,8 @@ fn with_no_compactor_all_is_done_at_home_and_asked_for_rarely() {
 
 #[test]
 fn a_job_with_functions_that_it_does_not_know_or_tables_that_do_not_fit_is_left_to_others() {
-    let (world, mut model) = (World::new(4096), Model::new());
+    let (mut world, mut model) = (World::new(4096), Model::new());
+    (world.memory_bytes, world.min_input_bytes) = (8 << 20, 0);
     let mut store = world.open(1, Vec::new());
     world.until_posted(&mut store, &mut model);
     let process = Process::new(&world.memory);

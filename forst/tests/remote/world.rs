@@ -133,6 +133,9 @@ pub(crate) struct World {
     registry: Registry,
     metrics: Arc<ForstMetrics>,
     value_threshold_bytes: usize,
+    pub(crate) memory_bytes: u64,
+    /// Smaller compactions stay at home.
+    pub(crate) min_input_bytes: u64,
 }
 
 impl World {
@@ -154,6 +157,8 @@ impl World {
             registry,
             metrics,
             value_threshold_bytes,
+            memory_bytes: ForstSettings::MIN_MEMORY_BYTES,
+            min_input_bytes: 400_000,
         }
     }
 
@@ -161,11 +166,11 @@ impl World {
         let bell = Arc::clone(&self.bell);
         let mut store = Store::open(StoreOptions {
             settings: ForstSettings {
-                memory_bytes: ForstSettings::MIN_MEMORY_BYTES,
+                memory_bytes: self.memory_bytes,
                 block_size_bytes: 1024,
                 value_threshold_bytes: self.value_threshold_bytes,
                 remote_compaction: Some(RemoteCompactionSettings {
-                    min_input_bytes: 0,
+                    min_input_bytes: self.min_input_bytes,
                     ..RemoteCompactionSettings::default()
                 }),
                 ..ForstSettings::default()
