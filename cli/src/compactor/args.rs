@@ -27,8 +27,11 @@ pub(crate) const EXAMPLES: &str = "\
 /// Options of `alluvium compactor`.
 #[derive(Args, Debug)]
 pub(crate) struct CompactorArgs {
-    /// Where the job's state lives: file:///… or s3://bucket/prefix
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        help = "Where the job's state lives: file:///… or s3://bucket/prefix, or a folder",
+        value_name = "URL"
+    )]
     pub(crate) state: String,
 
     /// The whole memory budget

@@ -61,7 +61,7 @@ fn counts_are_exact_while_a_compactor_dies_and_another_one_goes_on() {
     kill_hard(&mut first);
     let (second, log) = compactor(folder.path(), "second.log");
     let done = || log().lines().filter(|line| line.starts_with("Done: ")).count();
-    feed(&mut stdin, &mut counts, || done() >= 2);
+    feed(&mut stdin, &mut counts, || done() > 0);
     drop(stdin);
     let output = job.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -88,7 +88,7 @@ fn a_compactor_with_nothing_to_do_ends_if_it_is_told_to_and_creates_nothing() {
 #[test]
 fn a_compactor_that_cannot_work_says_why() {
     let folder = tempfile::tempdir().unwrap();
-    let mut compactor = |arguments: &[&str], code| {
+    let compactor = |arguments: &[&str], code| {
         fail(alluvium(folder.path(), "compactor").args(["--state"]).args(arguments), code)
     };
     assert!(compactor(&["nowhere"], 1).contains("nowhere"));

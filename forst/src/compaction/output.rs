@@ -219,12 +219,11 @@ impl TableWriter {
     }
 
     fn open_values(&mut self) -> Result<&mut ValueBuilder> {
-        let values = match self.values.take() {
-            Some(values) => values,
-            None => {
-                let held = self.naming.hold_output(Output::Values)?;
-                ValueBuilder::new(ValueFile::new(self.naming.next_id(), held), self.separation.keep_bytes)
-            }
+        let values = if let Some(values) = self.values.take() {
+            values
+        } else {
+            let held = self.naming.hold_output(Output::Values)?;
+            ValueBuilder::new(ValueFile::new(self.naming.next_id(), held), self.separation.keep_bytes)
         };
         Ok(self.values.insert(values))
     }

@@ -253,23 +253,19 @@ impl Poster {
                 Err(Error::unavailable(error))
             };
         }
-        let tables = self.accepted(job, result, out).map_err(|e| e.context(names.result.clone()))?;
+        let tables = accepted(job, result, out).map_err(|e| e.context(names.result.clone()))?;
         let written =
             accept::look(&self.fetcher, tables).await.map_err(|e| e.context(names.result.clone()))?;
         Ok(Outcome::Written(written))
     }
+}
 
-    fn accepted(
-        &self,
-        job: &CompactionJob,
-        result: JobResult,
-        out: &Mutex<Option<Out>>,
-    ) -> Result<Vec<Arc<TableFile>>> {
-        let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
-        // Taken back from another thread, which also ends this.
-        let out = out.as_mut().ok_or_else(|| Error::cancelled("the compaction was taken back"))?;
-        accept::accept(job, result, &mut out.outputs)
-    }
+/// Takes what a result names out of what is held.
+fn accepted(job: &CompactionJob, result: JobResult, out: &Mutex<Option<Out>>) -> Result<Vec<Arc<TableFile>>> {
+    let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
+    // Taken back from another thread, which also ends this.
+    let out = out.as_mut().ok_or_else(|| Error::cancelled("the compaction was taken back"))?;
+    accept::accept(job, result, &mut out.outputs)
 }
 
 /// What one posting has come to.
