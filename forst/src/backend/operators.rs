@@ -136,6 +136,26 @@ impl StatesDescription {
 }
 
 /// For a compactor: the operators of typed states, by the names that a registry has.
+///
+/// ```
+/// use std::sync::Arc;
+/// use alluvium_env::{Entropy, IoRuntime, SystemClock};
+/// use alluvium_forst::{Compactor, CompactorOptions, CompactorSettings, StateOperators, Turn};
+/// use alluvium_state_api::OperatorRegistry;
+/// use object_store::memory::InMemory;
+///
+/// let compactor = Compactor::new(CompactorOptions {
+///     store: Arc::new(InMemory::new()),
+///     io: IoRuntime::new(2)?,
+///     settings: CompactorSettings::default(),
+///     // With functions of your own: `OperatorRegistry::default().with::<Mine>()`.
+///     operators: Arc::new(StateOperators::new(OperatorRegistry::default())),
+///     clock: Arc::new(SystemClock::new()),
+///     entropy: Entropy::from_os(),
+/// })?;
+/// assert!(matches!(compactor.turn()?, Turn::Idle), "nobody has offered anything");
+/// # Ok::<(), alluvium_env::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct StateOperators {
     registry: OperatorRegistry,

@@ -1,25 +1,6 @@
 //! The compactor: finds jobs on the store, takes one, does it, says so. It has no state: any number of them may run, come
 //! and go, be killed.
-//!
-//! ```no_run
-//! # fn store() -> std::sync::Arc<dyn object_store::ObjectStore> { unimplemented!() }
-//! use std::sync::Arc;
-//! use alluvium_env::{Entropy, IoRuntime, SystemClock};
-//! use alluvium_forst::{Compactor, CompactorOptions, CompactorSettings, StateOperators, Turn};
-//! use alluvium_state_api::OperatorRegistry;
-//!
-//! let compactor = Compactor::new(CompactorOptions {
-//!     store: store(),
-//!     io: IoRuntime::new(2)?,
-//!     settings: CompactorSettings::default(),
-//!     // With functions of your own: `OperatorRegistry::default().with::<Mine>()`.
-//!     operators: Arc::new(StateOperators::new(OperatorRegistry::default())),
-//!     clock: Arc::new(SystemClock::new()),
-//!     entropy: Entropy::from_os(),
-//! })?;
-//! while !matches!(compactor.turn()?, Turn::Idle) {}
-//! # Ok::<(), alluvium_env::Error>(())
-//! ```
+//! [`crate::StateOperators`] has an example.
 mod claimed;
 mod search;
 
