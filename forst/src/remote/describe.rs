@@ -129,3 +129,111 @@ impl Job {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alluvium_env::IoRuntime;
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::merge::NoMerges;
+    use crate::remote::format::Framed as _;
+    use crate::settings::ForstSettings;
+    use crate::table::{FileId, FileMeta, KeepAll, TableFile};
+    use crate::values::{ValueMeta, ValueShare};
+
+    fn table(naming: &Naming, keys: (&[u8], &[u8]), clip: KeyRange, values: &[ValueShare]) -> Arc<TableFile> {
+        let meta = FileMeta {
+            size_bytes: 500,
+            tail_bytes: 100,
+            keys: KeyRange::new(keys.0, keys.1),
+            entries: 7,
+            deletes: 2,
+            content_hash: 9,
+            deleted_ranges: 1,
+            ages: crate::expiry::Ages { expiring: 3, raw_bytes: 11, ..Default::default() },
+        };
+        let file = TableFile::new(naming.next_id(), meta, clip, naming.hold("sst"));
+        Arc::new(file.with_values(values.to_vec()))
+    }
+
+    /// Everything by which two jobs could differ, with files by their names.
+    fn shown(job: &CompactionJob) -> String {
+        let name = |id: &FileId| {
+            let mut shares = job.compaction.inputs().flat_map(|table| table.values());
+            shares.find(|share| share.file.id == *id).map(|share| share.file.name().to_owned())
+        };
+        let garbage: Vec<_> = job.separation.garbage.iter().filter_map(name).collect();
+        let Compaction { upper, lower, target, depth, .. } = &job.compaction;
+        let part = |file: &Arc<TableFile>| {
+            let share = |s: &ValueShare| (s.file.name().to_owned(), s.file.meta(), s.values, s.bytes);
+            let values: Vec<_> = file.values().iter().map(share).collect();
+            format!("{} {:?} {:?} {values:?}", file.name(), file.meta, file.clip)
+        };
+        let runs = upper.iter().chain([lower]).filter(|run| !run.is_empty());
+        let runs: Vec<Vec<_>> = runs.map(|run| run.iter().map(part).collect()).collect();
+        let Separation { threshold_bytes, file_bytes, .. } = &job.separation;
+        let TableOptions { block_size_bytes, table_size_bytes, compression, .. } = &job.options;
+        let options = (block_size_bytes, table_size_bytes, compression, threshold_bytes, file_bytes);
+        format!("{runs:#?} {garbage:?} {target} {depth:?} {options:?} {:?}", job.moment)
+    }
+
+    #[test]
+    fn a_job_that_was_described_is_the_job_that_is_opened() {
+        let io = IoRuntime::new(1).unwrap();
+        let fetcher =
+            || Fetcher::creating(Arc::new(InMemory::new()), io.clone(), &ForstSettings::default(), "a");
+        let naming = Arc::new(Naming::new("state/00000001/0000".to_owned(), Arc::new(KeepAll)));
+        let values = [10, 20].map(|data_bytes| {
+            let file = ValueFile::new(naming.next_id(), naming.hold("val"));
+            file.end(ValueMeta { size_bytes: data_bytes + 5, data_bytes, content_hash: data_bytes });
+            ValueShare { file: Arc::new(file), values: 2, bytes: 4 }
+        });
+        let whole = KeyRange::default();
+        let clipped = KeyRange::new(b"c", b"");
+        for (depth, moment) in
+            [(Depth::Middle, None), (Depth::Bottom, Some(Moment { now_millis: 7, horizon_millis: 5 }))]
+        {
+            let upper = vec![
+                vec![table(&naming, (b"a", b"e"), clipped.clone(), &values)],
+                vec![table(&naming, (b"a", b"b"), whole.clone(), &values[1..])],
+            ];
+            let lower = vec![
+                table(&naming, (b"a", b"c"), whole.clone(), &[]),
+                table(&naming, (b"c", b""), whole.clone(), &[]),
+            ];
+            let job = CompactionJob {
+                compaction: Compaction { upper, lower, target: 3, depth, action: Action::Merge },
+                fetcher: fetcher(),
+                naming: Arc::clone(&naming),
+                operators: Arc::new(NoMerges),
+                options: TableOptions {
+                    block_size_bytes: 1000,
+                    table_size_bytes: 2000,
+                    compression: Compression::Lz4,
+                    keep_blocks: true,
+                },
+                separation: Separation {
+                    threshold_bytes: 300,
+                    file_bytes: 400,
+                    keep_bytes: 10,
+                    garbage: [values[1].file.id].into_iter().collect(),
+                    operators: Arc::new(NoMerges),
+                },
+                moment,
+                buffer_bytes: 5,
+            };
+            let framed = describe(&job, Bytes::new(), Reserved::default()).frame();
+            let means = Means {
+                fetcher: fetcher(),
+                ownership: Arc::new(KeepAll),
+                operators: Arc::new(NoMerges),
+                buffer_bytes: 6,
+            };
+            let opened = Job::unframe(&framed).unwrap().open(means).unwrap();
+            assert_eq!(shown(&opened), shown(&job));
+            assert!(!opened.options.keep_blocks && opened.separation.keep_bytes == 0, "nobody caches there");
+            assert!(opened.naming.hold_output(crate::naming::Output::Table).is_err(), "none was reserved");
+        }
+    }
+}

@@ -317,7 +317,11 @@ fn hold(job: &CompactionJob, operators: Bytes) -> (Out, Job) {
 /// as those it was made of; a value file ends with its table, or when it is full.
 fn most_outputs(job: &CompactionJob) -> (u64, u64) {
     let most = |bytes: u64, size: usize| 4 + bytes * 3 / (size as u64).max(1);
-    let in_tables: u64 = job.compaction.inputs().map(|file| file.data_bytes()).sum();
+    // What a reference shows is a guess until the tail is there.
+    let bytes = |file: &Arc<TableFile>| {
+        if file.tail().is_some() { file.passed_bytes() } else { file.data_bytes() }
+    };
+    let in_tables: u64 = job.compaction.inputs().map(bytes).sum();
     let tables = most(in_tables, job.options.table_size_bytes);
     let shares = || job.compaction.inputs().flat_map(|file| file.values());
     if job.separation.threshold_bytes == usize::MAX && shares().next().is_none() {
@@ -332,7 +336,7 @@ fn most_outputs(job: &CompactionJob) -> (u64, u64) {
 pub(crate) fn input_bytes(compaction: &Compaction, is_left_behind: impl Fn(FileId) -> bool) -> u64 {
     let table = |file: &Arc<TableFile>| {
         let left = file.values().iter().filter(|share| is_left_behind(share.file.id));
-        file.shown_bytes() + left.map(|share| share.bytes).sum::<u64>()
+        file.passed_bytes() + left.map(|share| share.bytes).sum::<u64>()
     };
     compaction.inputs().map(table).sum()
 }

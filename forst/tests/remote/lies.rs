@@ -4,7 +4,7 @@ use std::sync::Arc;
 use object_store::PutPayload;
 use prost::Message;
 
-use crate::process::{Fate, Process};
+use crate::process::{Fate, Process, is_of};
 use crate::world::{Model, World};
 
 /// The result, by the page that describes it.
@@ -84,9 +84,9 @@ fn trip(what: &str, retell: impl Fn(&PutPayload) -> Vec<u8> + Send + Sync + 'sta
     world.until_posted(&mut store, &mut model);
     let before = store.counters().compactions;
     let process = Process::with(&world.memory, move |name, payload| {
-        if name.ends_with(".result") { Fate::Becomes(retell(payload)) } else { Fate::Goes }
+        if is_of(name, ".result") { Fate::Becomes(retell(payload)) } else { Fate::Goes }
     });
-    drop(world.compactor(&process).turn());
+    drop(World::compactor(&process).turn());
     world.until(what, &mut store, |store| store.counters().compactions > before);
     let trips = [world.trips("done"), world.trips("taken back")];
     world.assert_whole(store, &model);
@@ -122,7 +122,7 @@ fn a_result_that_cannot_be_true_is_not_installed() {
         ("another job's", |told| told.job_crc ^= 1),
         ("a name of its own", |told| told.tables[0].name = "state/00000001/0000/000000000001.sst".to_owned()),
         ("a name that is no table's", |told| {
-            told.tables[0].name = told.tables[0].name.replace(".sst", ".val")
+            told.tables[0].name = told.tables[0].name.replace(".sst", ".val");
         }),
         ("a name twice", |told| told.tables[1].name = told.tables[0].name.clone()),
         ("tables out of order", |told| told.tables.swap(0, 1)),

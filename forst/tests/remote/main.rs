@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use alluvium_env::{Entropy, spawn_thread};
 use alluvium_forst::{Compactor, Restored, StateOperators, Store, Turn};
-use process::{Fate, Process};
+use process::{Fate, Process, is_of};
 use world::{Known, LIFE_MILLIS, Model, World, scan_all, updated_millis};
 
 fn key_of(number: u64) -> Vec<u8> {
@@ -68,7 +68,7 @@ fn random_operations_match_a_map_while_others_compact() {
     for (seed, value_threshold_bytes) in [(0, 4096), (1, 48)] {
         let (mut world, random) = (World::new(value_threshold_bytes), Entropy::from_seed(seed));
         world.min_input_bytes = 0;
-        let compactors = [0, 1].map(|_| Arc::new(world.compactor(&Process::new(&world.memory))));
+        let compactors = [0, 1].map(|_| Arc::new(World::compactor(&Process::new(&world.memory))));
         let ended = Arc::new(AtomicBool::new(false));
         let threads = compactors.map(|compactor| {
             let ended = Arc::clone(&ended);
@@ -138,7 +138,8 @@ fn mortal(world: &World, kind: &'static str, number: usize, fate: fn() -> Fate) 
 
 #[test]
 fn a_job_whose_compactor_dies_is_done_at_home_and_nothing_is_left_of_it() {
-    let deaths: [(&str, usize, fn() -> Fate); 5] = [
+    type Death = (&'static str, usize, fn() -> Fate);
+    let deaths: [Death; 5] = [
         (".claim", 1, || Fate::DiesAfter),
         (".sst", 1, || Fate::DiesBefore),
         (".sst", 1, || Fate::DiesAfter),
@@ -151,7 +152,7 @@ fn a_job_whose_compactor_dies_is_done_at_home_and_nothing_is_left_of_it() {
         world.until_posted(&mut store, &mut model);
         let before = store.counters().compactions;
         let process = mortal(&world, kind, number, fate);
-        drop(world.compactor(&process).turn());
+        drop(World::compactor(&process).turn());
         assert_eq!(world.objects(".claim").len(), 1, "it had the job");
         until_compacted(&world, &mut store, before);
         assert_eq!((world.trips("done"), world.trips("unclaimed")), (0, 1), "its successor found nobody");
@@ -166,7 +167,7 @@ fn a_result_whose_writer_died_telling_it_counts() {
     world.until_posted(&mut store, &mut model);
     let before = store.counters().compactions;
     let process = mortal(&world, ".result", 1, || Fate::DiesAfter);
-    drop(world.compactor(&process).turn());
+    drop(World::compactor(&process).turn());
     world.until("a compaction", &mut store, |store| store.counters().compactions > before);
     assert_eq!(world.trips("done"), 1);
     world.assert_whole(store, &model);
@@ -178,7 +179,7 @@ fn the_job_of_a_dead_compactor_is_done_by_another_one() {
     let mut store = world.open(1, Vec::new());
     world.until_posted(&mut store, &mut model);
     let (before, first) = (store.counters().compactions, world.objects(".job"));
-    drop(world.compactor(&mortal(&world, ".sst", 1, || Fate::DiesAfter)).turn());
+    drop(World::compactor(&mortal(&world, ".sst", 1, || Fate::DiesAfter)).turn());
     world.until("the job's next posting", &mut store, |_| {
         let jobs = world.objects(".job");
         if jobs == first {
@@ -187,11 +188,11 @@ fn the_job_of_a_dead_compactor_is_done_by_another_one() {
         !jobs.is_empty() && jobs != first
     });
     let process = Process::new(&world.memory);
-    let turn = world.compactor(&process).turn().unwrap();
+    let turn = World::compactor(&process).turn().unwrap();
     assert!(matches!(turn, Turn::Done { .. }), "{turn:?}");
     world.until("a compaction", &mut store, |store| store.counters().compactions > before);
     assert_eq!(world.trips("done"), 1);
-    let beats = |name: &String| name.ends_with(".beat");
+    let beats = |name: &String| is_of(name, ".beat");
     assert!(process.overwritten.lock().unwrap().iter().all(beats), "only a beat is written again");
     world.assert_whole(store, &model);
 }
@@ -208,12 +209,12 @@ fn of_many_compactors_that_want_a_job_one_gets_it() {
     let threads = [(); MANY].map(|()| {
         let together = Arc::clone(&together);
         let process = Process::with(&world.memory, move |name, _| {
-            if name.ends_with(".claim") {
+            if is_of(name, ".claim") {
                 together.wait();
             }
             Fate::Goes
         });
-        let compactor = world.compactor(&process);
+        let compactor = World::compactor(&process);
         spawn_thread("compactor", move || compactor.turn().unwrap()).unwrap()
     });
     let turns = threads.map(|thread| thread.join().unwrap());
@@ -238,7 +239,7 @@ fn held_up(world: &World, kind: &'static str) -> (Compactor, impl FnOnce() + use
         Fate::Goes
     });
     let wait = move || reached.recv_timeout(Duration::from_mins(1)).expect("it writes none");
-    (world.compactor(&process), wait, move || go.send(()).unwrap())
+    (World::compactor(&process), wait, move || go.send(()).unwrap())
 }
 
 #[test]
@@ -282,7 +283,7 @@ fn a_compactor_that_is_stopped_gives_its_job_back_to_another() {
     let turn = stopped.join().unwrap();
     assert!(matches!(turn, Turn::GivenBack { .. }), "{turn:?}");
     // The clock stands still: it is not the lease that has run out.
-    let other = world.compactor(&Process::new(&world.memory));
+    let other = World::compactor(&Process::new(&world.memory));
     world.until("a compaction", &mut store, |store| {
         drop(other.turn().unwrap());
         store.counters().compactions > before
@@ -325,8 +326,8 @@ fn a_job_with_functions_that_it_does_not_know_or_tables_that_do_not_fit_is_left_
     let mut store = world.open(1, Vec::new());
     world.until_posted(&mut store, &mut model);
     let process = Process::new(&world.memory);
-    let strange = world.compactor_with(&process, Arc::new(StateOperators::default()), 256 << 20);
-    let small = world.compactor_with(&process, Arc::new(Known), 1 << 20);
+    let strange = World::compactor_with(&process, Arc::new(StateOperators::default()), 256 << 20);
+    let small = World::compactor_with(&process, Arc::new(Known), 1 << 20);
     for (compactor, why) in [(strange, "not the message"), (small, "give it more memory")] {
         match compactor.turn().unwrap() {
             Turn::Left { error, .. } => assert!(error.to_string().contains(why), "{error}"),
@@ -335,7 +336,7 @@ fn a_job_with_functions_that_it_does_not_know_or_tables_that_do_not_fit_is_left_
         assert!(matches!(compactor.turn().unwrap(), Turn::Idle), "it says so once");
     }
     assert_eq!(world.objects(".claim").len(), 0);
-    let turn = world.compactor(&process).turn().unwrap();
+    let turn = World::compactor(&process).turn().unwrap();
     assert!(matches!(turn, Turn::Done { .. }), "{turn:?}");
     world.until("a compaction", &mut store, |store| store.counters().compactions > 0);
     world.assert_whole(store, &model);

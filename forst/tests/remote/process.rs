@@ -24,6 +24,11 @@ pub(crate) enum Fate {
     Becomes(Vec<u8>),
 }
 
+/// Whether an object is of a kind.
+pub(crate) fn is_of(name: &str, kind: &str) -> bool {
+    name.ends_with(kind)
+}
+
 type Plan = Box<dyn Fn(&str, &PutPayload) -> Fate + Send + Sync>;
 
 /// See the module.

@@ -195,13 +195,12 @@ impl World {
     }
 
     /// A compactor with a way of its own to the store.
-    pub(crate) fn compactor(&self, process: &Arc<Process>) -> Compactor {
-        self.compactor_with(process, Arc::new(Known), 256 << 20)
+    pub(crate) fn compactor(process: &Arc<Process>) -> Compactor {
+        Self::compactor_with(process, Arc::new(Known), 256 << 20)
     }
 
     /// The same that knows these operators, and has this memory.
     pub(crate) fn compactor_with(
-        &self,
         process: &Arc<Process>,
         operators: Arc<dyn DescribedOperators>,
         memory_bytes: u64,
