@@ -2,7 +2,7 @@
 //!
 //! **Invariants**: runs after the claim, which fences every former attempt: none can complete a checkpoint that
 //! names such a file. Files of this attempt belong to the registry, files of a later one to that. The one listing
-//! of `state/` in the life of a job.
+//! of `state/`, and of `compaction/`, where jobs for others are, in the life of a job.
 //!
 //! **Failure**: a listing that fails ends the sweep; the next start sweeps again.
 use std::sync::{Arc, Weak};
@@ -12,8 +12,9 @@ use futures_util::TryStreamExt;
 use crate::objects::Objects;
 use crate::registry::SharedFileRegistry;
 
-/// Where backends keep their files, as `state/{incarnation:08}/…`.
-const FOLDER: &str = "state";
+/// Where backends keep their files, as `state/{incarnation:08}/…`, and the jobs that they have others do. Those go first:
+/// a compactor that sees its job gone deletes what it has written.
+const FOLDERS: [&str; 2] = ["compaction", "state"];
 /// How many orphans are handed over at once.
 const BULK: usize = 1000;
 
@@ -26,7 +27,20 @@ pub(crate) fn start(files: &Arc<SharedFileRegistry>, objects: Objects, incarnati
 
 /// Whether everything was seen.
 async fn sweep(files: Weak<SharedFileRegistry>, objects: Objects, incarnation: u64) -> bool {
-    let mut listing = objects.list(FOLDER);
+    for folder in FOLDERS {
+        if !sweep_folder(&files, &objects, (folder, incarnation)).await {
+            return false;
+        }
+    }
+    true
+}
+
+async fn sweep_folder(
+    files: &Weak<SharedFileRegistry>,
+    objects: &Objects,
+    (folder, incarnation): (&str, u64),
+) -> bool {
+    let mut listing = objects.list(folder);
     let mut old = Vec::new();
     loop {
         let next = listing.try_next().await;
@@ -36,7 +50,7 @@ async fn sweep(files: Weak<SharedFileRegistry>, objects: Objects, incarnation: u
             files.delete_unused(std::mem::take(&mut old));
         }
         match next {
-            Ok(Some(name)) if incarnation_of(&name).is_some_and(|writer| writer < incarnation) => {
+            Ok(Some(name)) if incarnation_of(folder, &name).is_some_and(|writer| writer < incarnation) => {
                 old.push(name);
             }
             Ok(Some(_)) => {}
@@ -47,8 +61,8 @@ async fn sweep(files: Weak<SharedFileRegistry>, objects: Objects, incarnation: u
 }
 
 /// The attempt that wrote a file; `None` for names that no backend gives, which are left alone.
-fn incarnation_of(name: &str) -> Option<u64> {
-    let (writer, _) = name.strip_prefix(FOLDER)?.strip_prefix('/')?.split_once('/')?;
+fn incarnation_of(folder: &str, name: &str) -> Option<u64> {
+    let (writer, _) = name.strip_prefix(folder)?.strip_prefix('/')?.split_once('/')?;
     let all_digits = writer.len() >= 8 && writer.bytes().all(|b| b.is_ascii_digit());
     if all_digits { writer.parse().ok() } else { None }
 }
@@ -63,12 +77,14 @@ mod tests {
 
     #[test]
     fn only_names_that_a_backend_gives_have_an_incarnation() {
-        assert_eq!(incarnation_of("state/00000012/0/1.sst"), Some(12));
-        assert_eq!(incarnation_of("state/123456789/x"), Some(123_456_789));
+        let of = |name| incarnation_of("state", name);
+        assert_eq!(of("state/00000012/0/1.sst"), Some(12));
+        assert_eq!(of("state/123456789/x"), Some(123_456_789));
+        assert_eq!(incarnation_of("compaction", "compaction/00000012/0/1.job"), Some(12));
         for foreign in
             ["state/00000012", "state/12/x", "state/+0000012/x", "states/00000012/x", "x/state/00000012/x"]
         {
-            assert_eq!(incarnation_of(foreign), None, "{foreign}");
+            assert_eq!(of(foreign), None, "{foreign}");
         }
     }
 
@@ -78,14 +94,17 @@ mod tests {
         let files = Arc::new(SharedFileRegistry::new(objects.clone(), io.clone()));
         files.hold("state/00000001/used");
         let names = ["00000001/used", "00000001/orphan", "00000002/own", "00000003/later", "foreign"];
-        for name in names {
-            io.block_on(objects.create(&format!("{FOLDER}/{name}"), "x".into())).unwrap();
+        let in_both = || FOLDERS.iter().flat_map(|folder| names.map(|name| format!("{folder}/{name}")));
+        for name in in_both() {
+            io.block_on(objects.create(&name, "x".into())).unwrap();
         }
         start(&files, objects.clone(), 2);
         assert!(files.settle().swept);
-        let mut left: Vec<String> = io.block_on(objects.list(FOLDER).try_collect()).unwrap();
+        let list = |folder| io.block_on(objects.list(folder).try_collect::<Vec<String>>()).unwrap();
+        let mut left: Vec<String> = FOLDERS.into_iter().flat_map(list).collect();
         left.sort();
-        let wanted = ["00000001/used", "00000002/own", "00000003/later", "foreign"];
-        assert_eq!(left, wanted.map(|name| format!("{FOLDER}/{name}")));
+        let gone = ["compaction/00000001/orphan", "compaction/00000001/used", "state/00000001/orphan"];
+        let wanted: Vec<String> = in_both().filter(|name| !gone.contains(&name.as_str())).collect();
+        assert_eq!(left, wanted);
     }
 }

@@ -8,7 +8,9 @@ use alluvium_host::Restore;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::backend::CompactionPlace;
 use crate::bench::{self, BenchArgs};
+use crate::compactor::{self, CompactorArgs};
 use crate::inspect::{self, SstArgs, StateArgs};
 use crate::metrics::MetricsTarget;
 use crate::state::is_in_memory;
@@ -76,6 +78,14 @@ pub(crate) enum Command {
     #[command(after_long_help = bench::EXAMPLES, after_help = "`--help` shows more, with examples.")]
     Bench(Box<BenchArgs>),
 
+    /// Do the compactions of jobs that run elsewhere: start any number of these, anywhere, and kill them at will
+    ///
+    /// A job that runs with --compaction remote offers its compactions on the store that holds its state. A compactor takes
+    /// what nobody has, reads, merges and writes tables, and tells the job, which installs them. It keeps no state of its
+    /// own. What one of them leaves undone is done by another one, or by the job itself.
+    #[command(after_long_help = compactor::EXAMPLES, after_help = "`--help` shows more, with examples.")]
+    Compactor(CompactorArgs),
+
     /// Look into tables: show what one holds, or check every byte of many
     ///
     /// Tables are read as they lie on the store, without a job and beside one that runs: nothing is locked or written.
@@ -123,6 +133,10 @@ pub(crate) struct WordcountArgs {
     /// How often to take a checkpoint: a duration, or off
     #[arg(long, value_name = "DUR|off", default_value = "1s", help_heading = "State")]
     pub(crate) checkpoint_interval: Interval,
+
+    /// Where compactions run
+    #[arg(long, value_name = "WHERE", default_value = "home", help_heading = "State")]
+    pub(crate) compaction: CompactionPlace,
 
     /// Which checkpoint to continue from: latest (the beginning, if there is none), none, or its number
     #[arg(long, value_name = "latest|none|ID", default_value = "none", value_parser = restore, help_heading = "State")]
@@ -220,6 +234,7 @@ impl WordcountArgs {
                 "--restore contradicts --state memory:///, which ends with the process; use a file:// or s3:// state",
             ));
         }
+        self.compaction.check(self.state.as_deref())?;
         match (&self.cache_dir, self.state_folder()) {
             (Some(cache), Some(state)) => apart(cache, &state),
             _ => Ok(()),

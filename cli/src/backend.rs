@@ -2,12 +2,39 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use alluvium_env::{IoRuntime, Result, SystemClock};
-use alluvium_forst::{ForstBackendFactory, ForstMetrics, ForstSettings};
+use alluvium_env::{Error, IoRuntime, Result, SystemClock};
+use alluvium_forst::{ForstBackendFactory, ForstMetrics, ForstSettings, RemoteCompactionSettings};
+use clap::ValueEnum;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 
+use crate::state::is_in_memory;
 use crate::units::ByteSize;
+
+/// Where compactions run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompactionPlace {
+    /// In this process
+    Home,
+    /// Offered to processes of `alluvium compactor` on the same state first; here, if there is none
+    Remote,
+}
+
+impl CompactionPlace {
+    /// Whether a state URL allows it.
+    ///
+    /// # Errors
+    /// `Invalid`, naming both options.
+    pub(crate) fn check(self, state: Option<&str>) -> Result<()> {
+        if self == Self::Remote && state.is_some_and(is_in_memory) {
+            return Err(Error::invalid(
+                "--compaction remote contradicts --state memory:///, which no other process can see; use a file:// or \
+                 s3:// state",
+            ));
+        }
+        Ok(())
+    }
+}
 
 /// What one process gives to its stores.
 pub(crate) struct Local {
@@ -16,6 +43,8 @@ pub(crate) struct Local {
     pub(crate) cache_dir: Option<PathBuf>,
     /// Disk for all stores together.
     pub(crate) cache_size: ByteSize,
+    /// Where compactions run.
+    pub(crate) compaction: CompactionPlace,
     /// What the stores report to, if anybody looks.
     pub(crate) metrics: Option<Arc<ForstMetrics>>,
 }
@@ -45,6 +74,10 @@ pub(crate) fn open(
         vectored_reads: near,
         // Beside a round trip a few blocks too many cost nothing; beside a `pread` they cost more than the next one.
         coalesce_gap_bytes: if near { 0 } else { defaults.coalesce_gap_bytes },
+        remote_compaction: match local.compaction {
+            CompactionPlace::Home => None,
+            CompactionPlace::Remote => Some(RemoteCompactionSettings::default()),
+        },
         ..defaults
     };
     let factory = ForstBackendFactory::new(settings, Arc::clone(store), io.clone())?;

@@ -2,7 +2,7 @@
 //!
 //! **Failure**: a budget that cannot hold its parts is `Invalid` and names the options that contradict each other.
 use alluvium_env::{Error, Result};
-use alluvium_forst::ForstSettings;
+use alluvium_forst::{CompactorSettings, ForstSettings};
 use alluvium_host::JobSettings;
 
 use crate::units::ByteSize;
@@ -33,6 +33,22 @@ pub(crate) fn split(memory: ByteSize, settings: &mut JobSettings) -> Result<Byte
         "--memory {memory} is too little for --parallelism {}, which needs at least {least}; give more memory or fewer \
          subtasks",
         settings.parallelism
+    )))
+}
+
+/// What a compactor has for a job.
+///
+/// # Errors
+/// `Invalid` if that is nothing.
+pub(crate) fn compactor(memory: ByteSize) -> Result<ByteSize> {
+    let rest = memory.0.saturating_sub(PROCESS.0);
+    let jobs = ByteSize(rest - rest / SLACK_SHARE);
+    if jobs.0 >= CompactorSettings::MIN_MEMORY_BYTES {
+        return Ok(jobs);
+    }
+    let least = ByteSize::mib((PROCESS.0 >> 20) + 2);
+    Err(Error::invalid(format!(
+        "--memory {memory} is too little for a compactor, which needs at least {least}"
     )))
 }
 

@@ -7,6 +7,7 @@ mod args;
 mod backend;
 mod bench;
 mod budget;
+mod compactor;
 mod input;
 mod inspect;
 mod logging;
@@ -56,6 +57,7 @@ fn run(command: args::Command) -> Result<(), Failure> {
             wordcount::run(&args).map(|(Outcome::Finished | Outcome::Stopped)| ())
         }
         args::Command::Bench(args) => bench::run(&args),
+        args::Command::Compactor(args) => compactor::run(&args),
         args::Command::Sst(args) => inspect::run_sst(&args),
         args::Command::State(args) => inspect::run_state(&args),
     }

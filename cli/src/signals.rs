@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks for a last checkpoint, the second ends the process.
+//! Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends the process.
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,13 +13,21 @@ const INTERRUPTED: i32 = 130;
 /// # Errors
 /// `Unavailable` if the handler cannot be installed.
 pub(crate) fn stop_on_signal(control: JobControl) -> Result<()> {
+    on_signal("Stopping after a last checkpoint; once more to stop at once.", move || control.stop())
+}
+
+/// From now on signals call `stop`, which is announced so.
+///
+/// # Errors
+/// `Unavailable` if the handler cannot be installed.
+pub(crate) fn on_signal(announced: &'static str, stop: impl Fn() + Send + 'static) -> Result<()> {
     let asked = AtomicBool::new(false);
     let handler = move || {
         if asked.swap(true, Ordering::SeqCst) {
             exit(INTERRUPTED);
         }
-        eprintln!("Stopping after a last checkpoint; once more to stop at once.");
-        control.stop();
+        eprintln!("{announced}");
+        stop();
     };
     ctrlc::set_handler(handler).map_err(|e| Error::unavailable("cannot listen to Ctrl-C").with_source(e))
 }

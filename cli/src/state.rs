@@ -55,6 +55,18 @@ pub(crate) fn open_read_only(url: &str, io: &IoRuntime) -> Result<Storage> {
     Ok(storage)
 }
 
+/// Opens a URL to work for the job that owns it, beside it.
+///
+/// # Errors
+/// `Invalid` if it cannot be used or is not there; `Unavailable` if it does not answer.
+pub(crate) fn open_beside(url: &str, io: &IoRuntime) -> Result<Storage> {
+    let storage = storage::open_beside(url)?;
+    if !storage.local {
+        io.block_on(ask(&storage))?;
+    }
+    Ok(storage)
+}
+
 /// Whether the state ends with the process.
 pub(crate) fn is_in_memory(url: &str) -> bool {
     url.starts_with("memory:")

@@ -82,12 +82,12 @@ impl Queue {
     }
 }
 
-/// Takes urgent jobs on behalf of a job of the pool, which must not keep the pool alive. What it is given once the pool
-/// is gone is forgotten.
+/// Takes jobs of one urgency on behalf of who must not keep the pool alive: a job of the pool, or a future. What it is
+/// given once the pool is gone is forgotten.
 #[derive(Clone)]
-pub struct UrgentJobs(Arc<Queue>);
+pub struct JobQueue(Arc<Queue>);
 
-impl UrgentJobs {
+impl JobQueue {
     /// Queues a job.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) {
         self.0.push(Box::new(job));
@@ -122,9 +122,12 @@ impl Background {
         Ok(pool)
     }
 
-    /// Where a job of the pool can queue others.
-    pub fn urgent_jobs(&self) -> UrgentJobs {
-        UrgentJobs(Arc::clone(&self.urgent))
+    /// Where a job of the pool, or a future, can queue others.
+    pub fn queue(&self, urgency: Urgency) -> JobQueue {
+        JobQueue(Arc::clone(match urgency {
+            Urgency::High => &self.urgent,
+            Urgency::Low => &self.patient,
+        }))
     }
 
     /// Queues a job.

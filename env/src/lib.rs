@@ -22,7 +22,7 @@ mod io;
 mod open_files;
 mod threads;
 
-pub use background::{Background, Urgency, UrgentJobs};
+pub use background::{Background, JobQueue, Urgency};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use collections::{HashMap, HashSet, RandomState};
 pub use entropy::Entropy;

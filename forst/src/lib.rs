@@ -6,7 +6,8 @@
 //! - a *table* (SST) is an immutable object of sorted blocks; a *version* says which tables are live;
 //! - a *value file* holds large values apart from their keys, to which tables point;
 //! - a *walk* is a point read in memory; what it misses is *fetched* by ranged reads, in batches;
-//! - a *scan* is an ordered pass over many sources: every flush, compaction and full read is one.
+//! - a *scan* is an ordered pass over many sources: every flush, compaction and full read is one;
+//! - a *compactor* does the compactions of other processes' stores ([`Compactor`]).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -54,6 +55,7 @@ mod memtable;
 mod merge;
 mod metrics;
 mod naming;
+mod remote;
 mod scan;
 mod settings;
 mod store;
@@ -62,11 +64,14 @@ mod values;
 mod version;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
-pub use backend::{ForstBackendFactory, StateSize, SubtaskReader};
+pub use backend::{ForstBackendFactory, StateOperators, StateSize, SubtaskReader};
 pub use expiry::{Expiry, Fate, Moment, Stamp};
 pub use fetch::{DiskCache, DiskLimits};
-pub use merge::{MergeOperator, MergeOperators, NoMerges};
+pub use merge::{DescribedOperators, MergeOperator, MergeOperators, NoMerges};
 pub use metrics::ForstMetrics;
+pub use remote::{
+    Compactor, CompactorOptions, CompactorSettings, RemoteCompactionSettings, StopHandle, Turn,
+};
 pub use settings::{FetchSettings, ForstSettings};
 pub use store::{
     Answer, Answered, Page, PageQuery, ReaderScan, Resident, Restored, Share, Snapshot, SnapshotFile,

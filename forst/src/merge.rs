@@ -1,5 +1,8 @@
 //! Merge operators as the engine sees them: a fold on bytes, found by key; beside them, what says how long entries live.
+use std::sync::Arc;
+
 use alluvium_env::Result;
+use bytes::Bytes;
 
 use crate::expiry::Expiry;
 
@@ -26,6 +29,21 @@ pub trait MergeOperators: Send + Sync {
     fn expiry(&self) -> Option<&dyn Expiry> {
         None
     }
+
+    /// What another process needs to fold and to judge as this one does, for [`DescribedOperators`]; `None` if it cannot be
+    /// told: then compactions stay at home.
+    fn describe(&self) -> Option<Bytes> {
+        None
+    }
+}
+
+/// Who knows operators by their description, in another process.
+pub trait DescribedOperators: Send + Sync {
+    /// Operators and lifetimes that do what those do which [`MergeOperators::describe`] has told.
+    ///
+    /// # Errors
+    /// `Invalid` if one of them is not known here.
+    fn operators(&self, description: &[u8]) -> Result<Arc<dyn MergeOperators>>;
 }
 
 /// A store whose keys take no merges.
@@ -35,6 +53,10 @@ pub struct NoMerges;
 impl MergeOperators for NoMerges {
     fn operator(&self, _: &[u8]) -> Option<&dyn MergeOperator> {
         None
+    }
+
+    fn describe(&self) -> Option<Bytes> {
+        Some(Bytes::new())
     }
 }
 

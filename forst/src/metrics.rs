@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::remote::Trip;
+
 /// A name and a value.
 pub(crate) type Label = [(&'static str, &'static str); 1];
 
@@ -44,6 +46,17 @@ impl Tier {
     }
 }
 
+impl Trip {
+    fn label(self) -> Label {
+        let outcome = match self {
+            Self::Done => "done",
+            Self::TakenBack => "taken back",
+            Self::Unclaimed => "unclaimed",
+        };
+        [("outcome", outcome)]
+    }
+}
+
 impl Job {
     fn label(self) -> Label {
         let job = match self {
@@ -66,6 +79,7 @@ pub struct ForstMetrics {
     job_seconds: Family<Label, Histogram, fn() -> Histogram>,
     job_read_bytes: Family<Label, Counter>,
     job_written_bytes: Family<Label, Counter>,
+    trips: Family<Label, Counter>,
     pub(crate) frozen_bytes: Counter,
     pub(crate) stalls: Counter,
     pub(crate) stalled_seconds: Seconds,
@@ -98,6 +112,7 @@ impl ForstMetrics {
             job_seconds: Family::new_with_constructor(job_seconds),
             job_read_bytes: Family::default(),
             job_written_bytes: Family::default(),
+            trips: Family::default(),
             frozen_bytes: Counter::default(),
             stalls: Counter::default(),
             stalled_seconds: Seconds::default(),
@@ -118,6 +133,9 @@ impl ForstMetrics {
             drop(metrics.jobs.get_or_create(&label));
             drop(metrics.job_seconds.get_or_create(&label));
             drop(metrics.job_written_bytes.get_or_create(&label));
+        }
+        for trip in [Trip::Done, Trip::TakenBack, Trip::Unclaimed] {
+            drop(metrics.trips.get_or_create(&trip.label()));
         }
         drop(metrics.job_read_bytes.get_or_create(&Job::Compaction.label()));
         Arc::new(metrics)
@@ -148,6 +166,11 @@ impl ForstMetrics {
             Unit::Bytes,
             written,
         );
+        forst.register(
+            "remote_compactions",
+            "Compactions that were offered to compactors, by what came of it",
+            self.trips.clone(),
+        );
         forst.register_with_unit(
             "frozen",
             "Logs of memtables that were full: what was written, but for values overwritten in memory",
@@ -162,6 +185,11 @@ impl ForstMetrics {
 
     pub(crate) fn blocks(&self, tier: Tier) -> Counter {
         self.blocks.get_or_create_owned(&tier.label())
+    }
+
+    /// A compaction that was to be done elsewhere has ended.
+    pub(crate) fn trip(&self, trip: Trip) {
+        self.trips.get_or_create(&trip.label()).inc();
     }
 
     /// A job was done.

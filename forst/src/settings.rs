@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use alluvium_env::{Error, Result};
 
+use crate::remote::RemoteCompactionSettings;
+
 /// Settings of one subtask's store. Plain data; [`ForstSettings::validate`] says what contradicts.
 #[derive(Clone, Debug)]
 pub struct ForstSettings {
@@ -34,6 +36,8 @@ pub struct ForstSettings {
     pub value_garbage_percent: u64,
     /// How patiently the object store is asked.
     pub fetch: FetchSettings,
+    /// Whether compactions are offered to compactors; `None` does all of them at home.
+    pub remote_compaction: Option<RemoteCompactionSettings>,
 }
 
 /// How a store asks its object store: how much at once, how long, how often.
@@ -66,7 +70,7 @@ impl Default for FetchSettings {
 }
 
 impl FetchSettings {
-    fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let problem = if self.max_requests == 0 {
             "fetch.max_requests is 0: a store needs at least one request"
         } else if self.deadline.is_zero() || self.attempt_timeout.is_zero() {
@@ -95,6 +99,7 @@ impl Default for ForstSettings {
             cache_size_bytes: 1 << 30,
             cache_min_free_bytes: 1 << 30,
             fetch: FetchSettings::default(),
+            remote_compaction: None,
         }
     }
 }
@@ -104,7 +109,7 @@ const MAX_MEMTABLE_BYTES: usize = 256 << 20;
 /// What a pointer takes at most, nearly.
 const MIN_VALUE_THRESHOLD_BYTES: usize = 32;
 /// Two sources with reads of 1 MiB and two ahead for each of a dozen runs, and the tables being built.
-const MAX_BACKGROUND_BYTES: usize = 128 << 20;
+pub(crate) const MAX_BACKGROUND_BYTES: usize = 128 << 20;
 
 impl ForstSettings {
     /// Below this the smallest memtables and buffers do not fit.
@@ -140,6 +145,7 @@ impl ForstSettings {
                 "value_garbage_percent is {percent}: it must lie between 5, at which each value is written twenty times, and 100"
             )));
         }
+        self.remote_compaction.as_ref().map_or(Ok(()), RemoteCompactionSettings::validate)?;
         self.fetch.validate()
     }
 

@@ -1,9 +1,15 @@
 //! `ForSt` passes the suite every backend passes, with memory so small that state lives in tables.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
-use alluvium_env::IoRuntime;
-use alluvium_forst::{ForstBackendFactory, ForstSettings};
+use alluvium_env::{Entropy, IoRuntime, SystemClock, spawn_thread};
+use alluvium_forst::{
+    Compactor, CompactorOptions, CompactorSettings, ForstBackendFactory, ForstSettings,
+    RemoteCompactionSettings, StateOperators, Turn,
+};
+use alluvium_state_api::OperatorRegistry;
 use alluvium_state_api::conformance::Suite;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
@@ -37,6 +43,37 @@ fn forst_conforms_with_state_in_tables() {
 fn forst_conforms_with_values_apart() {
     let settings = ForstSettings { value_threshold_bytes: 32, ..small() };
     conforms(Arc::new(InMemory::new()), settings, 30_000, 3);
+}
+
+#[test]
+fn forst_conforms_while_others_compact() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let compactor = Compactor::new(CompactorOptions {
+        store: Arc::clone(&store),
+        io: IoRuntime::new(1).unwrap(),
+        settings: CompactorSettings { beat: Duration::from_millis(100), ..CompactorSettings::default() },
+        operators: Arc::new(StateOperators::new(OperatorRegistry::default())),
+        clock: Arc::new(SystemClock::new()),
+        entropy: Entropy::from_seed(1),
+    });
+    let (compactor, ended) = (compactor.unwrap(), Arc::new(AtomicBool::new(false)));
+    let over = Arc::clone(&ended);
+    let working = spawn_thread("compactor", move || {
+        let mut done = 0;
+        while !over.load(SeqCst) {
+            match compactor.turn().unwrap() {
+                Turn::Done { .. } => done += 1,
+                Turn::Idle | Turn::Withdrawn { .. } => std::thread::yield_now(),
+                other => panic!("{other:?}"),
+            }
+        }
+        done
+    });
+    let remote = RemoteCompactionSettings { min_input_bytes: 0, ..RemoteCompactionSettings::default() };
+    conforms(store, ForstSettings { remote_compaction: Some(remote), ..small() }, 30_000, 3);
+    ended.store(true, SeqCst);
+    let done = working.unwrap().join().unwrap();
+    assert!(done > 0, "nobody compacted elsewhere");
 }
 
 #[test]

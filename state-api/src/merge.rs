@@ -21,6 +21,12 @@ pub trait MergeOperator: Send + Sync {
     fn merge_in_place(&self, _acc: &mut [u8], _operand: &[u8]) -> bool {
         false
     }
+
+    /// By which name other processes know it ([`crate::OperatorRegistry`]); `None` if they do not, so that its state is
+    /// compacted at home. A name stands for one function on one encoding, for good.
+    fn name(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A typed, associative function of two values.
@@ -29,6 +35,11 @@ pub trait Reduce: Send + Sync + 'static {
     type Value: Codec;
     /// `a ⊕ b`.
     fn reduce(a: Self::Value, b: Self::Value) -> Self::Value;
+
+    /// As [`MergeOperator::name`].
+    fn name() -> Option<&'static str> {
+        None
+    }
 }
 
 /// Addition, wrapping at the type's bounds.
@@ -40,6 +51,10 @@ impl Reduce for Sum<u64> {
     fn reduce(a: u64, b: u64) -> u64 {
         a.wrapping_add(b)
     }
+
+    fn name() -> Option<&'static str> {
+        Some("sum:u64")
+    }
 }
 
 impl Reduce for Sum<i64> {
@@ -47,6 +62,10 @@ impl Reduce for Sum<i64> {
     #[inline]
     fn reduce(a: i64, b: i64) -> i64 {
         a.wrapping_add(b)
+    }
+
+    fn name() -> Option<&'static str> {
+        Some("sum:i64")
     }
 }
 
@@ -117,5 +136,9 @@ impl<R: Reduce> MergeOperator for Reducing<R> {
     fn merge_in_place(&self, acc: &mut [u8], operand: &[u8]) -> bool {
         let (Ok(a), Ok(b)) = (R::Value::decode(acc), R::Value::decode(operand)) else { return false };
         R::reduce(a, b).overwrite(acc)
+    }
+
+    fn name(&self) -> Option<&str> {
+        R::name()
     }
 }

@@ -63,7 +63,7 @@ fn whoever_only_looks_sees_what_is_retained_and_fences_nobody() {
 fn nothing_is_listed_after_the_start() {
     let (plan, _, _, mut job) = job();
     let at_start = plan.lists();
-    assert_eq!(at_start, 3, "the ledger before and after the claim, the files for the sweep");
+    assert_eq!(at_start, 4, "the ledger before and after the claim, jobs and files for the sweep");
     for _ in 0..6 {
         job.step().unwrap();
         job.checkpoint(&mut Oracle::new()).unwrap().unwrap();

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use super::keys::Keys;
 use super::values::VERSION_BYTES;
 use crate::args::{apart, local_folder};
+use crate::backend::CompactionPlace;
 use crate::units::{ByteSize, Count, Delay};
 
 /// Where the state lives if nothing else is said, below the current folder.
@@ -144,6 +145,10 @@ pub(crate) struct BenchArgs {
     /// How much of that disk to use [default: 1GiB]
     #[arg(long, value_name = "SIZE", help_heading = "State", requires = "cache_dir")]
     pub(super) cache_size: Option<ByteSize>,
+
+    /// Where compactions run; compactors find the benchmark's at its --state URL with /bench behind it
+    #[arg(long, value_name = "WHERE", default_value = "home", help_heading = "State")]
+    pub(super) compaction: CompactionPlace,
 
     /// A round trip to put in front of the store, like 15ms or 70us
     #[arg(long, value_name = "DUR", help_heading = "State")]
@@ -311,6 +316,7 @@ impl BenchArgs {
         if let (Some(cache), Some(state)) = (&self.cache_dir, state) {
             apart(cache, &state)?;
         }
+        self.compaction.check(self.state.as_deref())?;
         self.check_shares()
     }
 
@@ -323,6 +329,7 @@ impl BenchArgs {
             (self.mode() == Mode::Sync && self.batch() > 1).then(|| format!("--batch {}", self.batch()));
         let value_bytes = given("--value-bytes", self.value_bytes.map(|n| n.to_string()));
         let short = self.value_bytes.is_some_and(|bytes| (bytes as usize) < VERSION_BYTES);
+        let remote = (self.compaction == CompactionPlace::Remote).then(|| "--compaction remote".to_owned());
         let records = given("--records", self.records.map(|n| n.0.to_string()));
         let seconds = given("--seconds", self.seconds.map(|n| n.to_string()));
         let absent = given("--absent", self.absent.map(|n| n.to_string()));
@@ -366,6 +373,7 @@ impl BenchArgs {
             (given("--state", self.state.clone()), heap.clone(), no_store),
             (given("--latency", self.latency.map(|delay| format!("{:?}", delay.0))), heap.clone(), no_store),
             (given("--bandwidth", self.bandwidth.map(|size| size.to_string())), heap.clone(), no_store),
+            (remote, heap.clone(), no_store),
             (given("--cache-dir", self.cache_dir.as_deref().map(shown)), heap, no_store),
         ]
     }

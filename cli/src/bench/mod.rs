@@ -122,6 +122,7 @@ fn open(args: &BenchArgs, plan: &Plan, io: &IoRuntime) -> Result<Place> {
                 memory: plan.store_memory,
                 cache_dir: args.cache_dir.clone(),
                 cache_size: args.cache_size(),
+                compaction: args.compaction,
                 metrics: None,
             };
             backend::open(local, &scratch.store, storage.local, io)?

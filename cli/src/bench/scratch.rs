@@ -14,6 +14,8 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 const FOLDER: &str = "bench";
 /// What backends write begins so.
 const FILES: &str = "state";
+/// What they have others do begins so.
+const JOBS: &str = "compaction";
 
 /// The scratch part of a state URL.
 pub(super) struct Scratch {
@@ -42,7 +44,8 @@ impl Scratch {
     pub(super) fn clear(&self) -> Result<()> {
         let store = Arc::clone(&self.store);
         let cleared = self.io.block_on(async move {
-            let listing = store.list(Some(&Path::from(FILES)));
+            let listing = [JOBS, FILES].map(|folder| store.list(Some(&Path::from(folder))));
+            let listing = futures_util::stream::iter(listing).flatten();
             let names = listing.map_ok(|object| object.location).boxed();
             // A name may have gone meanwhile: a delete that was under way.
             let deleted = store.delete_stream(names).filter(|one| {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 mod bad_input;
 mod bench;
+mod compactor;
 mod corruption;
 mod counts;
 mod crash;

@@ -104,7 +104,7 @@ pub(super) fn clipped(part: &RestoredPart, payload: Payload) -> Restored {
 impl BackendFactory for ForstBackendFactory {
     fn open(&self, request: OpenRequest) -> Result<Box<dyn KeyedStateBackend>> {
         let mut states = StateTable::default();
-        let mut lifetimes = Lifetimes::new(Arc::new(TtlTime::new(request.clock)));
+        let mut lifetimes = Lifetimes::new(Arc::new(TtlTime::new(Arc::clone(&request.clock))));
         let restore = |part| restored(part, &mut states, &mut lifetimes);
         let parts = request.restored.iter().map(restore).collect::<Result<_>>()?;
         let mut store = Store::open(StoreOptions {
@@ -119,6 +119,7 @@ impl BackendFactory for ForstBackendFactory {
             prefix: format!("state/{:08}/{:04}", request.incarnation, request.subtask),
             restored: parts,
         })?;
+        store.use_clock(request.clock);
         if let Some(metrics) = &self.metrics {
             store.report_to(metrics);
         }

@@ -10,6 +10,7 @@ use alluvium_state_api::{
 use bytes::Bytes;
 
 use super::factory::NAME;
+use super::operators::{StateDescription, StatesDescription};
 use crate::expiry::{Expiry, Fate, Moment, Stamp};
 use crate::merge::{MergeOperator, MergeOperators};
 use crate::store::{Answer, Page, PageQuery, Resident, Store, StoreScan};
@@ -55,12 +56,43 @@ impl MergeOperator for Adapted {
 
 /// The operators and lifetimes of all states, by state id.
 #[derive(Clone)]
-struct ByState {
+pub(super) struct ByState {
     operators: Vec<Option<Arc<Adapted>>>,
     lifetimes: Arc<Lifetimes>,
+    /// What a compactor has to know; `None` once there is a state that cannot be told.
+    described: Option<Vec<StateDescription>>,
+}
+
+impl ByState {
+    pub(super) fn new(lifetimes: Lifetimes) -> Self {
+        Self { operators: Vec::new(), lifetimes: Arc::new(lifetimes), described: Some(Vec::new()) }
+    }
+
+    /// Takes over a registered state, of which had expired what was updated before a time.
+    pub(super) fn register(&mut self, id: StateId, state: &StateDescriptor, expired_before_millis: u64) {
+        let index = usize::from(id.0);
+        self.operators.resize(self.operators.len().max(index + 1), None);
+        if let Some(place) = self.operators.get_mut(index) {
+            *place = state.merge_operator().map(|operator| Arc::new(Adapted(operator)));
+        }
+        let lifetimes = Arc::make_mut(&mut self.lifetimes);
+        lifetimes.restore(id, expired_before_millis);
+        lifetimes.register(id, state);
+        let (described, state) = (self.described.take(), StateDescription::of(id, state));
+        self.described = described.zip(state).map(|(mut described, state)| {
+            described.push(state);
+            described
+        });
+    }
 }
 
 impl MergeOperators for ByState {
+    fn describe(&self) -> Option<Bytes> {
+        let states = self.described.as_ref()?.iter().map(|state| state.expired_before(&self.lifetimes));
+        let time_millis = self.lifetimes.time().latest_millis();
+        Some(StatesDescription { states: states.collect(), time_millis }.encode())
+    }
+
     #[inline]
     fn operator(&self, key: &[u8]) -> Option<&dyn MergeOperator> {
         let (_, state, _) = state_key::split(key).ok()?;
@@ -123,8 +155,7 @@ impl ForstBackend {
         states: StateTable,
         lifetimes: Lifetimes,
     ) -> Self {
-        let by_state = ByState { operators: Vec::new(), lifetimes: Arc::new(lifetimes) };
-        Self { store, key_groups, states, by_state }
+        Self { store, key_groups, states, by_state: ByState::new(lifetimes) }
     }
 
     /// Every state as a checkpoint keeps it.
@@ -148,12 +179,8 @@ impl StampedBackend for ForstBackend {
 impl KeyedStateBackend for ForstBackend {
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         let id = self.states.register(descriptor)?;
-        let (index, by_state) = (usize::from(id.0), &mut self.by_state);
-        by_state.operators.resize(by_state.operators.len().max(index + 1), None);
-        if let Some(place) = by_state.operators.get_mut(index) {
-            *place = descriptor.merge_operator().map(|operator| Arc::new(Adapted(operator)));
-        }
-        Arc::make_mut(&mut by_state.lifetimes).register(id, descriptor);
+        let expired_before_millis = self.by_state.lifetimes.expired_before(id);
+        self.by_state.register(id, descriptor, expired_before_millis);
         self.store.set_operators(Arc::new(self.by_state.clone()));
         Ok(id)
     }

@@ -14,5 +14,5 @@ pub(crate) use expired::Aging;
 pub(crate) use garbage::{collect_garbage, garbage_of};
 pub(crate) use job::CompactionJob;
 pub(crate) use level0::LEVEL0_STOP;
-pub(crate) use output::{Separation, TableWriter, Written};
+pub(crate) use output::{Separation, TableWriter, Written, WrittenTable};
 pub(crate) use picker::{Action, Compaction, LevelTargets, debt_bytes, pick};

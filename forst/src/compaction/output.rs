@@ -19,7 +19,7 @@ use crate::expiry::Stamp;
 use crate::fetch::Fetcher;
 use crate::key_range::KeyRange;
 use crate::merge::MergeOperators;
-use crate::naming::Naming;
+use crate::naming::{Naming, Output};
 use crate::scan::{MergeScan, Merged, Source};
 use crate::table::{BuiltTable, FileId, FileMeta, Keeping, KeptBlock, TableBuilder, TableFile, TableOptions};
 use crate::values::{BuiltValues, ValueBuilder, ValueFile, ValuePlace};
@@ -174,7 +174,7 @@ impl TableWriter {
         match place {
             Some(place) => self.builder.point(key, place),
             None if self.separation.takes(kind, key, value) => {
-                let place = self.open_values().add(key, value, stamp);
+                let place = self.open_values()?.add(key, value, stamp);
                 self.point(key, &place)?;
             }
             None => self.builder.add(kind, key, value),
@@ -219,7 +219,7 @@ impl TableWriter {
             if let Some(old) = place.as_ref().filter(|place| self.separation.leaves(Some(place))) {
                 let record = records.next().unwrap_or_default();
                 self.end_table_before(key, deleted)?;
-                let new = self.open_values().add_stored(&record, old.stamp);
+                let new = self.open_values()?.add_stored(&record, old.stamp);
                 self.written.moved.push(((old.file.id, old.number), (new.file.id, new.number)));
                 self.point(key, &new)?;
                 self.describe(*kind, *stamp, *is_warm);
@@ -231,11 +231,14 @@ impl TableWriter {
         Ok(())
     }
 
-    fn open_values(&mut self) -> &mut ValueBuilder {
-        self.values.get_or_insert_with(|| {
-            let file = ValueFile::new(self.naming.next_id(), self.naming.hold("val"));
-            ValueBuilder::new(file, self.separation.keep_bytes)
-        })
+    fn open_values(&mut self) -> Result<&mut ValueBuilder> {
+        let values = if let Some(values) = self.values.take() {
+            values
+        } else {
+            let held = self.naming.hold_output(Output::Values)?;
+            ValueBuilder::new(ValueFile::new(self.naming.next_id(), held), self.separation.keep_bytes)
+        };
+        Ok(self.values.insert(values))
     }
 
     /// Appends a pointer into the value file that is being built, which may be full then.
@@ -307,7 +310,7 @@ async fn upload_table(
     mirror: bool,
 ) -> Result<WrittenTable> {
     // Held before it is written, so that a failed write is cleaned up by its release.
-    let held = naming.hold("sst");
+    let held = naming.hold_output(Output::Table)?;
     let properties = &built.tail.properties;
     let meta = FileMeta {
         size_bytes: size_of_all(&built.payload),

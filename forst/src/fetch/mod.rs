@@ -17,6 +17,7 @@ mod values;
 
 pub use disk::{DiskCache, DiskLimits};
 pub(crate) use ranges::Wanted;
+pub(crate) use requests::Creation;
 pub(crate) use values::ValueRequest;
 
 use std::ops::Range;
@@ -90,8 +91,30 @@ impl Fetcher {
         prefix: &str,
     ) -> Arc<Self> {
         let entropy = Entropy::from_seed(filter_hash(prefix.as_bytes()));
+        let requests = Requests::new(store, settings.fetch.clone(), entropy);
+        Self::with_requests(requests, io, disk, settings)
+    }
+
+    /// For who writes in another's name: it creates objects and overwrites none. No disk tier.
+    pub(crate) fn creating(
+        store: Arc<dyn ObjectStore>,
+        io: IoRuntime,
+        settings: &ForstSettings,
+        name: &str,
+    ) -> Arc<Self> {
+        let entropy = Entropy::from_seed(filter_hash(name.as_bytes()));
+        let requests = Requests::new(store, settings.fetch.clone(), entropy).creating();
+        Self::with_requests(requests, io, None, settings)
+    }
+
+    fn with_requests(
+        requests: Requests,
+        io: IoRuntime,
+        disk: Option<Arc<DiskCache>>,
+        settings: &ForstSettings,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            requests: Requests::new(store, settings.fetch.clone(), entropy),
+            requests,
             room: Room::new(settings.budget().values_under_way_bytes),
             io,
             disk,
@@ -186,6 +209,26 @@ impl Fetcher {
     /// Reads a whole object.
     pub(crate) async fn read_object(&self, name: &str, size_bytes: u64) -> Result<Bytes> {
         self.requests.read_object(&Path::from(name), size_bytes).await
+    }
+
+    /// Creates an object unless its name is taken.
+    pub(crate) async fn create(&self, name: &str, bytes: Bytes) -> Result<Creation> {
+        self.requests.create(&Path::from(name), bytes.into()).await
+    }
+
+    /// What this one has created, if it only creates; asked again it is forgotten.
+    pub(crate) fn take_created(&self) -> Vec<Path> {
+        self.requests.take_created()
+    }
+
+    /// Lets no further request begin; resolves when those under way have ended.
+    pub(crate) async fn close(&self) {
+        self.requests.close().await;
+    }
+
+    /// The store itself.
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        self.requests.store()
     }
 
     /// Writes an object whole.

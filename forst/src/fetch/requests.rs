@@ -3,14 +3,14 @@
 //! **Failure**: `Unavailable` once the deadline has passed, with the attempts and the last reason; `Corruption` for an
 //! object that stays missing or answers with another length than it should have; `Invalid` for what the store refuses.
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alluvium_env::{Entropy, Error, Result};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -22,6 +22,20 @@ use crate::settings::FetchSettings;
 /// Longer reads are neither timed nor asked twice: they take long for their length.
 const MAX_HEDGED_BYTES: u64 = 256 << 10;
 
+/// How often whoever closes looks whether requests are still under way.
+const CLOSING_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a conditional create has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Creation {
+    /// The object is new.
+    Created,
+    /// It was there with the very bytes.
+    Found,
+    /// Another one has its name.
+    Taken,
+}
+
 /// The way to one object store.
 pub(super) struct Requests {
     store: Arc<dyn ObjectStore>,
@@ -29,12 +43,38 @@ pub(super) struct Requests {
     permits: Semaphore,
     hedge: Hedge,
     entropy: Entropy,
+    /// What was created, where nothing may be overwritten.
+    created: Option<Mutex<Vec<Path>>>,
 }
 
 impl Requests {
     pub(super) fn new(store: Arc<dyn ObjectStore>, settings: FetchSettings, entropy: Entropy) -> Self {
         let permits = Semaphore::new(settings.max_requests);
-        Self { store, settings, permits, hedge: Hedge::default(), entropy }
+        Self { store, settings, permits, hedge: Hedge::default(), entropy, created: None }
+    }
+
+    /// Creates what it writes, and overwrites nothing.
+    pub(super) fn creating(self) -> Self {
+        Self { created: Some(Mutex::default()), ..self }
+    }
+
+    /// Takes the names of what was created by this and nobody else; nothing where it does not only create.
+    pub(super) fn take_created(&self) -> Vec<Path> {
+        let created =
+            self.created.as_ref().map(|created| created.lock().unwrap_or_else(PoisonError::into_inner));
+        created.map(|mut created| std::mem::take(&mut *created)).unwrap_or_default()
+    }
+
+    /// Lets no further request begin; resolves when those under way have ended.
+    pub(super) async fn close(&self) {
+        self.permits.close();
+        while self.permits.available_permits() < self.settings.max_requests {
+            sleep(CLOSING_PAUSE).await;
+        }
+    }
+
+    pub(super) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
     }
 
     /// Reads one range of an object.
@@ -78,9 +118,44 @@ impl Requests {
         self.persist(path.as_ref(), size_bytes, attempt).await
     }
 
+    /// Creates an object unless its name is taken.
+    pub(super) async fn create(&self, path: &Path, payload: PutPayload) -> Result<Creation> {
+        let create = || async {
+            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            match self.store.put_opts(path, payload.clone(), options).await {
+                Ok(_) => Ok(Creation::Created),
+                // Stores answer either; both say that the condition did not hold. It may be the work of an attempt that
+                // was not answered.
+                Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                    let there = async { self.store.get(path).await?.bytes().await };
+                    let there = there.await.map_err(|e| store_failure(path.as_ref(), e))?;
+                    let same = there.iter().eq(payload.iter().flatten());
+                    Ok(if same { Creation::Found } else { Creation::Taken })
+                }
+                Err(error) => Err(store_failure(path.as_ref(), error)),
+            }
+        };
+        self.persist(path.as_ref(), payload.content_length() as u64, create).await
+    }
+
+    /// Creates an object that must not be there, and remembers that it did.
+    async fn create_new(&self, path: &Path, payload: PutPayload, created: &Mutex<Vec<Path>>) -> Result<()> {
+        match self.create(path, payload).await? {
+            Creation::Created => created.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone()),
+            Creation::Found => {}
+            Creation::Taken => {
+                return Err(Error::invalid(format!("object {path} has been written by somebody else")));
+            }
+        }
+        Ok(())
+    }
+
     /// Writes an object whole.
     pub(super) async fn write(&self, path: &Path, payload: Vec<Bytes>) -> Result<()> {
         let payload: PutPayload = payload.into_iter().collect();
+        if let Some(created) = &self.created {
+            return self.create_new(path, payload, created).await;
+        }
         let put = || async {
             let put = self.store.put(path, payload.clone()).await;
             put.map(drop).map_err(|e| store_failure(path.as_ref(), e))
@@ -93,8 +168,8 @@ impl Requests {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let closed = |_| Error::closed("the store is closed");
-        let _permit = self.permits.acquire().await.map_err(closed)?;
+        let closed = |()| Error::closed("the store is closed");
+        let _permit = self.permits.acquire().await.map_err(|_| closed(()))?;
         let mut patience = Patience::new(&self.settings, name, body_bytes);
         let start = Instant::now();
         loop {
@@ -107,7 +182,11 @@ impl Requests {
                     limit.as_secs_f64()
                 ))),
             };
-            sleep(patience.after(failure, start.elapsed(), &self.entropy)?).await;
+            let pause = patience.after(failure, start.elapsed(), &self.entropy)?;
+            if self.permits.is_closed() {
+                return Err(closed(()));
+            }
+            sleep(pause).await;
         }
     }
 
@@ -155,4 +234,36 @@ impl Requests {
 fn check_length(name: &str, expected: u64, bytes: &Bytes) -> Result<(), Failure> {
     let got = bytes.len() as u64;
     if got == expected { Ok(()) } else { Err(wrong_length(name, expected, got)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use alluvium_env::ErrorKind;
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[test]
+    fn what_is_created_overwrites_nothing_and_knows_itself_again() {
+        alluvium_env::IoRuntime::new(1).unwrap().block_on(creating());
+    }
+
+    async fn creating() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let requests =
+            || Requests::new(Arc::clone(&store), FetchSettings::default(), Entropy::from_seed(1)).creating();
+        let (one, other) = (requests(), requests());
+        let (path, payload) =
+            (Path::from("a"), |text: &'static str| vec![Bytes::from_static(text.as_bytes())]);
+        one.write(&path, payload("mine")).await.unwrap();
+        // As if the first attempt had not been answered; in other pieces.
+        let again = vec![Bytes::from_static(b"mi"), Bytes::from_static(b"ne")];
+        one.write(&path, again).await.unwrap();
+        let refused = other.write(&path, payload("yours")).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Invalid);
+        assert_eq!(one.read_object(&path, 4).await.unwrap(), "mine");
+        assert_eq!((one.take_created(), other.take_created()), (vec![path.clone()], Vec::new()));
+        one.close().await;
+        assert_eq!(one.write(&path, payload("late")).await.unwrap_err().kind(), ErrorKind::Closed);
+    }
 }

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use alluvium_env::{Error, HashSet, Result, Urgency, UrgentJobs};
+use alluvium_env::{Error, HashSet, JobQueue, Result, Urgency};
 use tracing::field::Empty;
 use tracing::info_span;
 
@@ -41,7 +41,7 @@ impl Writer {
 type Half = Box<dyn FnOnce() -> Result<Written> + Send>;
 
 /// Writes both halves, the second one on another thread of the pool if one is free before this one is.
-fn write_halves(memtable: SortedMemtable, writers: (Writer, Writer), pool: &UrgentJobs) -> Result<Written> {
+fn write_halves(memtable: SortedMemtable, writers: (Writer, Writer), pool: &JobQueue) -> Result<Written> {
     let (first, second) = memtable.halves();
     let half: Half = Box::new(move || writers.1.write(second));
     let half = Arc::new(Mutex::new(Some(half)));
@@ -84,7 +84,7 @@ impl Store {
         };
         let (writer, other) = (writer(), writer());
         let is_large = table.size_bytes() >= MIN_TABLES * options.table_size_bytes;
-        let (inbox, pool) = (Arc::clone(&self.inbox), self.background.urgent_jobs());
+        let (inbox, pool) = (Arc::clone(&self.inbox), self.background.queue(Urgency::High));
         self.report_began(Job::Flush);
         let span = info_span!("flush", memtable_bytes = table.size_bytes(), tables = Empty, bytes = Empty);
         self.background.run(Urgency::High, move || {

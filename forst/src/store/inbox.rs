@@ -5,13 +5,14 @@ use alluvium_env::Result;
 
 use crate::compaction::{Compaction, Written};
 use crate::fetch::Fetched;
+use crate::remote::Trip;
 
 /// Something to take over.
 pub(super) enum Event {
     Fetched(Fetched),
     Flushed(Result<Written>),
-    /// A compaction and what it wrote.
-    Compacted(Result<(Compaction, Written)>),
+    /// A compaction and what it wrote; and how its trip was, if it went elsewhere.
+    Compacted(Option<Trip>, Result<(Compaction, Written)>),
 }
 
 /// Events and a bell.

@@ -5,18 +5,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use alluvium_env::{Error, ErrorKind, HashSet, Result, Urgency};
-use tracing::field::{Empty, display};
-use tracing::{Metadata, Span, info_span, warn};
+use alluvium_env::{Error, ErrorKind, HashSet, Result};
+use tracing::field::display;
+use tracing::{Metadata, Span, warn};
 
 use super::Store;
-use super::inbox::Event;
 use crate::cache::SMALL_SHARE;
 use crate::coding::Compression;
 use crate::compaction::{
     Compaction, CompactionJob, LevelTargets, Separation, Written, debt_bytes, garbage_of,
 };
 use crate::metrics::Job;
+use crate::remote::{Posted, Trip};
 use crate::table::{FileId, Keep, Keeping, KeptBlock, TableFile, TableOptions, WarmBlocks};
 use crate::version::VersionEdit;
 
@@ -35,6 +35,8 @@ pub(super) struct Jobs {
     kept_by_compaction: Keeping,
     /// Whether nothing is due of this version but what time makes due.
     settled: bool,
+    /// The compaction that is done elsewhere.
+    pub(super) posted: Option<Posted>,
     pub(super) failures: u32,
     failure: Option<Error>,
 }
@@ -86,7 +88,7 @@ pub(super) fn guarded<T>(
 }
 
 /// The objects of tables, for a person.
-fn names<'a>(files: impl Iterator<Item = &'a Arc<TableFile>>) -> String {
+pub(super) fn names<'a>(files: impl Iterator<Item = &'a Arc<TableFile>>) -> String {
     files.map(|file| file.name()).collect::<Vec<_>>().join(" ")
 }
 
@@ -178,27 +180,17 @@ impl Store {
                 operators: Arc::clone(&self.operators),
                 buffer_bytes: self.budget.background_bytes / 2,
             };
-            let inbox = Arc::clone(&self.inbox);
             self.report_began(Job::Compaction);
-            let span = info_span!(
-                "compaction",
-                level = job.compaction.target,
-                inputs = names(job.compaction.inputs()),
-                input_bytes,
-                tables = Empty,
-                bytes = Empty
-            );
-            self.background.run(Urgency::Low, move || {
-                inbox.push(Event::Compacted(guarded(&span, || job.run(), |(_, written)| written)));
-            });
+            self.run_compaction(job);
             return;
         }
         self.jobs.settled = true;
     }
 
-    pub(super) fn take_compacted(&mut self, result: Result<(Compaction, Written)>) {
+    pub(super) fn take_compacted(&mut self, trip: Option<Trip>, result: Result<(Compaction, Written)>) {
         self.jobs.compacting = false;
         self.jobs.kept_by_compaction = Keeping::default();
+        self.end_trip(trip);
         match result {
             Ok((compaction, written)) => {
                 self.jobs.failures = 0;

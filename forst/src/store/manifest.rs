@@ -25,66 +25,66 @@ pub(super) struct Manifest {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct TableRecord {
+pub(crate) struct TableRecord {
     #[prost(uint32, tag = "1")]
-    pub(super) level: u32,
+    pub(crate) level: u32,
     #[prost(string, tag = "2")]
-    pub(super) name: String,
+    pub(crate) name: String,
     #[prost(uint64, tag = "3")]
-    pub(super) size_bytes: u64,
+    pub(crate) size_bytes: u64,
     #[prost(uint64, tag = "4")]
-    pub(super) tail_bytes: u64,
+    pub(crate) tail_bytes: u64,
     /// The first key.
     #[prost(bytes = "vec", tag = "5")]
-    pub(super) start: Vec<u8>,
+    pub(crate) start: Vec<u8>,
     /// Behind the last key; empty for no end.
     #[prost(bytes = "vec", tag = "11")]
-    pub(super) end: Vec<u8>,
+    pub(crate) end: Vec<u8>,
     #[prost(uint64, tag = "7")]
-    pub(super) entries: u64,
+    pub(crate) entries: u64,
     #[prost(uint64, tag = "8")]
-    pub(super) deletes: u64,
+    pub(crate) deletes: u64,
     #[prost(bytes = "vec", tag = "9")]
-    pub(super) clip_start: Vec<u8>,
+    pub(crate) clip_start: Vec<u8>,
     #[prost(bytes = "vec", tag = "10")]
-    pub(super) clip_end: Vec<u8>,
+    pub(crate) clip_end: Vec<u8>,
     /// Of level 0: how many runs are newer.
     #[prost(uint32, tag = "12")]
-    pub(super) run: u32,
+    pub(crate) run: u32,
     #[prost(fixed64, tag = "13")]
-    pub(super) content_hash: u64,
+    pub(crate) content_hash: u64,
     #[prost(uint64, tag = "14")]
-    pub(super) deleted_ranges: u64,
+    pub(crate) deleted_ranges: u64,
     /// Of entries that expire, if there are any.
     #[prost(message, optional, tag = "15")]
-    pub(super) ages: Option<Ages>,
+    pub(crate) ages: Option<Ages>,
     /// What its pointers take of each value file, in the order in which they name the files.
     #[prost(message, repeated, tag = "16")]
-    pub(super) values: Vec<ValueShareRecord>,
+    pub(crate) values: Vec<ValueShareRecord>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub(super) struct ValueShareRecord {
+pub(crate) struct ValueShareRecord {
     /// Its place in the manifest's list.
     #[prost(uint32, tag = "1")]
-    pub(super) file: u32,
+    pub(crate) file: u32,
     #[prost(uint64, tag = "2")]
-    pub(super) values: u64,
+    pub(crate) values: u64,
     #[prost(uint64, tag = "3")]
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub(super) struct ValueFileRecord {
+pub(crate) struct ValueFileRecord {
     #[prost(string, tag = "1")]
-    pub(super) name: String,
+    pub(crate) name: String,
     #[prost(uint64, tag = "2")]
-    pub(super) size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// Its records.
     #[prost(uint64, tag = "3")]
-    pub(super) data_bytes: u64,
+    pub(crate) data_bytes: u64,
     #[prost(fixed64, tag = "4")]
-    pub(super) content_hash: u64,
+    pub(crate) content_hash: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

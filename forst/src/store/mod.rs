@@ -26,19 +26,23 @@ mod open;
 mod pages;
 mod reader;
 mod reads;
+mod records;
 mod report;
 mod scan;
 mod snapshot;
+mod trips;
 mod walk;
 mod warm;
 
 pub use counters::StoreCounters;
 #[cfg(test)]
 pub(crate) use manifest::frame_delta;
+pub(crate) use manifest::{TableRecord, ValueFileRecord};
 pub use open::{Restored, StoreOptions};
 pub use pages::{Page, PageQuery};
 pub use reader::{ReaderScan, Share, SnapshotReader};
 pub use reads::Answer;
+pub(crate) use records::ValueList;
 pub use scan::StoreScan;
 pub use snapshot::{Snapshot, SnapshotFile};
 pub use walk::Resident;
@@ -66,6 +70,7 @@ use inbox::Inbox;
 use jobs::Jobs;
 use reads::Reads;
 use report::Report;
+use trips::Elsewhere;
 
 /// Memtables that may wait for their flush before admission closes.
 const MAX_FROZEN: usize = 1;
@@ -104,6 +109,7 @@ pub struct Store {
     counters: Counters,
     report: Option<Box<Report>>,
     expiring: Expiring,
+    elsewhere: Elsewhere,
     /// Writes so far.
     writes: u64,
 }
@@ -232,7 +238,7 @@ impl Store {
             match event {
                 inbox::Event::Fetched(fetched) => self.take_fetched(fetched, answered),
                 inbox::Event::Flushed(result) => self.take_flushed(result),
-                inbox::Event::Compacted(result) => self.take_compacted(result),
+                inbox::Event::Compacted(trip, result) => self.take_compacted(trip, result),
             }
         }
         self.answer_ready(answered);

@@ -11,10 +11,8 @@ use futures_util::future::try_join_all;
 use object_store::ObjectStore;
 
 use super::inbox::Inbox;
-use super::manifest::{
-    Manifest, MemtableRecord, TableRecord, ValueFileRecord, ValueShareRecord, unframe_delta,
-};
-use super::{Counters, DeltaChain, Expiring, Frozen, Jobs, Reads, Store};
+use super::manifest::{Manifest, MemtableRecord, TableRecord, ValueFileRecord, unframe_delta};
+use super::{Counters, DeltaChain, Elsewhere, Expiring, Frozen, Jobs, Reads, Store};
 use crate::cache::BlockCache;
 use crate::fetch::{DiskCache, Fetcher};
 use crate::key_range::KeyRange;
@@ -22,8 +20,8 @@ use crate::memtable::{LogRecord, Memtable, read_log};
 use crate::merge::MergeOperators;
 use crate::naming::Naming;
 use crate::settings::ForstSettings;
-use crate::table::{FileMeta, Ownership, TableFile};
-use crate::values::{ValueFile, ValueMeta, ValueShare};
+use crate::table::Ownership;
+use crate::values::ValueFile;
 use crate::version::{LEVELS, Version};
 
 /// A manifest, and which of its keys to take over.
@@ -93,6 +91,7 @@ impl Store {
             counters: Counters::default(),
             report: None,
             expiring: Expiring::default(),
+            elsewhere: Elsewhere::default(),
             writes: 0,
             budget,
             settings,
@@ -133,18 +132,13 @@ impl Store {
         known: &mut HashMap<String, Arc<ValueFile>>,
     ) -> Result<Vec<Arc<ValueFile>>> {
         let mut files = Vec::with_capacity(records.len());
-        for ValueFileRecord { name, size_bytes, data_bytes, content_hash } in records {
-            if data_bytes > size_bytes {
-                return Err(Error::corruption(format!(
-                    "a manifest describes an impossible value file {name}"
-                )));
-            }
-            let file = known.entry(name).or_insert_with_key(|name| {
-                let file = ValueFile::new(self.naming.next_id(), self.naming.hold_existing(name));
-                file.end(ValueMeta { size_bytes, data_bytes, content_hash });
-                Arc::new(file)
-            });
-            files.push(Arc::clone(file));
+        for record in records {
+            let file = match known.get(&record.name) {
+                Some(file) => Arc::clone(file),
+                None => record.open(self.naming.next_id(), self.naming.hold_existing(&record.name))?,
+            };
+            known.insert(record.name, Arc::clone(&file));
+            files.push(file);
         }
         Ok(files)
     }
@@ -156,40 +150,18 @@ impl Store {
         clip: &KeyRange,
         values: &[Arc<ValueFile>],
     ) -> Result<()> {
-        let share = |share: &ValueShareRecord| {
-            let file = values.get(share.file as usize).ok_or_else(|| {
-                let (index, name) = (share.file, &record.name);
-                Error::corruption(format!(
-                    "a manifest's table {name} points into value file {index}, which is not there"
-                ))
-            })?;
-            Ok(ValueShare { file: Arc::clone(file), values: share.values, bytes: share.bytes })
-        };
-        let shares = record.values.iter().map(share).collect::<Result<Vec<_>>>()?;
-        let meta = FileMeta {
-            size_bytes: record.size_bytes,
-            tail_bytes: record.tail_bytes,
-            keys: KeyRange { start: record.start, end: record.end },
-            entries: record.entries,
-            deletes: record.deletes,
-            content_hash: record.content_hash,
-            deleted_ranges: record.deleted_ranges,
-            ages: record.ages.unwrap_or_default(),
-        };
-        let run_is_wrong = record.run > MAX_RUNS || (record.level > 0 && record.run > 0);
-        if meta.tail_bytes > meta.size_bytes || record.level as usize > LEVELS || run_is_wrong {
-            let (name, level) = (record.name, record.level);
+        let (level, run) = (record.level as usize, record.run as usize);
+        if level > LEVELS || record.run > MAX_RUNS || (level > 0 && run > 0) {
+            let name = record.name;
             return Err(Error::corruption(format!(
                 "a manifest describes an impossible table {name} at level {level}"
             )));
         }
-        let clip = KeyRange { start: record.clip_start, end: record.clip_end }.intersect(clip);
-        let file = TableFile::new(self.naming.next_id(), meta, clip, self.naming.hold_existing(&record.name))
-            .with_values(shares);
+        let held = self.naming.hold_existing(&record.name);
+        let file = record.open(clip, values, self.naming.next_id(), held)?;
         if file.keys().is_empty() {
             return Ok(());
         }
-        let (level, run) = (record.level as usize, record.run as usize);
         let run = if let Some(index) = level.checked_sub(1) {
             version.levels.get_mut(index)
         } else {

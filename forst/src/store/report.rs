@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::Store;
 use crate::metrics::{ForstMetrics, Job, Tier};
+use crate::remote::Trip;
 use crate::version::{LEVELS, Version};
 
 /// Polls without news after which the counters are reported nevertheless.
@@ -161,6 +162,13 @@ impl Store {
             };
             let took = report.metrics.clock.monotonic().saturating_sub(began);
             report.metrics.done(job, took.as_secs_f64(), read_bytes, written_bytes);
+        }
+    }
+
+    /// A compaction that was to be done elsewhere has ended.
+    pub(super) fn report_trip(&mut self, trip: Trip) {
+        if let Some(report) = &self.report {
+            report.metrics.trip(trip);
         }
     }
 

@@ -1,19 +1,15 @@
 //! Snapshots: O(1) on the task thread, then an upload of what changed (design, "A checkpoint").
 use std::sync::Arc;
 
-use alluvium_env::{HashMap, Result};
+use alluvium_env::Result;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::Store;
 use super::deltas::{Delta, Upload};
-use super::manifest::{
-    DeltaRecord, Manifest, MemtableRecord, TableRecord, ValueFileRecord, ValueShareRecord, frame_delta,
-};
-use crate::expiry::Ages;
+use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord, frame_delta};
+use super::records::ValueList;
 use crate::fetch::Fetcher;
-use crate::table::{FileId, TableFile};
-use crate::values::{ValueMeta, ValueShare};
 use crate::version::Version;
 
 /// Deltas of one memtable beyond which it is flushed: a restore reads them all.
@@ -89,14 +85,14 @@ impl Snapshot {
         let deeper = self.version.files().filter(|(level, _)| *level > 0);
         let tables = level0.chain(deeper.map(|(level, file)| (level, 0, file)));
         let tables: Vec<_> =
-            tables.map(|(level, run, file)| table((level, run), file, values.shares(file))).collect();
+            tables.map(|(level, run, file)| TableRecord::of((level, run), file, &mut values)).collect();
         let record = |delta: &Arc<Delta>| DeltaRecord {
             name: delta.held.name().to_owned(),
             size_bytes: delta.size_bytes,
         };
         let memtables =
             self.memtables.iter().map(|m| MemtableRecord { deltas: m.iter().map(record).collect() });
-        Manifest::encode(tables, memtables.collect(), values.records)
+        Manifest::encode(tables, memtables.collect(), values.records())
     }
 
     /// Every object the manifest names.
@@ -113,49 +109,5 @@ impl Snapshot {
         files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         files.dedup();
         files
-    }
-}
-
-/// The value files of a manifest.
-#[derive(Default)]
-struct ValueList {
-    records: Vec<ValueFileRecord>,
-    index: HashMap<FileId, u32>,
-}
-
-impl ValueList {
-    /// What a table takes of the files, which join the list.
-    fn shares(&mut self, table: &TableFile) -> Vec<ValueShareRecord> {
-        let share = |ValueShare { file, values, bytes }: &ValueShare| {
-            let next = self.records.len() as u32;
-            let index = *self.index.entry(file.id).or_insert(next);
-            if index == next {
-                let ValueMeta { size_bytes, data_bytes, content_hash } = file.meta();
-                let name = file.name().to_owned();
-                self.records.push(ValueFileRecord { name, size_bytes, data_bytes, content_hash });
-            }
-            ValueShareRecord { file: index, values: *values, bytes: *bytes }
-        };
-        table.values().iter().map(share).collect()
-    }
-}
-
-fn table((level, run): (usize, usize), file: &TableFile, values: Vec<ValueShareRecord>) -> TableRecord {
-    TableRecord {
-        level: level as u32,
-        run: run as u32,
-        name: file.name().to_owned(),
-        size_bytes: file.meta.size_bytes,
-        tail_bytes: file.meta.tail_bytes,
-        start: file.meta.keys.start.clone(),
-        end: file.meta.keys.end.clone(),
-        entries: file.meta.entries,
-        deletes: file.meta.deletes,
-        deleted_ranges: file.meta.deleted_ranges,
-        ages: (file.meta.ages != Ages::default()).then(|| file.meta.ages.clone()),
-        clip_start: file.clip.start.clone(),
-        clip_end: file.clip.end.clone(),
-        values,
-        content_hash: file.meta.content_hash,
     }
 }

@@ -165,10 +165,22 @@ impl TableFile {
             return self.shown_bytes;
         }
         let Some(tail) = self.tail.get() else { return self.shown_bytes / parts.max(1) as u64 };
-        let keys = self.keys.intersect(range);
+        self.bytes_between(&self.keys.intersect(range), tail)
+    }
+
+    fn bytes_between(&self, keys: &KeyRange, tail: &TableTail) -> u64 {
         let start = |key: &[u8]| tail.index.range(tail.index.block_of(key)).map_or(0, |range| range.start);
         let end = if keys.end.is_empty() { self.data_bytes() } else { start(&keys.end) };
         end.saturating_sub(start(&keys.start))
+    }
+
+    /// Bytes of data blocks that a pass over the reference reads, about: better known once the tail has been read than when
+    /// the reference was made.
+    pub(crate) fn passed_bytes(&self) -> u64 {
+        match self.tail.get() {
+            Some(tail) if self.keys != self.meta.keys => self.bytes_between(&self.keys, tail),
+            _ => self.shown_bytes,
+        }
     }
 
     /// Bytes of data blocks that the reference sees, about.

@@ -26,8 +26,17 @@ impl FolderLock {
     }
 }
 
-/// Opens a folder as it is, beside whoever has it.
+/// Opens a folder as it is, to look into it beside whoever has it.
 pub(super) fn look(path: &Path) -> Result<LocalReads> {
+    beside(path).map(LocalReads::new)
+}
+
+/// Opens a folder as it is, to work in it beside whoever has it: what its owner comes to depend on survives a power cut.
+pub(super) fn work(path: &Path) -> Result<LocalReads> {
+    beside(path).map(|store| LocalReads::new(store.with_fsync(true)))
+}
+
+fn beside(path: &Path) -> Result<LocalFileSystem> {
     let shown = path.display();
     let root = path.canonicalize().map_err(|e| {
         Error::invalid(format!("cannot open the folder {shown}; check the URL")).with_source(e)
@@ -35,9 +44,8 @@ pub(super) fn look(path: &Path) -> Result<LocalReads> {
     if !root.is_dir() {
         return Err(Error::invalid(format!("{shown} is not a folder; check the URL")));
     }
-    let store = LocalFileSystem::new_with_prefix(&root)
-        .map_err(|e| Error::invalid(format!("cannot open the folder {shown}")).with_source(e))?;
-    Ok(LocalReads::new(store))
+    LocalFileSystem::new_with_prefix(&root)
+        .map_err(|e| Error::invalid(format!("cannot open the folder {shown}")).with_source(e))
 }
 
 /// Creates, locks and opens a folder.

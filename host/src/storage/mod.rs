@@ -24,6 +24,7 @@ use url::Url;
 
 pub use delayed::{DelayedStore, Link};
 use folder::FolderLock;
+use local_reads::LocalReads;
 pub use metered::{MeteredStore, StoreMetrics, StoreRequests};
 use read_only::ReadOnlyStore;
 
@@ -100,17 +101,32 @@ pub fn open(url: &str) -> Result<Storage> {
 /// # Errors
 /// `Invalid` if the URL cannot be used or its folder is not there.
 pub fn open_read_only(url: &str) -> Result<Storage> {
-    let (parsed, shown) = parse(url)?;
-    let (bare, local): (Arc<dyn ObjectStore>, _) = match parsed.scheme() {
-        "file" => (Arc::new(folder::look(&local_path(&parsed, &shown)?)?), true),
-        "memory" => {
-            return Err(Error::invalid(format!(
-                "{shown} ends with its process: there is nothing to look into"
-            )));
-        }
-        _ => (remote(&parsed, &shown)?, false),
-    };
+    let (bare, local, shown) = as_it_is(url, folder::look)?;
     Ok(Storage { local, ..Storage::new(Arc::new(ReadOnlyStore::new(bare)), shown, None) })
+}
+
+/// Opens a URL as it is, to work for the job that owns it: as [`open_read_only`], but what is asked for is written.
+///
+/// # Errors
+/// `Invalid` if the URL cannot be used or its folder is not there.
+pub fn open_beside(url: &str) -> Result<Storage> {
+    let (bare, local, shown) = as_it_is(url, folder::work)?;
+    Ok(Storage { local, ..Storage::new(bare, shown, None) })
+}
+
+/// What a URL names, whether it is near, and how to call it.
+fn as_it_is(
+    url: &str,
+    open_folder: fn(&Path) -> Result<LocalReads>,
+) -> Result<(Arc<dyn ObjectStore>, bool, String)> {
+    let (parsed, shown) = parse(url)?;
+    match parsed.scheme() {
+        "file" => Ok((Arc::new(open_folder(&local_path(&parsed, &shown)?)?), true, shown)),
+        "memory" => {
+            Err(Error::invalid(format!("{shown} ends with its process: there is nothing to look into")))
+        }
+        _ => Ok((remote(&parsed, &shown)?, false, shown)),
+    }
 }
 
 fn parse(url: &str) -> Result<(Url, String)> {
@@ -223,7 +239,10 @@ mod tests {
         let job = open_folder(&folder.path().join("state")).unwrap();
         let looked = open_read_only(job.url()).unwrap();
         assert!(looked.local);
+        let worker = open_beside(job.url()).unwrap();
+        assert!(worker.local);
         let missing = format!("{}-not", job.url());
+        assert!(open_beside(&missing).is_err());
         assert!(open_read_only(&missing).unwrap_err().to_string().contains("state-not"));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(open_read_only("memory:///").unwrap_err().to_string().contains("nothing to look into"));
