@@ -44,6 +44,7 @@ mod block;
 mod cache;
 mod coding;
 mod compaction;
+mod compression;
 mod deleted;
 mod entry;
 mod expiry;
@@ -63,6 +64,7 @@ mod version;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
 pub use backend::{ForstBackendFactory, StateSize, SubtaskReader};
+pub use compression::Compression;
 pub use expiry::{Expiry, Fate, Moment, Stamp};
 pub use fetch::{DiskCache, DiskLimits};
 pub use merge::{MergeOperator, MergeOperators, NoMerges};

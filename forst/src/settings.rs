@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use alluvium_env::{Error, Result};
 
+use crate::compression::Compression;
+
 /// Settings of one subtask's store. Plain data; [`ForstSettings::validate`] says what contradicts.
 #[derive(Clone, Debug)]
 pub struct ForstSettings {
@@ -12,6 +14,13 @@ pub struct ForstSettings {
     pub memory_bytes: u64,
     /// A data block's size before compression. More costs bytes a miss, less costs index memory.
     pub block_size_bytes: usize,
+    /// What flushes and compactions compress blocks with, but for cold ones. LZ4: what is read often shall cost little to
+    /// unpack, and what is merged soon little to pack.
+    pub compression: Compression,
+    /// What the blocks of cold tables are compressed with: those of the last level once it holds more than memory does, so
+    /// nearly all there is of large state, read seldom and written least often. Worth something else than
+    /// [`ForstSettings::compression`] where bytes are dearer than time: see [`ForstSettings::REMOTE_COLD_COMPRESSION`].
+    pub cold_compression: Compression,
     /// Two blocks of one table this close are fetched in one request. More costs bytes, less costs requests.
     pub coalesce_gap_bytes: u64,
     /// Fetch all ranges of a table in one call instead of one request each: for stores that answer from an open file.
@@ -87,6 +96,8 @@ impl Default for ForstSettings {
         Self {
             memory_bytes: 256 << 20,
             block_size_bytes: 4 << 10,
+            compression: Compression::Lz4,
+            cold_compression: Compression::Lz4,
             coalesce_gap_bytes: 16 << 10,
             vectored_reads: false,
             value_threshold_bytes: 4 << 10,
@@ -109,6 +120,8 @@ const MAX_BACKGROUND_BYTES: usize = 128 << 20;
 impl ForstSettings {
     /// Below this the smallest memtables and buffers do not fit.
     pub const MIN_MEMORY_BYTES: u64 = 1 << 20;
+    /// What [`ForstSettings::cold_compression`] should be on a remote store.
+    pub const REMOTE_COLD_COMPRESSION: Compression = Compression::Zstd { level: 1 };
 
     /// Checks the settings against each other.
     ///
@@ -139,6 +152,16 @@ impl ForstSettings {
             return Err(Error::invalid(format!(
                 "value_garbage_percent is {percent}: it must lie between 5, at which each value is written twenty times, and 100"
             )));
+        }
+        for (name, compression) in
+            [("compression", self.compression), ("cold_compression", self.cold_compression)]
+        {
+            if !compression.is_valid() {
+                let (least, most) = (Compression::MIN_ZSTD_LEVEL, Compression::MAX_ZSTD_LEVEL);
+                return Err(Error::invalid(format!(
+                    "{name} is {compression:?}: the level must lie between {least} and {most}"
+                )));
+            }
         }
         self.fetch.validate()
     }

@@ -262,7 +262,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::coding::{Compression, crc32c, put_section};
+    use crate::coding::{crc32c, put_section};
+    use crate::compression::Compression;
     use crate::inspect::TableInspector;
     use crate::key_range::KeyRange;
     use crate::table::{TableBuilder, TableOptions};

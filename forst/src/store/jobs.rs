@@ -11,13 +11,13 @@ use tracing::{Metadata, Span, info_span, warn};
 
 use super::Store;
 use super::inbox::Event;
-use crate::coding::Compression;
 use crate::compaction::{
     Compaction, CompactionJob, LevelTargets, Separation, Written, debt_bytes, garbage_of,
 };
+use crate::compression::Compression;
 use crate::metrics::Job;
 use crate::table::{FileId, TableFile, TableOptions};
-use crate::version::VersionEdit;
+use crate::version::{LEVELS, VersionEdit};
 
 /// Failures in a row after which a job is not tried again. Each has had its own retries.
 const MAX_FAILURES: u32 = 3;
@@ -102,10 +102,16 @@ impl Store {
         TableOptions {
             block_size_bytes: self.settings.block_size_bytes,
             table_size_bytes: self.budget.table_size_bytes,
-            compression: Compression::Lz4,
+            compression: self.settings.compression,
             // Write-through while it does not push out what is hotter.
             keep_blocks: input_bytes < self.cache.capacity_bytes() as u64 / 4,
         }
+    }
+
+    /// What the tables of a level are compressed with. The last one is cold once memory cannot hold it.
+    fn compression_into(&self, level: usize) -> Compression {
+        let is_cold = level == LEVELS && self.version.level_bytes(level) > self.budget.resident_bytes as u64;
+        if is_cold { self.settings.cold_compression } else { self.settings.compression }
     }
 
     /// Which values of a job are kept apart; those of `garbage` files are written anew.
@@ -127,7 +133,8 @@ impl Store {
             self.jobs.compacting = true;
             let input_bytes = compaction.inputs().map(|file| file.shown_bytes()).sum::<u64>();
             // Blocks are kept unpacked, at two to three times what they take on the store.
-            let options = self.table_options(input_bytes * 3);
+            let compression = self.compression_into(compaction.target);
+            let options = TableOptions { compression, ..self.table_options(input_bytes * 3) };
             let garbage = garbage_of(&self.version, &compaction, self.settings.value_garbage_percent);
             let job = CompactionJob {
                 options,

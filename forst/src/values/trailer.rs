@@ -1,5 +1,6 @@
 //! The end of a value file: how long each record is, so that whoever verifies the file can walk it without its tables.
-use crate::coding::{Compression, crc32c, put_section, put_varint};
+use crate::coding::{crc32c, put_section, put_varint};
+use crate::compression::Compression;
 
 /// Ends every value file.
 pub(super) const MAGIC: [u8; 8] = *b"ALVMVAL\0";
