@@ -45,12 +45,6 @@ pub(crate) fn open(
         vectored_reads: near,
         // Beside a round trip a few blocks too many cost nothing; beside a `pread` they cost more than the next one.
         coalesce_gap_bytes: if near { 0 } else { defaults.coalesce_gap_bytes },
-        // What a request costs is bytes and a round trip there, and beside that the time to unpack is nothing.
-        cold_compression: if near {
-            defaults.cold_compression
-        } else {
-            ForstSettings::REMOTE_COLD_COMPRESSION
-        },
         ..defaults
     };
     let factory = ForstBackendFactory::new(settings, Arc::clone(store), io.clone())?;

@@ -49,6 +49,8 @@ mod deleted;
 mod entry;
 mod expiry;
 mod fetch;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod inspect;
 mod key_range;
 mod memtable;

@@ -83,7 +83,7 @@ fn cold_tables_take_less_with_zstandard_and_read_alike() {
         ..ForstSettings::default()
     };
     let mut sizes = Vec::new();
-    for cold in [Compression::Lz4, ForstSettings::REMOTE_COLD_COMPRESSION] {
+    for cold in [Compression::Lz4, Compression::Zstd { level: 1 }] {
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let (restored, bytes) = loaded(&objects, &io, settings(cold));
         assert_holds_everything(&objects, &io, restored);

@@ -33,8 +33,11 @@ mod walk;
 mod warm;
 
 pub use counters::StoreCounters;
-#[cfg(test)]
+#[cfg(fuzzing)]
+pub(crate) use manifest::Manifest;
+#[cfg(any(test, fuzzing))]
 pub(crate) use manifest::frame_delta;
+pub(crate) use manifest::{DELTA_MAGIC, strip_frame};
 pub use open::{Restored, StoreOptions};
 pub use pages::{Page, PageQuery};
 pub use reader::{ReaderScan, Share, SnapshotReader};
