@@ -73,6 +73,8 @@
 mod checkpoints;
 mod coordinator;
 mod envelope;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ledger;
 mod metadata;
 mod objects;

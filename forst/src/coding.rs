@@ -2,7 +2,8 @@
 //!
 //! Every decoder here takes bytes from outside: it never panics and says at which offset of what it stopped.
 use alluvium_env::{Error, Result};
-use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
+
+use crate::compression::{Compression, Packer, Packing, unpack};
 
 /// CRC-32C (Castagnoli, RFC 3720): checksum id 1 of the formats.
 #[inline]
@@ -92,49 +93,23 @@ impl<'a> Input<'a> {
     }
 }
 
-/// How a section's bytes are stored; the byte before its checksum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Compression {
-    None = 0,
-    /// `raw_length:u32le`, then an LZ4 block.
-    Lz4 = 1,
-}
-
-/// A section never decodes to more: keys and values end at 64 MiB, a filter far below.
-const MAX_RAW_BYTES: usize = 256 << 20;
-
-/// Writes sections; keeps the compressor's table from one to the next.
+/// Writes sections; keeps the compressor's state from one to the next.
 #[derive(Default)]
 pub(crate) struct SectionWriter {
-    table: CompressTable,
+    packer: Packer,
 }
 
 impl SectionWriter {
     /// Appends `content · compression:u8 · crc32c:u32le`; the checksum covers what is before it.
     pub(crate) fn put(&mut self, out: &mut Vec<u8>, content: &[u8], compression: Compression) {
         let start = out.len();
-        let packed = compression == Compression::Lz4 && self.pack(out, content);
-        if !packed {
+        let packing = self.packer.pack(out, content, compression);
+        if packing == Packing::Plain {
             out.extend_from_slice(content);
         }
-        out.push(if packed { Compression::Lz4 } else { Compression::None } as u8);
+        out.push(packing as u8);
         let crc = crc32c(out.get(start..).unwrap_or_default());
         out.extend_from_slice(&crc.to_le_bytes());
-    }
-
-    /// Appends the content packed, unless that saves too little.
-    fn pack(&mut self, out: &mut Vec<u8>, content: &[u8]) -> bool {
-        let start = out.len();
-        out.extend_from_slice(&(content.len() as u32).to_le_bytes());
-        let body = out.len();
-        out.resize(body + get_maximum_output_size(content.len()), 0);
-        let room = out.get_mut(body..).unwrap_or_default();
-        let packed = compress_into_with_table(content, room, &mut self.table).unwrap_or(usize::MAX);
-        // Under an eighth saved, decompression costs more than the bytes.
-        let worth_it = packed.saturating_add(4) < content.len() - content.len() / 8;
-        out.truncate(if worth_it { body + packed } else { start });
-        worth_it
     }
 }
 
@@ -167,21 +142,8 @@ fn short(what: &'static str, section: &[u8]) -> Error {
 /// Reads a section whole: checks it, then unpacks it.
 pub(crate) fn read_section(what: &'static str, section: &[u8]) -> Result<Vec<u8>> {
     let short = || short(what, section);
-    let (kind, content) = check_section(what, section)?.split_last().ok_or_else(short)?;
-    match *kind {
-        0 => Ok(content.to_vec()),
-        1 => {
-            let (raw, packed) = content.split_first_chunk::<4>().ok_or_else(short)?;
-            let raw = u32::from_le_bytes(*raw) as usize;
-            // LZ4 cannot expand by more than 255.
-            if raw > MAX_RAW_BYTES || raw > packed.len().saturating_mul(255) {
-                return Err(Error::corruption(format!("{what} claims to unpack to {raw} bytes")));
-            }
-            lz4_flex::block::decompress(packed, raw)
-                .map_err(|e| Error::corruption(format!("{what} does not unpack")).with_source(e))
-        }
-        other => Err(Error::corruption(format!("{what}: expected compression 0 or 1, got {other}"))),
-    }
+    let (packing, content) = check_section(what, section)?.split_last().ok_or_else(short)?;
+    unpack(*packing, content).map_err(|e| e.context(what))
 }
 
 #[cfg(test)]
@@ -202,10 +164,14 @@ mod tests {
 
         #[test]
         fn a_section_round_trips_and_any_flipped_bit_is_corruption(
-            content in proptest::collection::vec(0_u8..4, 0..300), bit: usize,
+            content in proptest::collection::vec(0_u8..4, 0..300),
+            compression in prop_oneof![
+                Just(Compression::None), Just(Compression::Lz4), (1..4).prop_map(|level| Compression::Zstd { level }),
+            ],
+            bit: usize,
         ) {
             let mut section = Vec::new();
-            put_section(&mut section, &content, Compression::Lz4);
+            put_section(&mut section, &content, compression);
             prop_assert_eq!(read_section("a test", &section).unwrap(), content);
             let bit = bit % (section.len() * 8);
             section[bit / 8] ^= 1 << (bit % 8);

@@ -45,10 +45,13 @@ mod block;
 mod cache;
 mod coding;
 mod compaction;
+mod compression;
 mod deleted;
 mod entry;
 mod expiry;
 mod fetch;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod inspect;
 mod key_range;
 mod memtable;
@@ -65,6 +68,7 @@ mod version;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
 pub use backend::{ForstBackendFactory, StateOperators, StateSize, SubtaskReader};
+pub use compression::Compression;
 pub use expiry::{Expiry, Fate, Moment, Stamp};
 pub use fetch::{DiskCache, DiskLimits};
 pub use merge::{DescribedOperators, MergeOperator, MergeOperators, NoMerges};

@@ -81,6 +81,8 @@
 //! assert_eq!((report.outcome, report.records), (Outcome::Finished, 6));
 //! # Ok::<(), Error>(())
 //! ```
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod job;
 mod metrics;
 mod source;

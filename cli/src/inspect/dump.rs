@@ -6,7 +6,7 @@ use alluvium_forst::inspect::{
 use alluvium_state_api::state_key;
 use serde::Serialize;
 
-use super::objects::Tables;
+use super::objects::Objects;
 use super::output::Output;
 use super::sst_args::DumpArgs;
 use super::text::{escaped, hex};
@@ -63,7 +63,7 @@ enum Line {
 /// # Errors
 /// What opening or reading it fails with.
 pub(super) fn run(args: &DumpArgs, io: &IoRuntime) -> Result<()> {
-    let tables = Tables::one(&args.url, io)?;
+    let tables = Objects::one(&args.url, io)?;
     let Some(table) = tables.found.first() else { return Ok(()) };
     let url = tables.url(table);
     let inspector = TableInspector::open(tables.read(table)).map_err(|e| e.context(url.clone()))?;

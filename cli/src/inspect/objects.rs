@@ -1,4 +1,4 @@
-//! Finds the tables that a URL names: the one, or all below it.
+//! Finds the objects of stores that a URL names: the one, or all below it.
 use std::sync::Arc;
 
 use alluvium_env::{Error, IoRuntime, Result};
@@ -6,28 +6,46 @@ use alluvium_forst::inspect::StoredObject;
 use alluvium_host::storage::Storage;
 use futures_util::TryStreamExt as _;
 use object_store::path::Path as ObjectPath;
-use object_store::{Error as StoreError, ObjectStoreExt as _};
+use object_store::{Error as StoreError, ObjectMeta, ObjectStoreExt as _};
 
 use crate::state;
 
-/// Ends the name of every table.
-const TABLE_SUFFIX: &str = ".sst";
+/// What an object of a store is, as its name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Table,
+    ValueFile,
+    Delta,
+}
 
-/// A table on a store.
-pub(super) struct Table {
+impl Kind {
+    /// `None` for the name of anything else.
+    fn of(name: &str) -> Option<Self> {
+        match name.rsplit_once('.')?.1 {
+            "sst" => Some(Self::Table),
+            "val" => Some(Self::ValueFile),
+            "delta" => Some(Self::Delta),
+            _ => None,
+        }
+    }
+}
+
+/// An object of a store.
+pub(super) struct Found {
     /// Its name below the root.
     pub(super) name: String,
     pub(super) size_bytes: u64,
+    pub(super) kind: Kind,
 }
 
-/// Tables of one store.
-pub(super) struct Tables {
+/// Objects of one store.
+pub(super) struct Objects {
     storage: Storage,
     io: IoRuntime,
-    pub(super) found: Vec<Table>,
+    pub(super) found: Vec<Found>,
 }
 
-impl Tables {
+impl Objects {
     /// The table that a URL or a path names.
     ///
     /// # Errors
@@ -38,14 +56,14 @@ impl Tables {
         Self::object(&url, io)?.ok_or_else(none)
     }
 
-    /// The table that a URL or a path names, or all below it. Only a name that ends as tables do can be one: not every
-    /// store tells at once whether a prefix is an object.
+    /// The object that a URL or a path names, or all below it. Only a name that ends as those of objects do can be one: not
+    /// every store tells at once whether a prefix is an object.
     ///
     /// # Errors
     /// `Invalid` if there is none.
     pub(super) fn all(location: &str, io: &IoRuntime) -> Result<Self> {
         let url = state::locate(location)?;
-        if url.ends_with(TABLE_SUFFIX)
+        if Kind::of(&url).is_some()
             && let Some(one) = Self::object(&url, io)?
         {
             return Ok(one);
@@ -53,13 +71,15 @@ impl Tables {
         let storage = state::open_read_only(&url, io)?;
         let listing = storage.store.list(None).try_collect::<Vec<_>>();
         let listed = io.block_on(listing).map_err(|e| unreadable(location, e))?;
-        let mut found: Vec<Table> = listed
-            .into_iter()
-            .filter(|object| object.location.as_ref().ends_with(TABLE_SUFFIX))
-            .map(|object| Table { name: object.location.to_string(), size_bytes: object.size })
-            .collect();
+        let object = |object: ObjectMeta| {
+            let (name, size_bytes) = (object.location.to_string(), object.size);
+            Kind::of(&name).map(|kind| Found { name, size_bytes, kind })
+        };
+        let mut found: Vec<Found> = listed.into_iter().filter_map(object).collect();
         if found.is_empty() {
-            return Err(Error::invalid(format!("there is no table (*{TABLE_SUFFIX}) below {location}")));
+            return Err(Error::invalid(format!(
+                "there is no table, value file or delta (*.sst, *.val, *.delta) below {location}"
+            )));
         }
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { storage, io: io.clone(), found })
@@ -77,7 +97,10 @@ impl Tables {
             .map_err(|e| Error::invalid(format!("{url} cannot be the name of an object")).with_source(e))?;
         match io.block_on(storage.store.head(&path)) {
             Ok(meta) => {
-                let found = vec![Table { name: path.to_string(), size_bytes: meta.size }];
+                let name = path.to_string();
+                // What is asked for by its name is taken for a table, whatever it is called.
+                let kind = Kind::of(&name).unwrap_or(Kind::Table);
+                let found = vec![Found { name, size_bytes: meta.size, kind }];
                 Ok(Some(Self { storage, io: io.clone(), found }))
             }
             Err(StoreError::NotFound { .. }) => Ok(None),
@@ -85,20 +108,20 @@ impl Tables {
         }
     }
 
-    /// A table's URL, without what may be secret.
-    pub(super) fn url(&self, table: &Table) -> String {
-        format!("{}/{}", self.storage.url().trim_end_matches('/'), table.name)
+    /// An object's URL, without what may be secret.
+    pub(super) fn url(&self, object: &Found) -> String {
+        format!("{}/{}", self.storage.url().trim_end_matches('/'), object.name)
     }
 
-    /// A table, to be read.
-    pub(super) fn read(&self, table: &Table) -> StoredObject {
+    /// An object, to be read.
+    pub(super) fn read(&self, object: &Found) -> StoredObject {
         let store = Arc::clone(&self.storage.store);
-        StoredObject::new(store, self.io.clone(), table.name.clone(), table.size_bytes)
+        StoredObject::new(store, self.io.clone(), object.name.clone(), object.size_bytes)
     }
 
-    /// Whether a table that could not be read is there no more: its job may have deleted it meanwhile.
-    pub(super) fn is_gone(&self, table: &Table) -> bool {
-        let path = ObjectPath::from(table.name.as_str());
+    /// Whether an object that could not be read is there no more: its job may have deleted it meanwhile.
+    pub(super) fn is_gone(&self, object: &Found) -> bool {
+        let path = ObjectPath::from(object.name.as_str());
         matches!(self.io.block_on(self.storage.store.head(&path)), Err(StoreError::NotFound { .. }))
     }
 }

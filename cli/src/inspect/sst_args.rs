@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 /// After the options.
 pub(crate) const SST_EXAMPLES: &str = "\
 \x1b[1;33mExamples:\x1b[0m
-  Check every byte of all tables of a state, also while its job runs:
+  Check every byte of all tables, value files and deltas of a state, also while its job runs:
     alluvium sst verify .alluvium/wordcount
     alluvium sst verify s3://bucket/words
 
@@ -33,7 +33,7 @@ pub(super) enum SstCommand {
     /// Show what one table holds: sizes, counts, key groups, deleted ranges, blocks, entries
     Dump(DumpArgs),
 
-    /// Check every byte of tables: checksums, order, filters, indexes, counts
+    /// Check every byte of tables, value files and deltas: checksums, order, filters, indexes, counts, ages
     Verify(VerifyArgs),
 }
 
@@ -65,7 +65,7 @@ pub(super) struct DumpArgs {
 pub(super) struct VerifyArgs {
     #[arg(
         value_name = "URL",
-        help = "A table, or a folder or prefix with tables below it: a path, file:///… or s3://bucket/…"
+        help = "A table, value file or delta, or a folder or prefix with such below it: a path, file:///… or s3://bucket/…"
     )]
     pub(super) url: String,
 

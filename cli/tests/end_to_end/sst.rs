@@ -102,7 +102,7 @@ fn every_byte_is_verified_while_the_job_runs_and_the_job_does_not_notice() {
     let output = succeed(&mut sst(folder.path(), &["verify", ".alluvium/wordcount", "--json"]));
     let lines = lines(&output.stdout);
     let summary = of_type(&lines, "summary")[0];
-    assert_eq!((&summary["findings"], &summary["damaged_tables"]), (&0.into(), &0.into()), "{summary}");
+    assert_eq!((&summary["findings"], &summary["damaged_objects"]), (&0.into(), &0.into()), "{summary}");
     assert!(summary["tables"].as_u64().unwrap() > 0 && summary["bytes"].as_u64().unwrap() > 0, "{summary}");
     drop(stdin);
     assert!(job.0.wait().unwrap().success());
@@ -153,6 +153,43 @@ fn a_flipped_bit_is_found_with_object_offset_expected_and_found() {
     assert!(text(&output.stdout).starts_with("table "));
     fs::write(path, &whole).unwrap();
     succeed(&mut sst(folder.path(), &["verify", ".alluvium/wordcount"]));
+}
+
+#[test]
+fn value_files_and_deltas_are_verified_as_tables_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/v2/store/state/00000001/0000");
+    for entry in fs::read_dir(golden).unwrap().map(|entry| entry.unwrap()) {
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let sound = lines(&succeed(&mut sst(folder.path(), &["verify", ".", "--json"])).stdout);
+    let summary = of_type(&sound, "summary")[0];
+    for (field, count) in [("tables", 2), ("value_files", 2), ("deltas", 2)] {
+        assert_eq!(summary[field], count, "{summary}");
+    }
+    assert!(summary["values"].as_u64() > Some(0) && summary["entries"].as_u64() > Some(0), "{summary}");
+    for name in ["000000000006.val", "000000000009.delta"] {
+        let path = folder.path().join(name);
+        let whole = fs::read(&path).unwrap();
+        let mut bytes = whole.clone();
+        bytes[20] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let output = sst(folder.path(), &["verify", ".", "--json"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let lines = lines(&output.stdout);
+        let found = of_type(&lines, "finding");
+        assert!(found.len() == 1 && found[0]["object"].as_str().unwrap().ends_with(name), "{found:?}");
+        let error = fail_with_findings(&mut sst(folder.path(), &["verify", name]));
+        assert!(error.contains("of 1 objects 1 are damaged"), "{error}");
+        fs::write(&path, whole).unwrap();
+    }
+}
+
+fn fail_with_findings(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!output.stdout.is_empty());
+    text(&output.stderr)
 }
 
 #[test]

@@ -7,3 +7,19 @@ mod reader;
 pub use factory::ForstBackendFactory;
 pub use operators::StateOperators;
 pub use reader::{StateSize, SubtaskReader};
+
+/// The manifest in a subtask's payload.
+#[cfg(fuzzing)]
+pub(crate) fn manifest_of(payload: &[u8]) -> alluvium_env::Result<bytes::Bytes> {
+    let part = alluvium_state_api::RestoredPart {
+        key_groups: alluvium_state_api::KeyGroupRange::ALL,
+        backend: factory::NAME.to_owned(),
+        payload: bytes::Bytes::copy_from_slice(payload),
+    };
+    let mut states = alluvium_state_api::StateTable::default();
+    let payload = factory::payload(&part)?;
+    for state in &payload.states {
+        states.insert(&state.name, &state.kind)?;
+    }
+    Ok(factory::clipped(&part, payload).manifest)
+}

@@ -183,7 +183,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::coding::{Compression, put_section};
+    use crate::coding::put_section;
+    use crate::compression::Compression;
     use crate::table::filter_hash;
 
     fn build(entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Block {

@@ -15,6 +15,8 @@ mod ranges;
 mod requests;
 mod values;
 
+#[cfg(fuzzing)]
+pub(crate) use disk::fuzz_header;
 pub use disk::{DiskCache, DiskLimits};
 pub(crate) use ranges::Wanted;
 pub(crate) use requests::Creation;

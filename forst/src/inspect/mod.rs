@@ -1,10 +1,11 @@
-//! Looks into tables without a store: what one holds, and whether every byte of it is what it should be.
+//! Looks into objects without a store: what a table holds, and whether every byte of an object is what it should be.
 //!
 //! For tools and fuzzers. Nothing here writes, and nothing is kept in memory but the tail and a window of the table at hand.
 //!
 //! - a [`ReadAt`] gives the bytes: a [`StoredObject`], or [`Bytes`](bytes::Bytes);
 //! - a [`TableInspector`] says what a table holds, block by block and entry by entry;
-//! - [`verify_table`] checks everything that a reader relies on, and reports each [`Finding`] with its offset.
+//! - [`verify_table`], [`verify_values`] and [`verify_delta`] check everything that a reader relies on, and report each
+//!   [`Finding`] with its offset.
 //!
 //! ```
 //! use alluvium_forst::inspect::verify_table;
@@ -14,16 +15,21 @@
 //! assert!(report.findings[0].found.contains("11 bytes"));
 //! # Ok::<(), alluvium_env::Error>(())
 //! ```
+mod ages;
 mod blocks;
+mod delta;
 mod object;
 mod report;
 mod table;
+mod values;
 mod verify;
 
 pub use blocks::{InspectedBlock, TableBlocks, TableEntry};
+pub use delta::verify_delta;
 pub use object::{ReadAt, StoredObject};
-pub use report::{Finding, TableReport};
+pub use report::{DeltaReport, DeltaSummary, Finding, Report, TableReport, ValuesReport, ValuesSummary};
 pub use table::{BlockPlace, DeletedRange, KeyGroupSummary, TableInspector, TableSummary};
+pub use values::verify_values;
 pub use verify::verify_table;
 
 pub use crate::entry::EntryKind;

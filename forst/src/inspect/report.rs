@@ -26,18 +26,49 @@ impl fmt::Display for Finding {
 /// Findings that are kept: a table of which more is wrong is not worth more lines.
 const MAX_FINDINGS: usize = 100;
 
-/// What [`super::verify_table`] found out.
+/// What a verification found out of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TableReport {
-    /// What the table says of itself, as far as it could be read.
-    pub summary: TableSummary,
-    /// What is wrong, in the order it was found. Empty for a sound table.
+pub struct Report<S> {
+    /// What the object holds, as far as it could be read.
+    pub summary: S,
+    /// What is wrong, in the order it was found. Empty for a sound object.
     pub findings: Vec<Finding>,
     /// How many more there were.
     pub more_findings: u64,
 }
 
-impl TableReport {
+/// Of [`super::verify_table`].
+pub type TableReport = Report<TableSummary>;
+/// Of [`super::verify_values`].
+pub type ValuesReport = Report<ValuesSummary>;
+/// Of [`super::verify_delta`].
+pub type DeltaReport = Report<DeltaSummary>;
+
+/// What a value file holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ValuesSummary {
+    /// The whole object.
+    pub size_bytes: u64,
+    /// Its records as they are stored.
+    pub data_bytes: u64,
+    /// How many there are.
+    pub records: u64,
+    /// Keys and values before compression.
+    pub raw_bytes: u64,
+}
+
+/// What a delta holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeltaSummary {
+    /// The whole object.
+    pub size_bytes: u64,
+    /// Entries of all kinds.
+    pub entries: u64,
+    /// Deleted ranges.
+    pub deleted_ranges: u64,
+}
+
+impl<S> Report<S> {
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()

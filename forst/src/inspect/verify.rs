@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use alluvium_env::Result;
 
+use super::ages::{self, Pointers};
 use super::blocks::{StoredBlock, TableBlocks};
 use super::object::ReadAt;
-use super::report::TableReport;
+use super::report::{Report, TableReport};
 use super::table::TableSummary;
 use crate::block::{Block, BlockCursor};
 use crate::coding::{read_section, section_checksums};
@@ -98,11 +99,11 @@ fn section<T>(
     }
 }
 
-fn unpack(
+pub(super) fn unpack<S>(
     (what, part): (&'static str, &str),
     offset: u64,
     stored: &[u8],
-    report: &mut TableReport,
+    report: &mut Report<S>,
 ) -> Option<Vec<u8>> {
     if let Some((expected, found)) = section_checksums(stored)
         && expected != found
@@ -127,6 +128,7 @@ struct Data<'a> {
 struct Seen {
     counted: Properties,
     last_key: Option<Vec<u8>>,
+    pointers: Pointers,
     /// Whether every block could be read: only then do the counts mean anything.
     lost: bool,
 }
@@ -161,6 +163,7 @@ impl Data<'_> {
         }
         if let Some(properties) = self.properties.filter(|_| !seen.lost) {
             compare(properties, &seen.counted, layout.properties.start, report);
+            ages::check(properties, &seen.pointers, layout.properties.start, report);
         }
         Ok(())
     }
@@ -198,6 +201,10 @@ impl Data<'_> {
             }
             if self.filter.is_some_and(|filter| !filter.may_contain(hash)) {
                 report.find(offset, part, "keys that the filter knows", format!("{} denied", shown(key)));
+            }
+            let pointer = self.properties.filter(|_| kind == EntryKind::Pointer);
+            if let Some((expected, found)) = pointer.and_then(|said| seen.pointers.check(value, said)) {
+                report.find(offset, part, expected, format!("{} points {found}", shown(key)));
             }
             seen.count(number, kind, key, value);
             cursor.advance(&block)?;
@@ -257,12 +264,13 @@ fn shown(key: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::coding::{Compression, crc32c, put_section};
+    use crate::coding::{crc32c, put_section};
+    use crate::compression::Compression;
     use crate::inspect::TableInspector;
     use crate::key_range::KeyRange;
     use crate::table::{TableBuilder, TableOptions};
@@ -315,7 +323,11 @@ mod tests {
     }
 
     /// Replaces a section of the tail and makes all checksums and lengths fit again.
-    fn with_tail(table: &[u8], part: usize, change: impl FnOnce(&mut Vec<u8>)) -> TableReport {
+    pub(in crate::inspect) fn with_tail(
+        table: &[u8],
+        part: usize,
+        change: impl FnOnce(&mut Vec<u8>),
+    ) -> TableReport {
         let size = table.len() as u64;
         let layout = TailLayout::of(size, &table[table.len() - FOOTER_BYTES..]).unwrap();
         let sections = [&layout.filter, &layout.index, &layout.properties, &layout.deleted];

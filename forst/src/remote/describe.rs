@@ -5,8 +5,8 @@ use alluvium_env::{Error, HashSet, Result};
 use bytes::Bytes;
 
 use super::format::{Job, MomentRecord, RunRecord};
-use crate::coding::Compression;
 use crate::compaction::{Action, Compaction, CompactionJob, Separation};
+use crate::compression::{Compression, Packing};
 use crate::expiry::Moment;
 use crate::fetch::Fetcher;
 use crate::key_range::KeyRange;
@@ -29,13 +29,19 @@ pub(super) fn describe(job: &CompactionJob, operators: Bytes, names: Reserved) -
     let runs = upper.iter().chain([lower]).map(&mut record).collect();
     let mut garbage: Vec<u32> = separation.garbage.iter().filter_map(|file| values.place(*file)).collect();
     garbage.sort_unstable();
+    let (compression, compression_level) = match job.options.compression {
+        Compression::None => (Packing::Plain as u32, 0),
+        Compression::Lz4 => (Packing::Lz4 as u32, 0),
+        Compression::Zstd { level } => (Packing::Zstd as u32, level),
+    };
     Job {
         runs,
         level: *target as u32,
         bottom: *depth == Depth::Bottom,
         block_size_bytes: job.options.block_size_bytes as u64,
         table_size_bytes: job.options.table_size_bytes as u64,
-        compression: job.options.compression as u32,
+        compression,
+        compression_level,
         // The largest size of one machine is that of another one, also where sizes have another width.
         value_threshold_bytes: u64::try_from(separation.threshold_bytes).unwrap_or(u64::MAX),
         value_file_bytes: separation.file_bytes as u64,
@@ -90,15 +96,7 @@ impl Job {
         let run = |run: RunRecord| run.tables.into_iter().map(table).collect::<Result<Run>>();
         let upper = self.runs.into_iter().map(run).collect::<Result<Vec<_>>>()?;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let compression = match self.compression {
-            0 => Compression::None,
-            1 => Compression::Lz4,
-            other => {
-                return Err(Error::invalid(format!(
-                    "a compaction's job wants compression {other}, which this build does not know"
-                )));
-            }
-        };
+        let compression = compression_of(self.compression, self.compression_level)?;
         if self.level as usize > LEVELS || self.block_size_bytes == 0 || self.table_size_bytes == 0 {
             return Err(Error::corruption("a compaction's job describes impossible tables"));
         }
@@ -129,6 +127,21 @@ impl Job {
             buffer_bytes: means.buffer_bytes,
         })
     }
+}
+
+/// What a job's outputs are compressed with.
+fn compression_of(number: u32, level: i32) -> Result<Compression> {
+    let known = match number {
+        0 => Some(Compression::None),
+        1 => Some(Compression::Lz4),
+        2 => Some(Compression::Zstd { level }).filter(|zstd| zstd.is_valid()),
+        _ => None,
+    };
+    known.ok_or_else(|| {
+        Error::invalid(format!(
+            "a compaction's job wants compression {number} at level {level}, which this build does not know"
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -211,7 +224,7 @@ mod tests {
                 options: TableOptions {
                     block_size_bytes: 1000,
                     table_size_bytes: 2000,
-                    compression: Compression::Lz4,
+                    compression: Compression::Zstd { level: 2 },
                 },
                 warm: Arc::default(),
                 keeping: Keeping::new(Keep::All, 100),

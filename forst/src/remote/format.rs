@@ -101,6 +101,9 @@ pub(super) struct Job {
     pub(super) table_names: Vec<String>,
     #[prost(string, repeated, tag = "14")]
     pub(super) value_names: Vec<String>,
+    /// Of a compression that has levels.
+    #[prost(int32, tag = "15")]
+    pub(super) compression_level: i32,
 }
 
 /// Tables in key order.

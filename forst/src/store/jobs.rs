@@ -11,14 +11,14 @@ use tracing::{Metadata, Span, warn};
 
 use super::Store;
 use crate::cache::SMALL_SHARE;
-use crate::coding::Compression;
 use crate::compaction::{
     Compaction, CompactionJob, LevelTargets, Separation, Written, debt_bytes, garbage_of,
 };
+use crate::compression::Compression;
 use crate::metrics::Job;
 use crate::remote::{Posted, Trip};
 use crate::table::{FileId, Keep, Keeping, KeptBlock, TableFile, TableOptions, WarmBlocks};
-use crate::version::VersionEdit;
+use crate::version::{LEVELS, VersionEdit};
 
 /// What blocks take unpacked, in parts of what they take on the store, for most data at most.
 const UNPACKED: u64 = 3;
@@ -116,7 +116,7 @@ impl Store {
         TableOptions {
             block_size_bytes: self.settings.block_size_bytes,
             table_size_bytes: self.budget.table_size_bytes,
-            compression: Compression::Lz4,
+            compression: self.settings.compression,
         }
     }
 
@@ -147,6 +147,12 @@ impl Store {
         warm
     }
 
+    /// What the tables of a level are compressed with. The last one is cold once memory cannot hold it.
+    fn compression_into(&self, level: usize) -> Compression {
+        let is_cold = level == LEVELS && self.version.level_bytes(level) > self.budget.resident_bytes as u64;
+        if is_cold { self.settings.cold_compression } else { self.settings.compression }
+    }
+
     /// Which values of a job are kept apart; those of `garbage` files are written anew.
     pub(super) fn separation(&self, keeping: &Keeping, garbage: HashSet<FileId>) -> Separation {
         Separation {
@@ -167,9 +173,10 @@ impl Store {
             let input_bytes = compaction.inputs().map(|file| file.shown_bytes()).sum::<u64>();
             let keeping = self.keeping_of_compaction(input_bytes);
             self.jobs.kept_by_compaction = keeping.clone();
+            let compression = self.compression_into(compaction.target);
             let garbage = garbage_of(&self.version, &compaction, self.settings.value_garbage_percent);
             let job = CompactionJob {
-                options: self.table_options(),
+                options: TableOptions { compression, ..self.table_options() },
                 warm: Arc::new(self.warm_blocks(&compaction)),
                 separation: self.separation(&keeping, garbage),
                 keeping,

@@ -11,14 +11,14 @@ const VERSION: u32 = 3;
 const OLDEST_VERSION: u32 = 2;
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     #[prost(uint32, tag = "1")]
     pub(super) version: u32,
     #[prost(message, repeated, tag = "2")]
     pub(super) tables: Vec<TableRecord>,
     /// Memtables that were not flushed, oldest first.
     #[prost(message, repeated, tag = "3")]
-    pub(super) memtables: Vec<MemtableRecord>,
+    pub(crate) memtables: Vec<MemtableRecord>,
     /// Each once.
     #[prost(message, repeated, tag = "4")]
     pub(super) value_files: Vec<ValueFileRecord>,
@@ -88,17 +88,17 @@ pub(crate) struct ValueFileRecord {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct MemtableRecord {
+pub(crate) struct MemtableRecord {
     #[prost(message, repeated, tag = "1")]
-    pub(super) deltas: Vec<DeltaRecord>,
+    pub(crate) deltas: Vec<DeltaRecord>,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub(super) struct DeltaRecord {
+pub(crate) struct DeltaRecord {
     #[prost(string, tag = "1")]
-    pub(super) name: String,
+    pub(crate) name: String,
     #[prost(uint64, tag = "2")]
-    pub(super) size_bytes: u64,
+    pub(crate) size_bytes: u64,
 }
 
 impl Manifest {
@@ -110,7 +110,7 @@ impl Manifest {
         prost::Message::encode_to_vec(&Self { version: VERSION, tables, memtables, value_files }).into()
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let manifest: Self = prost::Message::decode(bytes).map_err(|e| {
             Error::corruption("a store's manifest is not the message it should be").with_source(e)
         })?;
@@ -126,7 +126,7 @@ impl Manifest {
 }
 
 /// Begins every delta; the last byte is its version.
-const DELTA_MAGIC: [u8; 8] = *b"ALVMDLT\x02";
+pub(crate) const DELTA_MAGIC: [u8; 8] = *b"ALVMDLT\x02";
 /// Bytes of a delta that are not log: magic and checksum.
 pub(super) const DELTA_FRAME_BYTES: u64 = 12;
 
@@ -157,9 +157,19 @@ pub(super) fn unframe_delta<'a>(record: &DeltaRecord, object: &'a [u8]) -> Resul
             "delta {name}: expected checksum {expected:08x}, got {found:08x}"
         )));
     }
-    covered
-        .strip_prefix(&DELTA_MAGIC)
-        .ok_or_else(|| Error::corruption(format!("delta {name} has another magic")))
+    strip_frame(object).map_err(|e| e.context(format!("delta {name}")))
+}
+
+/// What is between the magic and the checksum of a delta, which has been checked.
+pub(crate) fn strip_frame(object: &[u8]) -> Result<&[u8]> {
+    let log = object.split_last_chunk::<4>().and_then(|(covered, _)| covered.strip_prefix(&DELTA_MAGIC));
+    log.ok_or_else(|| {
+        Error::corruption(format!(
+            "expected a log behind the magic {}, got {}",
+            DELTA_MAGIC.escape_ascii(),
+            object.get(..object.len().min(DELTA_MAGIC.len())).unwrap_or_default().escape_ascii()
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -35,9 +35,11 @@ mod walk;
 mod warm;
 
 pub use counters::StoreCounters;
-#[cfg(test)]
+#[cfg(fuzzing)]
+pub(crate) use manifest::Manifest;
+#[cfg(any(test, fuzzing))]
 pub(crate) use manifest::frame_delta;
-pub(crate) use manifest::{TableRecord, ValueFileRecord};
+pub(crate) use manifest::{DELTA_MAGIC, TableRecord, ValueFileRecord, strip_frame};
 pub use open::{Restored, StoreOptions};
 pub use pages::{Page, PageQuery};
 pub use reader::{ReaderScan, Share, SnapshotReader};

@@ -1,7 +1,8 @@
 //! Holds `docs/formats/sst.md` and `docs/formats/delta.md` to the code: their worked bytes are built, compared, read.
 use super::{TableBuilder, TableOptions, TableTail, filter_hash};
 use crate::block::Block;
-use crate::coding::{Compression, crc32c};
+use crate::coding::crc32c;
+use crate::compression::Compression;
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::key_range::KeyRange;
@@ -12,7 +13,11 @@ const DELTA: &str = include_str!("../../../docs/formats/delta.md");
 
 /// The bytes of the fenced block that is marked `worked`; everything behind `│` is for people.
 fn worked_bytes(page: &str) -> Vec<u8> {
-    let block = page.split("```worked\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    fenced(page, "worked")
+}
+
+fn fenced(page: &str, mark: &str) -> Vec<u8> {
+    let block = page.split(&format!("```{mark}\n")).nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let hex: String = block.lines().filter_map(|line| line.split('│').next()).collect();
     let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
@@ -72,13 +77,13 @@ fn worked_of_version(version: u8) -> Vec<u8> {
 }
 
 #[test]
-fn a_table_of_version_2_is_read_and_one_of_another_version_is_refused() {
-    for version in 0..6 {
+fn tables_of_version_2_and_3_are_read_and_one_of_another_version_is_refused() {
+    for version in 0..7 {
         let bytes = worked_of_version(version);
         let data_bytes = bytes.len() - worked_tail_bytes(&bytes);
         let tail = TableTail::decode(&bytes[data_bytes..], data_bytes as u64);
         match version {
-            2 | 3 => assert_eq!(tail.unwrap().properties.entries, 3),
+            2..=4 => assert_eq!(tail.unwrap().properties.entries, 3),
             _ => assert_eq!(tail.unwrap_err().kind(), alluvium_env::ErrorKind::Invalid),
         }
     }
@@ -126,4 +131,21 @@ fn the_worked_delta_is_what_a_memtable_logs() {
     .unwrap();
     assert_eq!(range, Some(deleted()));
     assert_eq!(read, ENTRIES.map(|(kind, key, value)| (kind, key.to_vec(), value.to_vec())));
+}
+
+#[test]
+fn the_worked_zstandard_block_is_read_and_every_flipped_bit_of_it_is_noticed() {
+    let bytes = fenced(SST, "worked zstd");
+    let key = b"\x00\x02\x00\x00fig\x00\x00";
+    let mut builder = crate::block::BlockBuilder::default();
+    builder.add(EntryKind::Put, key, &[0; 64]);
+    let mut written = Vec::new();
+    crate::coding::put_section(&mut written, builder.finish(), Compression::Zstd { level: 1 });
+    assert_eq!(hex(&written), hex(&bytes), "docs/formats/sst.md has another Zstandard block");
+    assert_eq!(Block::decode(&bytes).unwrap().get(key, 0, false).unwrap().unwrap().1, [0; 64]);
+    for bit in 0..bytes.len() * 8 {
+        let mut broken = bytes.clone();
+        broken[bit / 8] ^= 1 << (bit % 8);
+        assert!(Block::decode(&broken).is_err(), "bit {bit} can flip unseen");
+    }
 }

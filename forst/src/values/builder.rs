@@ -5,7 +5,8 @@ use bytes::Bytes;
 
 use super::{ValueFile, ValueMeta, ValuePlace, trailer};
 use crate::block::{Block, BlockBuilder};
-use crate::coding::{Compression, SectionWriter, crc32c, put_varint};
+use crate::coding::{SectionWriter, crc32c, put_varint};
+use crate::compression::{Compression, Packing};
 use crate::entry::EntryKind;
 use crate::expiry::Stamp;
 use crate::table::content_hash;
@@ -96,7 +97,7 @@ impl ValueBuilder {
         piece.extend_from_slice(value);
         piece.extend_from_slice(&0_u32.to_le_bytes());
         piece.extend_from_slice(&1_u32.to_le_bytes());
-        piece.push(Compression::None as u8);
+        piece.push(Packing::Plain as u8);
         let crc = crc32c(piece.get(start..).unwrap_or_default());
         piece.extend_from_slice(&crc.to_le_bytes());
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{BuiltValues, ValueBuilder, ValueFile, ValueMeta, ValuePlace, ValueShare, trailer};
 use crate::block::Block;
-use crate::coding::{Input, read_section};
+use crate::coding::read_section;
 use crate::expiry::Stamp;
 use crate::table::{FileId, Held, KeepAll};
 
@@ -45,17 +45,17 @@ fn the_worked_value_file_is_what_the_builder_writes_and_a_walk_reads() {
     assert!(size_bytes == bytes.len() as u64 && data_bytes == place.range.end && content_hash != 0);
 
     // The walk of somebody who has no table: from the footer to the lengths to the records.
-    let (rest, footer) = bytes.split_at(bytes.len() - trailer::FOOTER_BYTES);
-    assert!(footer.ends_with(&trailer::MAGIC) && footer[4..6] == trailer::VERSION.to_le_bytes());
-    let index_len = u32::from_le_bytes(footer[..4].try_into().unwrap()) as usize;
-    let index = read_section("the index", &rest[rest.len() - index_len..]).unwrap();
-    let mut lengths = Input::new("the index", &index);
+    let footer = &bytes[bytes.len() - trailer::FOOTER_BYTES..];
+    let index = trailer::index_range(size_bytes, footer).unwrap();
+    let index = read_section("the index", &bytes[index.start as usize..index.end as usize]).unwrap();
+    let lengths = trailer::lengths(&index).unwrap();
     let mut offset = 0;
-    let count = lengths.length().unwrap();
+    let mut lengths = lengths.into_iter();
+    let count = lengths.len();
     let mut records = (0..count).map(|_| {
         let start = offset;
-        offset += lengths.length().unwrap();
-        Block::decode(&rest[start..offset]).unwrap()
+        offset += lengths.next().unwrap() as usize;
+        Block::decode(&bytes[start..offset]).unwrap()
     });
     assert_eq!(records.next().unwrap().get(APPLE, 0, false).unwrap().unwrap().1, b"\x07");
     let second = records.next().unwrap();

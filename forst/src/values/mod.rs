@@ -18,8 +18,8 @@ mod file;
 #[cfg(test)]
 mod format_tests;
 mod place;
-mod trailer;
+pub(crate) mod trailer;
 
 pub(crate) use builder::{BuiltValues, ValueBuilder};
 pub(crate) use file::{ValueFile, ValueMeta, ValueShare};
-pub(crate) use place::ValuePlace;
+pub(crate) use place::{Pointer, ValuePlace};

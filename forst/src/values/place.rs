@@ -45,17 +45,14 @@ impl ValuePlace {
 
     /// Reads a pointer of a table that points into `files`.
     pub(crate) fn decode(pointer: &[u8], files: &[ValueShare]) -> Result<Self> {
-        let mut input = Input::new("a pointer", pointer);
-        let (index, number) = (input.length()?, input.varint()?);
-        let (start, bytes) = (input.varint()?, input.varint()?);
-        let stamp = if input.offset() == pointer.len() { None } else { Some(stamp(&mut input)?) };
+        let Pointer { file: index, number, start, bytes, stamp } = Pointer::decode(pointer)?;
         let count = files.len();
-        let share = files.get(index).ok_or_else(|| {
+        let share = usize::try_from(index).ok().and_then(|index| files.get(index)).ok_or_else(|| {
             Error::corruption(format!("a pointer into value file {index} of a table that has {count}"))
         })?;
         let (file, end) = (Arc::clone(&share.file), start.saturating_add(bytes));
         let records = file.meta().data_bytes;
-        if end > records || number > start || input.offset() != pointer.len() {
+        if end > records || number > start {
             return Err(Error::corruption(format!(
                 "a pointer to record {number} at {start}..{end} of {}, which has {records} bytes of records",
                 file.name()
@@ -74,6 +71,31 @@ impl ValuePlace {
         }
         let other = Error::corruption("expected the value of the key that points to it, got another one");
         Err(other.context(self.to_string()))
+    }
+}
+
+/// What the bytes of a pointer say.
+pub(crate) struct Pointer {
+    /// The place of the value file among those of the table.
+    pub(crate) file: u64,
+    number: u64,
+    start: u64,
+    bytes: u64,
+    pub(crate) stamp: Option<Stamp>,
+}
+
+impl Pointer {
+    /// Reads one, wherever it leads.
+    pub(crate) fn decode(pointer: &[u8]) -> Result<Self> {
+        let mut input = Input::new("a pointer", pointer);
+        let (file, number) = (input.varint()?, input.varint()?);
+        let (start, bytes) = (input.varint()?, input.varint()?);
+        let stamp = if input.offset() == pointer.len() { None } else { Some(stamp(&mut input)?) };
+        let left = pointer.len() - input.offset();
+        if left > 0 {
+            return Err(Error::corruption(format!("a pointer with {left} bytes left over")));
+        }
+        Ok(Self { file, number, start, bytes, stamp })
     }
 }
 

@@ -119,7 +119,7 @@ impl SourceProgress {
         out.into()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let Some((version, mut rest)) = bytes.split_first() else { return Err(malformed("is empty")) };
         if *version != VERSION {
             return Err(Error::invalid(format!(

@@ -24,6 +24,18 @@ mod writes;
 
 pub use limits::DiskLimits;
 
+/// Reads a mirror's header, and writes what it has read.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_header(bytes: &[u8]) {
+    match header::Header::decode(bytes) {
+        Ok(header) => {
+            let again = header.encode().map(|bytes| header::Header::decode(&bytes));
+            assert!(again.is_none_or(|again| again.is_ok_and(|again| again == header)), "{header:?}");
+        }
+        Err(error) => assert_eq!(error.kind(), alluvium_env::ErrorKind::Corruption, "{error}"),
+    }
+}
+
 use std::io;
 use std::ops::Range;
 use std::path::Path;

@@ -1,0 +1,305 @@
+//! What the fuzz targets call (`fuzz/`): the decoders, which are nobody else's business. Only there with `--cfg fuzzing`.
+//!
+//! Checksums keep arbitrary bytes out before a decoder sees them, so a target's bytes are what a checksum covers and the
+//! checksum is made here: as if whoever wrote them had meant it.
+//!
+//! **Failure**: an error of another kind than `Corruption` or `Invalid` is a panic, which is what a fuzzer looks for.
+use std::sync::{Arc, LazyLock};
+
+use alluvium_env::{Background, Error, ErrorKind, IoRuntime, Result};
+use bytes::Bytes;
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+
+use crate::block::{Block, BlockCursor};
+use crate::coding::{crc32c, put_section, read_section};
+use crate::compression::Compression;
+use crate::inspect::{TableInspector, verify_delta, verify_table, verify_values};
+use crate::memtable::read_log;
+use crate::store::{Manifest, Restored, Store, StoreOptions, frame_delta};
+use crate::table::{FOOTER_BYTES, FileId, Held, Index, KeepAll, TailLayout, filter_hash};
+use crate::values::{ValueFile, ValueMeta, ValuePlace, ValueShare};
+use crate::{ForstSettings, MergeOperator, MergeOperators};
+
+/// Folds anything onto anything, in the room of the longer one.
+struct Longer;
+
+impl MergeOperator for Longer {
+    fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
+        if acc.len() < operand.len() {
+            *acc = operand.to_vec();
+        }
+        Ok(())
+    }
+}
+
+impl MergeOperators for Longer {
+    fn operator(&self, _: &[u8]) -> Option<&dyn MergeOperator> {
+        Some(self)
+    }
+}
+
+fn refused<T>(result: Result<T>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            expected(&error);
+            None
+        }
+    }
+}
+
+fn expected(error: &Error) {
+    let kind = error.kind();
+    assert!(matches!(kind, ErrorKind::Corruption | ErrorKind::Invalid), "{kind:?}: {error}");
+    assert!(!error.to_string().is_empty());
+}
+
+fn sealed(covered: &[u8]) -> Vec<u8> {
+    let mut section = covered.to_vec();
+    section.extend_from_slice(&crc32c(covered).to_le_bytes());
+    section
+}
+
+/// The bytes that a length before them counts, as far as there are any.
+fn part<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let Some((length, bytes)) = rest.split_first_chunk::<2>() else { return &[] };
+    let length = usize::from(u16::from_le_bytes(*length)).min(bytes.len());
+    let (part, behind) = bytes.split_at(length);
+    *rest = behind;
+    part
+}
+
+fn put_part(out: &mut Vec<u8>, part: &[u8]) {
+    let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(part.get(..usize::from(length)).unwrap_or_default());
+}
+
+/// A section as it is stored, but for its checksum.
+pub fn section(bytes: &[u8]) {
+    if let Some(content) = refused(read_section("a section", &sealed(bytes))) {
+        assert!(content.len() <= bytes.len() * 255);
+    }
+    let _ = refused(read_section("a section", bytes));
+}
+
+/// A block's content, and a key that is looked for.
+pub fn block(bytes: &[u8]) {
+    let mut content = bytes;
+    let key = part(&mut content);
+    let Some(block) = refused(Block::from_content(content.to_vec())) else { return };
+    for hot in [false, true] {
+        let _ = refused(block.get(key, filter_hash(key), hot));
+    }
+    let mut cursor = BlockCursor::default();
+    for seek in [true, false] {
+        let begun = if seek { cursor.seek(&block, key) } else { cursor.rewind(&block) };
+        if refused(begun).is_none() {
+            continue;
+        }
+        let mut entries = 0;
+        while cursor.entry(&block).is_some() && refused(cursor.advance(&block)).is_some() {
+            entries += 1;
+            assert!(entries <= content.len(), "a walk that does not end");
+        }
+    }
+}
+
+/// A table of these parts, with all checksums and lengths right.
+fn table_of(bytes: &[u8]) -> Vec<u8> {
+    let mut rest = bytes;
+    let [filter, index, properties, deleted] = std::array::from_fn(|_| part(&mut rest));
+    let mut table = rest.to_vec();
+    if let Ok(index) = Index::decode(index) {
+        for range in (0..index.blocks()).map_while(|block| index.range(block)) {
+            let Some(block) = table.get_mut(range.start as usize..range.end as usize) else { break };
+            if let Some((covered, crc)) = block.split_last_chunk_mut::<4>() {
+                *crc = crc32c(covered).to_le_bytes();
+            }
+        }
+    }
+    let mut lengths = Vec::new();
+    for content in [filter, index, properties, deleted] {
+        let start = table.len();
+        put_section(&mut table, content, Compression::None);
+        lengths.extend_from_slice(&((table.len() - start) as u32).to_le_bytes());
+    }
+    let footer = table.len();
+    table.extend_from_slice(&lengths);
+    table.extend_from_slice(&[4, 0, 1, 0]);
+    let crc = crc32c(table.get(footer..).unwrap_or_default());
+    table.extend_from_slice(&crc.to_le_bytes());
+    table.extend_from_slice(b"ALVMSST\0");
+    table
+}
+
+/// The parts of a table: filter, index, properties, deleted ranges, blocks.
+pub fn table(bytes: &[u8]) {
+    whole_table(&table_of(bytes));
+}
+
+/// A table as it is.
+pub fn whole_table(bytes: &[u8]) {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let report = refused(verify_table(&bytes, &mut |_| ()));
+    let Some(inspector) = refused(TableInspector::open(bytes.clone())) else { return };
+    assert_eq!(inspector.summary().size_bytes, bytes.len() as u64);
+    let (mut blocks, mut sound) = (inspector.blocks(), true);
+    while let Some(Some(mut block)) = refused(blocks.next_block()) {
+        while block.entry().is_some() {
+            if refused(block.advance()).is_none() {
+                sound = false;
+                break;
+            }
+        }
+    }
+    let is_sound = report.is_some_and(|report| report.is_sound());
+    assert!(sound || !is_sound, "a block that cannot be read is sound");
+}
+
+/// A value file as it is, and one whose index is these bytes.
+pub fn value_file(bytes: &[u8]) {
+    let _ = refused(verify_values(&Bytes::copy_from_slice(bytes), &mut |_| ()));
+    let mut rest = bytes;
+    let index = part(&mut rest);
+    let mut file = rest.to_vec();
+    put_section(&mut file, index, Compression::None);
+    let footer = file.len();
+    file.extend_from_slice(&((footer - rest.len()) as u32).to_le_bytes());
+    file.extend_from_slice(&[1, 0, 1, 0]);
+    let crc = crc32c(file.get(footer..).unwrap_or_default());
+    file.extend_from_slice(&crc.to_le_bytes());
+    file.extend_from_slice(b"ALVMVAL\0");
+    let _ = refused(verify_values(&Bytes::from(file), &mut |_| ()));
+}
+
+/// A pointer into a value file.
+pub fn pointer(bytes: &[u8]) {
+    let file = ValueFile::new(FileId(1), Held::new("1.val", Arc::new(KeepAll)));
+    file.end(ValueMeta { size_bytes: 2000, data_bytes: 1000, content_hash: 1 });
+    let files = [ValueShare { file: Arc::new(file), values: 9, bytes: 900 }];
+    if let Some(place) = refused(ValuePlace::decode(bytes, &files)) {
+        assert!(
+            place.range.start <= place.range.end && place.range.end <= 1000,
+            "a pointer that leaves its file"
+        );
+    }
+}
+
+/// A delta's log, and a delta as it is.
+pub fn delta(bytes: &[u8]) {
+    let _ = refused(verify_delta(&Bytes::copy_from_slice(bytes), &mut |_| ()));
+    let framed = frame_delta(vec![Bytes::copy_from_slice(bytes)]).concat();
+    let report = refused(verify_delta(&Bytes::from(framed), &mut |_| ()));
+    let replayed = refused(read_log(bytes, &mut |_| Ok(()))).is_some();
+    assert!(report.is_some_and(|report| report.is_sound()) <= replayed, "a log that cannot be read is sound");
+}
+
+/// A store's manifest, and one log for all deltas that it names.
+pub fn manifest(bytes: &[u8]) {
+    static IO: LazyLock<Option<(IoRuntime, Arc<Background>)>> =
+        LazyLock::new(|| Some((IoRuntime::new(1).ok()?, Arc::new(Background::new(1).ok()?))));
+    let (mut log, Some((io, background))) = (bytes, &*IO) else { return };
+    let Some(mut manifest) = refused(Manifest::decode(part(&mut log))) else { return };
+    let (store, delta) = (InMemory::new(), frame_delta(vec![Bytes::copy_from_slice(log)]).concat());
+    for record in manifest.memtables.iter_mut().flat_map(|memtable| &mut memtable.deltas).take(8) {
+        // A size that is right half the time.
+        record.size_bytes = if record.size_bytes % 2 == 0 { delta.len() as u64 } else { record.size_bytes };
+        let path = object_store::path::Path::from(record.name.as_str());
+        let _ = io.block_on(store.put(&path, delta.clone().into()));
+    }
+    let opened = Store::open(StoreOptions {
+        settings: ForstSettings { memory_bytes: ForstSettings::MIN_MEMORY_BYTES, ..ForstSettings::default() },
+        store: Arc::new(store) as Arc<dyn ObjectStore>,
+        io: io.clone(),
+        background: Arc::clone(background),
+        disk: None,
+        operators: Arc::new(Longer),
+        ownership: Arc::new(KeepAll),
+        notify: Arc::new(|| ()),
+        prefix: "fuzz".to_owned(),
+        restored: vec![Restored {
+            manifest: prost::Message::encode_to_vec(&manifest).into(),
+            start: vec![0],
+            end: Vec::new(),
+        }],
+    });
+    if let Some(mut store) = refused(opened) {
+        let _ = refused(store.get_resident(b"key").map(|_| ()));
+        let _ = store.snapshot().manifest();
+    }
+}
+
+/// A file of the disk tier.
+pub fn mirror(bytes: &[u8]) {
+    crate::fetch::fuzz_header(bytes);
+    // Behind the fixed part is the name, then the checksum.
+    let mut header = bytes.to_vec();
+    let name = header
+        .get(12..)
+        .and_then(|rest| rest.first_chunk::<4>())
+        .map_or(0, |n| u32::from_le_bytes(*n) as usize);
+    let end = name.saturating_add(32);
+    if let Some(covered) = header.get(..end) {
+        let crc = crc32c(covered).to_le_bytes();
+        if let Some(place) = header.get_mut(end..end + 4) {
+            place.copy_from_slice(&crc);
+        }
+    }
+    crate::fetch::fuzz_header(&header);
+}
+
+/// What a stored object gives the targets to begin with: their names, and bytes for them.
+pub fn seeds(name: &str, object: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    match name.rsplit_once('.').map_or("", |(_, kind)| kind) {
+        "sst" => table_seeds(object).unwrap_or_default(),
+        "val" => {
+            vec![("value_file", object.to_vec()), ("section", object.get(..100).unwrap_or_default().to_vec())]
+        }
+        "delta" => vec![("delta", object.get(8..object.len() - 4).unwrap_or_default().to_vec())],
+        "blocks" => vec![("mirror", object.get(..128).unwrap_or_default().to_vec())],
+        _ => Vec::new(),
+    }
+}
+
+fn table_seeds(object: &[u8]) -> Option<Vec<(&'static str, Vec<u8>)>> {
+    let layout =
+        TailLayout::of(object.len() as u64, object.get(object.len().checked_sub(FOOTER_BYTES)?..)?).ok()?;
+    let mut seeds = vec![("whole_table", object.to_vec())];
+    let mut parts = Vec::new();
+    for range in [&layout.filter, &layout.index, &layout.properties, &layout.deleted] {
+        let stored = object.get(range.start as usize..range.end as usize)?;
+        put_part(&mut parts, &read_section("a part", stored).unwrap_or_default());
+    }
+    let data = object.get(..layout.data_bytes() as usize)?;
+    parts.extend_from_slice(data);
+    seeds.push(("table", parts));
+    let index = object.get(layout.index.start as usize..layout.index.end as usize)?;
+    let index = Index::decode(&read_section("the index", index).ok()?).ok()?;
+    for range in (0..index.blocks()).map_while(|block| index.range(block)) {
+        let stored = data.get(range.start as usize..range.end as usize)?;
+        seeds.push(("section", stored.get(..stored.len().checked_sub(4)?)?.to_vec()));
+        let mut block = Vec::new();
+        put_part(&mut block, index.separator(0));
+        block.extend_from_slice(&read_section("a block", stored).ok()?);
+        seeds.push(("block", block));
+    }
+    Some(seeds)
+}
+
+/// What a subtask's payload of a checkpoint gives the targets to begin with.
+pub fn payload_seeds(payload: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let mut seeds = vec![("payload", payload.to_vec())];
+    if let Ok(manifest) = crate::backend::manifest_of(payload) {
+        let mut seed = Vec::new();
+        put_part(&mut seed, &manifest);
+        seeds.push(("manifest", seed));
+    }
+    seeds
+}
+
+/// A subtask's payload.
+pub fn payload(bytes: &[u8]) {
+    let _ = refused(crate::backend::manifest_of(bytes));
+}

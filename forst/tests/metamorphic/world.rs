@@ -1,0 +1,262 @@
+//! A store under an option set, on memory, whose owner deletes what it has released and no snapshot names.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::time::Duration;
+
+use alluvium_env::{Background, IoRuntime, Result};
+use alluvium_forst::{
+    Answer, DiskCache, DiskLimits, Expiry, Fate, ForstSettings, MergeOperator, MergeOperators, Moment,
+    Ownership, PageQuery, Resident, Restored, Stamp, Store, StoreOptions,
+};
+use futures_util::TryStreamExt as _;
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+
+use crate::operations::{Operation, TTL_MILLIS, neighbours, value_of};
+use crate::options::Options;
+
+/// Sums of keys that begin with `s`, and a life for those that begin with `t`.
+#[derive(Default)]
+struct Operators {
+    now: AtomicU64,
+}
+
+impl MergeOperator for Operators {
+    fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
+        let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+        *acc = number(acc).wrapping_add(number(operand)).to_le_bytes().to_vec();
+        Ok(())
+    }
+}
+
+impl MergeOperators for Operators {
+    fn operator(&self, key: &[u8]) -> Option<&dyn MergeOperator> {
+        key.starts_with(b"s").then_some(self as _)
+    }
+
+    fn expiry(&self) -> Option<&dyn Expiry> {
+        Some(self)
+    }
+}
+
+impl Expiry for Operators {
+    fn now_millis(&self) -> u64 {
+        self.now.load(Relaxed)
+    }
+
+    fn longest_millis(&self) -> u64 {
+        TTL_MILLIS
+    }
+
+    fn judge(&self, key: &[u8], value: &mut Vec<u8>, moment: Moment) -> Result<Fate> {
+        let updated = value.first_chunk::<8>().filter(|_| key.starts_with(b"t"));
+        Ok(updated.map_or(Fate::Lasts, |updated| self.judge_class(0, u64::from_le_bytes(*updated), moment)))
+    }
+
+    fn judge_class(&self, class: u16, updated_millis: u64, moment: Moment) -> Fate {
+        if updated_millis + TTL_MILLIS <= moment.now_millis {
+            return Fate::Expired { hides_older: false };
+        }
+        Fate::Lives(Stamp { class, since_millis: updated_millis, updated_millis })
+    }
+
+    fn expires_at_millis(&self, _: u16, updated_millis: u64) -> Option<u64> {
+        Some(updated_millis + TTL_MILLIS)
+    }
+}
+
+/// Holders of each name.
+#[derive(Default)]
+struct Owner(Mutex<BTreeMap<String, u32>>);
+
+impl Ownership for Owner {
+    fn hold(&self, name: &str) {
+        *self.0.lock().unwrap().entry(name.to_owned()).or_default() += 1;
+    }
+
+    fn release(&self, name: &str) {
+        let holders = &mut self.0.lock().unwrap();
+        let count = holders.get_mut(name).expect("a release without a hold");
+        *count -= 1;
+        if *count == 0 {
+            holders.remove(name);
+        }
+    }
+}
+
+static IO: LazyLock<IoRuntime> = LazyLock::new(|| IoRuntime::new(2).unwrap());
+static BACKGROUND: LazyLock<Arc<Background>> = LazyLock::new(|| Arc::new(Background::new(1).unwrap()));
+
+pub(crate) struct World {
+    store: Option<Store>,
+    objects: Arc<InMemory>,
+    settings: ForstSettings,
+    disk: Option<Arc<DiskCache>>,
+    operators: Arc<Operators>,
+    owner: Arc<Owner>,
+    bell: Arc<(Mutex<bool>, Condvar)>,
+    attempts: u64,
+    _cache: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) fn new(options: &Options) -> Self {
+        let cache = tempfile::tempdir().unwrap();
+        let limits = DiskLimits { size_bytes: 1 << 20, min_free_bytes: 0 };
+        let disk = options.disk_tier.then(|| DiskCache::open(cache.path(), limits).unwrap());
+        let mut world = Self {
+            store: None,
+            objects: Arc::default(),
+            settings: options.settings.clone(),
+            disk,
+            operators: Arc::default(),
+            owner: Arc::default(),
+            bell: Arc::default(),
+            attempts: 0,
+            _cache: cache,
+        };
+        world.open(Vec::new());
+        world
+    }
+
+    fn open(&mut self, restored: Vec<Restored>) {
+        self.attempts += 1;
+        let bell = Arc::clone(&self.bell);
+        let opened = Store::open(StoreOptions {
+            settings: self.settings.clone(),
+            store: Arc::clone(&self.objects) as Arc<dyn ObjectStore>,
+            io: IO.clone(),
+            background: Arc::clone(&BACKGROUND),
+            disk: self.disk.clone(),
+            operators: Arc::clone(&self.operators) as _,
+            ownership: Arc::clone(&self.owner) as _,
+            notify: Arc::new(move || {
+                *bell.0.lock().unwrap() = true;
+                bell.1.notify_all();
+            }),
+            prefix: format!("state/{}", self.attempts),
+            restored,
+        });
+        self.store = Some(opened.unwrap());
+    }
+
+    fn store(&mut self) -> &mut Store {
+        self.store.as_mut().unwrap()
+    }
+
+    fn wait(&self) {
+        let rung = self.bell.0.lock().unwrap();
+        let (mut rung, late) = self.bell.1.wait_timeout_while(rung, Duration::from_mins(1), |r| !*r).unwrap();
+        assert!(!late.timed_out(), "nobody rang for a minute");
+        *rung = false;
+    }
+
+    pub(crate) fn write(&mut self, operation: &Operation, now: u64) {
+        let store = self.store();
+        match operation {
+            Operation::Put(key, length, fill) => {
+                store.put(&key.bytes(), &value_of(*key, *length, *fill, now)).unwrap();
+            }
+            Operation::Fill(key, count, length) => {
+                for key in neighbours(*key, *count) {
+                    store.put(&key.bytes(), &value_of(key, *length, key.2 as u8, now)).unwrap();
+                }
+            }
+            Operation::Add(key, n) => store.merge(&key.bytes(), &n.to_le_bytes()).unwrap(),
+            Operation::Delete(key) => store.delete(&key.bytes()).unwrap(),
+            Operation::DeletePrefix(key) => store.delete_prefix(&key.prefix()).unwrap(),
+            Operation::DeleteRange(start, end) => store.delete_range(&start.bytes(), &end.bytes()).unwrap(),
+            other => panic!("{other:?} writes nothing"),
+        }
+        self.store().poll(&mut |_, _| panic!("an answer to no read")).unwrap();
+        while !self.store().admits() {
+            self.wait();
+            self.store().poll(&mut |_, _| panic!("an answer to no read")).unwrap();
+        }
+    }
+
+    pub(crate) fn pass(&mut self, millis: u64) {
+        self.operators.now.fetch_add(millis, Relaxed);
+        self.store().poll(&mut |_, _| panic!("an answer to no read")).unwrap();
+    }
+
+    pub(crate) fn get_all(&mut self, keys: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
+        let (mut found, mut misses) = (vec![None; keys.len()], Vec::new());
+        for (index, key) in keys.iter().enumerate() {
+            match self.store().get_resident(key).unwrap() {
+                Resident::Value(value) => found[index] = Some(value.into_owned()),
+                Resident::Absent => {}
+                Resident::Miss => misses.push((index as u64, key.as_slice())),
+            }
+        }
+        let mut open = misses.len();
+        self.store().read(misses);
+        while open > 0 {
+            let mut take = |token: u64, answer: Result<Answer<'_>>| {
+                found[token as usize] = answer.unwrap().value().map(<[u8]>::to_vec);
+                open -= 1;
+            };
+            self.store.as_mut().unwrap().poll(&mut take).unwrap();
+            if open > 0 {
+                self.wait();
+            }
+        }
+        found
+    }
+
+    /// All entries of a prefix, page by page.
+    pub(crate) fn entries(&mut self, prefix: &[u8], limit: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        loop {
+            let after = entries.last().map(|(key, _)| key.clone());
+            let query = PageQuery { prefix, after: after.as_deref(), limit };
+            let mut page = self.store().page_resident(query).unwrap();
+            if page.is_none() {
+                self.store().read_pages([(0, query)]);
+            }
+            while page.is_none() {
+                let mut take = |_, answer: Result<Answer<'_>>| match answer.unwrap() {
+                    Answer::Page(found) => page = Some(found.clone()),
+                    other => panic!("{other:?} is no page"),
+                };
+                self.store.as_mut().unwrap().poll(&mut take).unwrap();
+                if page.is_none() {
+                    self.wait();
+                }
+            }
+            let page = page.unwrap();
+            entries.extend(page.iter().map(|(key, value)| (key.to_vec(), value.to_vec())));
+            if !page.more() {
+                return entries;
+            }
+            assert!(!page.is_empty(), "an empty page says that more follows");
+        }
+    }
+
+    pub(crate) fn scan(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let (mut scan, mut entries) = (self.store().scan(), Vec::new());
+        while let Some((key, value)) = scan.next_entry().unwrap() {
+            entries.push((key.to_vec(), value.to_vec()));
+        }
+        entries
+    }
+
+    /// Goes on from a snapshot as another attempt, and deletes what neither holds.
+    pub(crate) fn reopen(&mut self) {
+        let mut snapshot = self.store().snapshot();
+        IO.block_on(snapshot.upload()).unwrap();
+        let named: BTreeSet<String> = snapshot.files().into_iter().map(|file| file.name).collect();
+        let restored = Restored { manifest: snapshot.manifest(), start: Vec::new(), end: Vec::new() };
+        self.store = None;
+        self.open(vec![restored]);
+        drop(snapshot);
+        let listing: Vec<_> = IO.block_on(self.objects.list(None).try_collect()).unwrap();
+        for object in listing {
+            let name = object.location.as_ref();
+            if !named.contains(name) && !self.owner.0.lock().unwrap().contains_key(name) {
+                IO.block_on(self.objects.delete(&object.location)).unwrap();
+            }
+        }
+    }
+}
