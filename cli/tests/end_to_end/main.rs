@@ -6,6 +6,7 @@ mod bench;
 mod corruption;
 mod counts;
 mod crash;
+mod golden;
 mod logging;
 mod metrics;
 mod process;
