@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 600;
 
 /// The house from the bottom up: a crate may name only crates of lower floors.
-const FLOORS: [(&str, u32); 8] = [
+const FLOORS: [(&str, u32); 9] = [
     ("env", 0),
     ("state-api", 1),
     ("async-exec", 2),
@@ -18,6 +18,7 @@ const FLOORS: [(&str, u32); 8] = [
     ("host", 3),
     ("control", 4),
     ("cli", 5),
+    ("fuzz", 6),
 ];
 
 /// Crates that must not know what a store is.
@@ -114,6 +115,16 @@ fn put_off(text: &str) -> Option<String> {
     marks.iter().find(|mark| text.contains(**mark)).map(|mark| format!("contains {mark}"))
 }
 
+/// A module for the fuzzers that is there without them.
+fn fuzzing_for_all(text: &str) -> Option<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let open = (0..lines.len()).find(|&at| {
+        let before = at.checked_sub(1).and_then(|at| lines.get(at));
+        lines.get(at) == Some(&"pub mod fuzzing;") && before != Some(&"#[cfg(fuzzing)]")
+    });
+    open.map(|at| format!("line {} is not for fuzzers alone", at + 1))
+}
+
 /// The crates of the house that a manifest names, in any of its dependency tables.
 fn named_crates(manifest: &str) -> BTreeSet<String> {
     let lines = manifest.lines().filter_map(|line| line.trim().strip_prefix("alluvium-"));
@@ -158,6 +169,11 @@ fn no_answer_is_thrown_away() {
 #[test]
 fn nothing_is_put_off() {
     check(&[".rs", ".toml", ".md", ".yml"], |_, text| put_off(text));
+}
+
+#[test]
+fn what_fuzzers_see_nobody_else_does() {
+    check(&[".rs"], |_, text| fuzzing_for_all(text));
 }
 
 #[test]
@@ -261,6 +277,8 @@ fn the_rules_can_fail() {
     assert!(discarded_match("fn f() -> bool {\n    matches!(a, Some(1))\n}").is_none());
     assert!(discarded_match("    assert!(matches!(a, Some(1)));").is_none());
     assert!(put_off(concat!("// TO", "DO: later")).is_some() && put_off("// done").is_none());
+    assert!(fuzzing_for_all("mod a;\npub mod fuzzing;").is_some());
+    assert!(fuzzing_for_all("#[cfg(fuzzing)]\npub mod fuzzing;").is_none());
     let floors = BTreeMap::from(FLOORS);
     assert_eq!(climbs("forst", "alluvium-checkpoint.workspace = true", &floors), ["forst names checkpoint"]);
     assert_eq!(climbs("host", "alluvium-cli = { path = \"cli\" }", &floors), ["host names cli"]);

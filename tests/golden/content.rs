@@ -10,7 +10,7 @@ use alluvium::state_api::{
 };
 
 /// When the stores were written: a day in 2023.
-pub(crate) const WRITTEN_AT: Duration = Duration::from_millis(1_700_000_000_000);
+pub(crate) const WRITTEN_AT: Duration = Duration::from_secs(1_700_000_000);
 /// How much later the second half was.
 pub(crate) const PAUSE: Duration = Duration::from_mins(30);
 /// When they are read, in a golden world: what was updated before the pause has expired.
@@ -195,7 +195,7 @@ fn visible(held: &Held, read_after: Duration) -> BTreeMap<Vec<u8>, Vec<u8>> {
     for (key, updated) in held {
         let state = usize::from(state_of(key));
         let ttl = states()[state].ttl.map(|ttl| ttl.duration);
-        let lives = |at: Duration| ttl.is_none_or(|ttl| read_after - at < ttl);
+        let lives = |at: Duration| ttl.is_none_or(|ttl| read_after < at + ttl);
         let parts: Vec<&[u8]> =
             updated.iter().filter(|(at, _)| lives(*at)).map(|(_, part)| &part[..]).collect();
         if !parts.is_empty() {

@@ -7,7 +7,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::cast_lossless,
     reason = "a test fails by panicking"
 )]
 mod content;

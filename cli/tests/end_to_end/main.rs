@@ -7,6 +7,7 @@ mod compactor;
 mod corruption;
 mod counts;
 mod crash;
+mod golden;
 mod logging;
 mod metrics;
 mod process;

@@ -6,7 +6,7 @@ use crate::crash::input;
 use crate::process::{succeed, summary, text, wait_until, wordcount};
 use crate::text::assert_counts;
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
 }

@@ -110,8 +110,13 @@ impl Requests {
     /// Reads a whole object.
     pub(super) async fn read_object(&self, path: &Path, size_bytes: u64) -> Result<Bytes> {
         let attempt = || async {
-            let read = async { self.store.get(path).await?.bytes().await };
-            let bytes = read.await.map_err(|e| store_failure(path.as_ref(), e))?;
+            let failure = |e| store_failure(path.as_ref(), e);
+            let found = self.store.get(path).await.map_err(failure)?;
+            if found.meta.size != size_bytes {
+                // Before memory is taken for it.
+                return Err(wrong_length(path.as_ref(), size_bytes, found.meta.size));
+            }
+            let bytes = found.bytes().await.map_err(failure)?;
             check_length(path.as_ref(), size_bytes, &bytes)?;
             Ok(bytes)
         };
