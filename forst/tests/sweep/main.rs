@@ -113,7 +113,6 @@ fn calls_of_a_life() -> u64 {
     let world = World::new(Plan::None, true);
     let mut life = Life::default();
     life.live(&world).unwrap();
-    assert!(life.compactions > 0, "nothing was compacted");
     survives(&world, &life, "without a fault");
     world.objects.calls()
 }
@@ -122,6 +121,7 @@ fn calls_of_a_life() -> u64 {
 fn a_call_that_fails_once_is_ridden_out_wherever_it_is() {
     let calls = calls_of_a_life();
     assert!(calls > 25, "{calls} calls are no life");
+    let mut compactions = 0;
     for call in 0..calls + 3 {
         let fault = Fault::ALL[call as usize % 4];
         let world = World::new(Plan::Once(call, fault), true);
@@ -129,7 +129,10 @@ fn a_call_that_fails_once_is_ridden_out_wherever_it_is() {
         let lived = life.live(&world);
         assert!(lived.is_ok(), "call {call}, {fault:?}: {}", lived.unwrap_err());
         survives(&world, &life, &format!("call {call}, {fault:?}"));
+        compactions += life.compactions;
     }
+    // Whether one ends in time differs from life to life.
+    assert!(compactions > 0, "nothing was ever compacted");
 }
 
 #[test]
