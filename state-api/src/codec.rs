@@ -6,6 +6,18 @@ use alluvium_env::{Error, Result};
 
 /// A value as bytes.
 pub trait Codec: Sized {
+    /// Names the encoding in checkpoints, so that a state is never opened with another one. Without an id nothing is
+    /// checked.
+    const ID: &'static str = "";
+    /// Counts up when the encoding changes.
+    const VERSION: u32 = 1;
+
+    /// Whether [`Codec::decode`] reads what a version wrote. One that reads an older version too must tell the two apart by
+    /// their bytes: a state that evolves holds both ([`crate::StoredSchema`]).
+    fn reads(version: u32) -> bool {
+        version == Self::VERSION
+    }
+
     /// Appends the encoding.
     fn encode(&self, out: &mut Vec<u8>);
     /// Reads what [`Codec::encode`] wrote.
@@ -42,6 +54,7 @@ fn wrong(what: &str, bytes: &[u8]) -> Error {
 macro_rules! integers {
     ($($int:ty, $to_key:expr, $from_key:expr;)*) => {$(
         impl Codec for $int {
+            const ID: &'static str = stringify!($int);
             #[inline]
             fn encode(&self, out: &mut Vec<u8>) {
                 out.extend_from_slice(&self.to_le_bytes());
@@ -83,6 +96,7 @@ integers! {
 }
 
 impl Codec for () {
+    const ID: &'static str = "unit";
     fn encode(&self, _: &mut Vec<u8>) {}
     fn decode(bytes: &[u8]) -> Result<Self> {
         if bytes.is_empty() { Ok(()) } else { Err(wrong("unit", bytes)) }
@@ -90,6 +104,7 @@ impl Codec for () {
 }
 
 impl Codec for Vec<u8> {
+    const ID: &'static str = "bytes";
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self);
     }
@@ -99,6 +114,7 @@ impl Codec for Vec<u8> {
 }
 
 impl Codec for String {
+    const ID: &'static str = "utf-8";
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.as_bytes());
     }

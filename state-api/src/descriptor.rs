@@ -7,7 +7,7 @@ use alluvium_env::{Error, HashSet, Result};
 
 use crate::merge::Append;
 use crate::ttl::Accumulating;
-use crate::{MergeOperator, StateTtl};
+use crate::{Codec, MergeOperator, Schema, StateTtl, StoredSchema};
 
 /// A registered state, as it stands in every state key. Given out in order of registration, kept across restores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,18 +57,26 @@ pub struct StateDescriptor {
     pub kind: StateKind,
     /// How long it lives; forever without.
     pub ttl: Option<StateTtl>,
+    /// What encodes its values; nothing is checked without.
+    pub schema: Option<Schema>,
 }
 
 impl StateDescriptor {
     /// A state that lives forever.
     pub fn new(name: impl Into<String>, kind: StateKind) -> Self {
-        Self { name: name.into(), kind, ttl: None }
+        Self { name: name.into(), kind, ttl: None, schema: None }
     }
 
     /// Gives its values a time to live.
     #[must_use]
     pub fn with_ttl(self, ttl: StateTtl) -> Self {
         Self { ttl: Some(ttl), ..self }
+    }
+
+    /// Says what encodes its values.
+    #[must_use]
+    pub fn with_codec<T: Codec>(self) -> Self {
+        Self { schema: Some(Schema::of::<T>()), ..self }
     }
 
     /// What folds merges of stored bytes, if the kind takes any.
@@ -98,6 +106,8 @@ impl StateDescriptor {
 pub struct StateTable {
     /// Name, and kind with or without TTL; the index is the id.
     states: Vec<(String, String)>,
+    /// By id.
+    schemas: Vec<StoredSchema>,
     registered: HashSet<StateId>,
 }
 
@@ -106,7 +116,7 @@ impl StateTable {
     ///
     /// # Errors
     /// `Invalid` if the name is registered already, was stored as another kind, or with a TTL and now has none or the
-    /// other way round; or if the TTL is zero.
+    /// other way round, or by a codec that this one does not read; or if the TTL is zero.
     pub fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         let name = &descriptor.name;
         if descriptor.ttl.is_some_and(|ttl| ttl.millis() == 0) {
@@ -115,6 +125,9 @@ impl StateTable {
             )));
         }
         let id = self.insert(name, &descriptor.stored_as())?;
+        if let (Some(schema), Some(stored)) = (&descriptor.schema, self.schemas.get_mut(usize::from(id.0))) {
+            stored.open(name, schema)?;
+        }
         if !self.registered.insert(id) {
             return Err(Error::invalid(format!(
                 "state {name} is registered twice; give each state its own name"
@@ -132,6 +145,7 @@ impl StateTable {
         let index = known.unwrap_or(self.states.len());
         if known.is_none() {
             self.states.push((name.to_owned(), kind.to_owned()));
+            self.schemas.push(StoredSchema::default());
         }
         match self.states.get(index) {
             Some((_, stored)) if stored != kind => Err(Error::invalid(format!(
@@ -140,6 +154,23 @@ impl StateTable {
             ))),
             _ => u16::try_from(index).map(StateId).map_err(|_| Error::invalid("more than 65,536 states")),
         }
+    }
+
+    /// Takes over what a checkpoint says of a state's values.
+    ///
+    /// # Errors
+    /// `Corruption` if two parts of it name different codecs.
+    pub fn restore_schema(&mut self, id: StateId, schema: &StoredSchema) -> Result<()> {
+        let index = usize::from(id.0);
+        match (self.states.get(index), self.schemas.get_mut(index)) {
+            (Some((name, _)), Some(stored)) => stored.join(name, schema),
+            _ => Ok(()),
+        }
+    }
+
+    /// What wrote a state's values, for a checkpoint.
+    pub fn schema(&self, id: StateId) -> StoredSchema {
+        self.schemas.get(usize::from(id.0)).cloned().unwrap_or_default()
     }
 
     /// Name, and kind with or without TTL, in order of their ids.

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use crate::{
     Age, Answered, BackendFactory, BackendStats, CheckpointId, KeyGroupRange, KeyedStateBackend, Lifetimes,
     Lookup, MergeOperator, Notify, OpenRequest, PageBuilder, PageRequest, ReadBatch, ReadId, SnapshotTask,
-    StampedBackend, StateDescriptor, StateId, StateScan, StateTable, SubtaskSnapshot, TtlBackend, TtlTime,
-    state_key,
+    StampedBackend, StateDescriptor, StateId, StateScan, StateTable, StoredSchema, SubtaskSnapshot,
+    TtlBackend, TtlTime, state_key,
 };
 
 const NAME: &str = "heap";
@@ -93,6 +93,10 @@ impl HeapStore {
             part(name.as_bytes(), &mut out);
             part(kind.as_bytes(), &mut out);
             out.extend_from_slice(&self.lifetimes.expired_before(StateId(id as u16)).to_le_bytes());
+            let schema = self.states.schema(StateId(id as u16));
+            part(schema.codec.as_bytes(), &mut out);
+            out.extend_from_slice(&(schema.versions.len() as u32).to_le_bytes());
+            schema.versions.iter().for_each(|version| out.extend_from_slice(&version.to_le_bytes()));
         }
         for (key, value) in &self.entries {
             part(key, &mut out);
@@ -108,6 +112,9 @@ impl HeapStore {
             let id = self.states.insert(&name, &String::from_utf8_lossy(take_part(&mut bytes)?))?;
             let expired_before = take_u64(&mut bytes)?;
             Arc::make_mut(&mut self.lifetimes).restore(id, expired_before);
+            let codec = String::from_utf8_lossy(take_part(&mut bytes)?).into_owned();
+            let versions = (0..take_u32(&mut bytes)?).map(|_| take_u32(&mut bytes)).collect::<Result<_>>()?;
+            self.states.restore_schema(id, &StoredSchema { codec, versions })?;
         }
         while !bytes.is_empty() {
             let (key, value) = (take_part(&mut bytes)?, take_part(&mut bytes)?);

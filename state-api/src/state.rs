@@ -7,7 +7,8 @@ use alluvium_env::Result;
 
 use crate::merge::Reducing;
 use crate::{
-    Codec, Context, KeyedStateBackend, Reduce, StateDescriptor, StateFuture, StateId, StateKind, StateTtl,
+    Codec, Context, KeyedStateBackend, Reduce, Schema, StateDescriptor, StateFuture, StateId, StateKind,
+    StateTtl,
 };
 
 /// Registers the states of an operator.
@@ -27,18 +28,19 @@ impl<'a> States<'a> {
         Self { backend: self.backend, ttl: Some(ttl) }
     }
 
-    fn register(&self, name: &str, kind: StateKind) -> Result<StateId> {
-        let descriptor = StateDescriptor { name: name.to_owned(), kind, ttl: self.ttl };
+    fn register<T: Codec>(&self, name: &str, kind: StateKind) -> Result<StateId> {
+        let schema = Some(Schema::of::<T>());
+        let descriptor = StateDescriptor { name: name.to_owned(), kind, ttl: self.ttl, schema };
         self.backend.borrow_mut().register(&descriptor)
     }
 
     /// A state that holds one value a key.
     ///
     /// # Errors
-    /// `Invalid` if the name is taken, or was used in the restored checkpoint for a state of another kind, or for one
-    /// with a TTL where this has none or the other way round.
+    /// `Invalid` if the name is taken, or was used in the restored checkpoint for a state of another kind, for one with a
+    /// TTL where this has none or the other way round, or for one whose codec this one does not read.
     pub fn value<T: Codec>(&self, name: &str) -> Result<ValueState<T>> {
-        self.register(name, StateKind::Value).map(|id| ValueState { id, codec: PhantomData })
+        self.register::<T>(name, StateKind::Value).map(|id| ValueState { id, codec: PhantomData })
     }
 
     /// A state into which adds are reduced by `R`.
@@ -47,7 +49,7 @@ impl<'a> States<'a> {
     /// As for [`States::value`].
     pub fn reducing<R: Reduce>(&self, name: &str) -> Result<ReducingState<R>> {
         let kind = StateKind::Reducing(Arc::new(Reducing::<R>::default()));
-        self.register(name, kind).map(|id| ReducingState { id, reduce: PhantomData })
+        self.register::<R::Value>(name, kind).map(|id| ReducingState { id, reduce: PhantomData })
     }
 }
 

@@ -75,7 +75,7 @@ impl Ownership for Adapted {
 fn restored(part: &RestoredPart, states: &mut StateTable, lifetimes: &mut Lifetimes) -> Result<Restored> {
     let payload = payload(part)?;
     for state in &payload.states {
-        let id = states.insert(&state.name, &state.kind)?;
+        let id = state.restore(states)?;
         lifetimes.restore(id, state.expired_before_millis);
     }
     lifetimes.time().never_before(payload.time_millis);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use alluvium_state_api::{
     Access, Age, Answered, BackendStats, CheckpointId, FileRef, KeyGroupRange, KeyedStateBackend, Lifetimes,
     Lookup, PageBuilder, PageRequest, ReadBatch, ReadId, Result, SnapshotTask, StampedBackend,
-    StateDescriptor, StateId, StateScan, StateTable, SubtaskSnapshot, state_key,
+    StateDescriptor, StateId, StateScan, StateTable, StoredSchema, SubtaskSnapshot, state_key,
 };
 use bytes::Bytes;
 
@@ -37,6 +37,21 @@ pub(super) struct StateRecord {
     /// Of a state with a TTL: what was updated before had expired.
     #[prost(uint64, tag = "3")]
     pub(super) expired_before_millis: u64,
+    /// The codec of its values, if that has an id, and the versions that may have written them.
+    #[prost(string, tag = "4")]
+    pub(super) codec: String,
+    #[prost(uint32, repeated, tag = "5")]
+    pub(super) codec_versions: Vec<u32>,
+}
+
+impl StateRecord {
+    /// Adds it to the states of a restored subtask.
+    pub(super) fn restore(&self, states: &mut StateTable) -> Result<StateId> {
+        let id = states.insert(&self.name, &self.kind)?;
+        let schema = StoredSchema { codec: self.codec.clone(), versions: self.codec_versions.clone() };
+        states.restore_schema(id, &schema)?;
+        Ok(id)
+    }
 }
 
 /// A state's operator, as the engine calls it.
@@ -160,10 +175,16 @@ impl ForstBackend {
 
     /// Every state as a checkpoint keeps it.
     fn state_records(&self) -> Vec<StateRecord> {
-        let record = |(id, (name, kind)): (usize, (&str, &str))| StateRecord {
-            name: name.to_owned(),
-            kind: kind.to_owned(),
-            expired_before_millis: self.by_state.lifetimes.expired_before(StateId(id as u16)),
+        let record = |(id, (name, kind)): (usize, (&str, &str))| {
+            let id = StateId(id as u16);
+            let schema = self.states.schema(id);
+            StateRecord {
+                name: name.to_owned(),
+                kind: kind.to_owned(),
+                expired_before_millis: self.by_state.lifetimes.expired_before(id),
+                codec: schema.codec,
+                codec_versions: schema.versions,
+            }
         };
         self.states.iter().enumerate().map(record).collect()
     }

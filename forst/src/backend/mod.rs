@@ -19,7 +19,7 @@ pub(crate) fn manifest_of(payload: &[u8]) -> alluvium_env::Result<bytes::Bytes> 
     let mut states = alluvium_state_api::StateTable::default();
     let payload = factory::payload(&part)?;
     for state in &payload.states {
-        states.insert(&state.name, &state.kind)?;
+        state.restore(&mut states)?;
     }
     Ok(factory::clipped(&part, payload).manifest)
 }

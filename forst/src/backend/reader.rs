@@ -59,7 +59,7 @@ impl SubtaskReader {
         let mut states = StateTable::default();
         let payload = payload(part)?;
         for state in &payload.states {
-            states.insert(&state.name, &state.kind)?;
+            state.restore(&mut states)?;
         }
         let (list, value, map) = (StateKind::List, StateKind::Value.name(), StateKind::Map.name());
         let appends = StateDescriptor::new("", StateKind::List).merge_operator();

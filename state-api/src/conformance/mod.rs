@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     reason = "a conformance suite fails by panicking, as tests do"
 )]
+mod evolution;
 mod model;
 mod opened;
 mod ttl;
@@ -86,6 +87,7 @@ impl Suite<'_> {
         self.a_cleared_map_is_empty_and_its_neighbours_are_not();
         self.registration_conflicts_are_invalid();
         self.a_snapshot_is_of_its_own_moment();
+        self.codecs_evolve_and_others_are_refused();
         for seed in 0..self.seeds {
             self.random_operations_match_a_map(seed);
         }
