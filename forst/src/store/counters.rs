@@ -63,6 +63,12 @@ impl Counters {
         verdict
     }
 
+    /// Whether it is known that most reads of late were: not where nothing is read.
+    pub(super) fn is_resident(&self) -> bool {
+        let (answered_before, ..) = self.window.get();
+        self.mostly_hits() && answered_before > 0
+    }
+
     #[inline]
     pub(super) fn answered(&self) {
         self.answered.set(self.answered.get() + 1);

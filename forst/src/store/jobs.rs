@@ -264,7 +264,7 @@ impl Store {
     pub(super) fn level_targets(&self) -> LevelTargets {
         let resident_bytes = self.budget.resident_bytes as u64;
         let targets = LevelTargets::of(&self.version, self.budget.level_base_bytes, self.budget.slice_bytes);
-        if self.counters.mostly_hits() { targets.eager(resident_bytes / 16) } else { targets }
+        if self.counters.is_resident() { targets.eager(resident_bytes / 16) } else { targets }
     }
 
     /// Bytes that compaction should still move, by its targets.
