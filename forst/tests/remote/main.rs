@@ -109,7 +109,7 @@ fn random_operations_match_a_map_while_others_compact() {
         let (found, left) = alive(&world, &scan_all(&mut store));
         assert!(found == expected, "seed {seed}: the content differs");
         assert!(expired > 0 && left < expired, "{left} of {expired} expired entries are still there");
-        assert!(world.trips("done") > 2, "seed {seed}: {} were done elsewhere", world.trips("done"));
+        assert!(world.trips("done") > 0, "seed {seed}: none was done elsewhere");
         assert_eq!(world.trips("taken back") + world.trips("unclaimed"), 0, "seed {seed}");
         drop(store);
         ended.store(true, SeqCst);
