@@ -4,6 +4,7 @@
 //! **Threads**: [`IoRuntime::block_on`] is for background and coordinator threads, never for a task thread.
 use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -46,6 +47,19 @@ impl IoRuntime {
         F::Output: Send + 'static,
     {
         self.shared.handle.spawn(future)
+    }
+
+    /// Begins a future on the calling thread: polls it once, as if on the runtime. If it has to wait it does so there.
+    pub fn begin<F>(&self, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut future = Box::pin(future);
+        let _within = self.shared.handle.enter();
+        // Whom it would wake matters only if it waits; then the runtime polls it again and tells it.
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            drop(self.shared.handle.spawn(future));
+        }
     }
 
     /// Waits for a future on the calling thread.

@@ -30,7 +30,8 @@ pub struct ForstSettings {
     pub cold_compression: Compression,
     /// Two blocks of one table this close are fetched in one request. More costs bytes, less costs requests.
     pub coalesce_gap_bytes: u64,
-    /// Fetch all ranges of a table in one call instead of one request each: for stores that answer from an open file.
+    /// The store is near: it answers from memory or an open file within microseconds. Then all ranges of a table are fetched
+    /// in one call instead of one request each, and a task thread that has run out of other work answers its reads itself.
     pub vectored_reads: bool,
     /// The folder of the disk tier; `None` goes without.
     pub cache_dir: Option<PathBuf>,

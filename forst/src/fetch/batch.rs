@@ -22,7 +22,7 @@ impl Fetcher {
         answers.collect::<FuturesUnordered<_>>().collect::<()>().await;
     }
 
-    async fn answer(&self, request: FetchRequest, done: Done<'_>) {
+    pub(super) async fn answer(&self, request: FetchRequest, done: Done<'_>) {
         let file = request.file;
         match request.parts {
             FetchParts::Tail => {
@@ -51,7 +51,7 @@ impl Fetcher {
         let groups = coalesce(remote, self.coalesce_gap_bytes);
         let bytes = || groups.iter().map(|group| group.span.end - group.span.start).sum::<u64>();
         debug!(table = file.name(), blocks, bytes = bytes(), requests = groups.len(), "reads blocks");
-        if self.vectored {
+        if self.near {
             let spans: Vec<_> = groups.iter().map(|group| group.span.clone()).collect();
             let pieces = self.requests.read_all(file.path(), &spans).await;
             return self.deliver(file, groups, pieces, done).await;

@@ -11,6 +11,7 @@ mod disk;
 mod error;
 mod hedge;
 mod patience;
+mod queue;
 mod ranges;
 mod requests;
 mod values;
@@ -34,6 +35,7 @@ use tracing::{Instrument as _, debug, debug_span};
 use crate::block::Block;
 use crate::settings::ForstSettings;
 use crate::table::{FileId, TableFile, TableTail, filter_hash};
+use queue::Queue;
 use requests::Requests;
 use tokio::sync::OwnedSemaphorePermit;
 use values::Room;
@@ -80,7 +82,9 @@ pub(crate) struct Fetcher {
     io: IoRuntime,
     disk: Option<Arc<DiskCache>>,
     coalesce_gap_bytes: u64,
-    vectored: bool,
+    /// Whether a request costs microseconds and no round trip.
+    near: bool,
+    queue: Queue,
 }
 
 impl Fetcher {
@@ -121,7 +125,8 @@ impl Fetcher {
             io,
             disk,
             coalesce_gap_bytes: settings.coalesce_gap_bytes,
-            vectored: settings.vectored_reads,
+            near: settings.vectored_reads,
+            queue: Queue::default(),
         })
     }
 
@@ -129,8 +134,8 @@ impl Fetcher {
         &self.io
     }
 
-    /// Starts the requests of a batch; `done` is called on the I/O runtime, once for every group of blocks that arrives
-    /// together.
+    /// Starts the requests of a batch; `done` is called once for every group of blocks that arrives together, on the I/O
+    /// runtime or by whoever helps.
     pub(crate) fn start(
         self: &Arc<Self>,
         requests: Vec<FetchRequest>,
@@ -138,6 +143,9 @@ impl Fetcher {
     ) {
         let fetcher = Arc::clone(self);
         let span = debug_span!("fetch", tables = requests.len(), blocks = blocks(&requests));
+        if self.near {
+            return self.enqueue(requests, &done, &span);
+        }
         let whole = span.clone();
         let fetching = async move {
             let mut requests = requests;

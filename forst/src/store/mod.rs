@@ -228,12 +228,20 @@ impl Store {
         self.schedule();
     }
 
+    /// Keeps the task thread from sleeping while it could answer its reads itself.
+    fn ring_for_help(&self) {
+        if self.fetcher.needs_help() {
+            self.inbox.ring();
+        }
+    }
+
     /// Takes over finished background work, starts what is due, and answers reads: each read that was started is
     /// answered once, with the token it was started with.
     ///
     /// # Errors
     /// A flush or compaction that failed for good: the store's owner should stop and continue from a checkpoint.
     pub fn poll(&mut self, answered: &mut Answered<'_>) -> Result<()> {
+        self.fetcher.help();
         let events = self.inbox.take();
         let news = !events.is_empty();
         for event in events {
@@ -246,6 +254,7 @@ impl Store {
         self.answer_ready(answered);
         self.schedule();
         self.report(news);
+        self.ring_for_help();
         match self.jobs.failure() {
             Some(error) => Err(error),
             None => Ok(()),

@@ -277,6 +277,7 @@ impl Store {
         self.fetcher.start_values(values, &done);
         if !requests.is_empty() {
             self.fetcher.start(requests, done);
+            self.ring_for_help();
         }
     }
 

@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "the modules of one test")]
 mod disk;
 mod faulty;
+mod help;
 mod patience;
 mod rounds;
 mod warm;
