@@ -4,7 +4,7 @@ use std::sync::Arc;
 use alluvium_env::Result;
 use futures_util::future::try_join_all;
 
-use super::{Compaction, Separation, TableWriter, Written};
+use super::{Compaction, Progress, Separation, TableWriter, Written};
 use crate::deleted::DeletedRanges;
 use crate::expiry::Moment;
 use crate::fetch::Fetcher;
@@ -27,6 +27,8 @@ pub(crate) struct CompactionJob {
     pub(crate) separation: Separation,
     /// When entries are judged; `None` for a store whose entries last.
     pub(crate) moment: Option<Moment>,
+    /// Whom it tells how far it is.
+    pub(crate) progress: Option<Arc<Progress>>,
     /// For the read-ahead of all sources together.
     pub(crate) buffer_bytes: usize,
 }
@@ -48,6 +50,7 @@ impl CompactionJob {
         let cold = !self.fetcher.mirrors_most_of(self.compaction.inputs());
         let written = TableWriter::new(self.fetcher, self.naming, self.options, self.separation)
             .keeping(self.keeping)
+            .telling(self.progress)
             .without_mirror(cold)
             .write_all(scan)?;
         Ok((self.compaction, written))

@@ -7,6 +7,7 @@ mod level0;
 mod level0_tests;
 mod output;
 mod picker;
+mod progress;
 #[cfg(test)]
 mod tests;
 
@@ -16,3 +17,4 @@ pub(crate) use job::CompactionJob;
 pub(crate) use level0::LEVEL0_STOP;
 pub(crate) use output::{Separation, TableWriter, Written, WrittenTable};
 pub(crate) use picker::{Action, Compaction, LevelTargets, debt_bytes, pick};
+pub(crate) use progress::Progress;

@@ -12,6 +12,7 @@ use alluvium_env::{Error, HashSet, Result};
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
+use super::progress::{Progress, Teller};
 use crate::block::Block;
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
@@ -103,6 +104,7 @@ pub(crate) struct TableWriter {
     waiting: Vec<Held>,
     waiting_bytes: u64,
     written: Written,
+    teller: Teller,
 }
 
 /// An upload under way, and what it holds in memory.
@@ -136,6 +138,7 @@ impl TableWriter {
             waiting: Vec::new(),
             waiting_bytes: 0,
             written: Written::default(),
+            teller: Teller::new(None),
         }
     }
 
@@ -143,6 +146,11 @@ impl TableWriter {
     pub(crate) fn keeping(self, keeping: Keeping) -> Self {
         let builder = TableBuilder::keeping(self.options, keeping.clone());
         Self { keeping, builder, ..self }
+    }
+
+    /// Has it tell how far it is.
+    pub(crate) fn telling(self, progress: Option<Arc<Progress>>) -> Self {
+        Self { teller: Teller::new(progress), ..self }
     }
 
     /// Says that the disk tier need not take the tables.
@@ -170,6 +178,7 @@ impl TableWriter {
 
     fn write(&mut self, merged: &Merged<'_>, deleted: &mut DeletedRanges) -> Result<()> {
         let Merged { entry: (kind, key, value), stamp, place, is_warm } = *merged;
+        self.teller.count();
         self.end_table_before(key, deleted)?;
         match place {
             Some(place) => self.builder.point(key, place),

@@ -86,7 +86,8 @@ impl Fetcher {
         for _ in 0..waiting.div_ceil(TABLES_A_TASK) {
             let fetcher = Arc::clone(self);
             drop(self.io.spawn(async move {
-                while fetcher.take_one() {
+                while (0..TABLES_A_TASK).all(|_| fetcher.take_one()) {
+                    // Uploads and the reads of compactions have their turn.
                     tokio::task::yield_now().await;
                 }
             }));

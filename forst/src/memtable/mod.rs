@@ -172,6 +172,11 @@ impl Memtable {
         self.arena.chunks()
     }
 
+    /// Keys that have an entry.
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.index.is_empty() && self.deletions.is_empty()
     }

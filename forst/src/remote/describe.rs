@@ -124,6 +124,7 @@ impl Job {
             fetcher: means.fetcher,
             naming: Arc::new(naming),
             operators: means.operators,
+            progress: None,
             buffer_bytes: means.buffer_bytes,
         })
     }
@@ -236,6 +237,7 @@ mod tests {
                     operators: Arc::new(NoMerges),
                 },
                 moment,
+                progress: None,
                 buffer_bytes: 5,
             };
             let framed = describe(&job, Bytes::new(), Reserved::default()).frame();

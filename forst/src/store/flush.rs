@@ -11,7 +11,7 @@ use tracing::info_span;
 use super::Store;
 use super::inbox::Event;
 use super::jobs::{guarded, written_bytes};
-use crate::compaction::{TableWriter, Written};
+use crate::compaction::{Progress, TableWriter, Written};
 use crate::expiry::Moment;
 use crate::memtable::SortedMemtable;
 use crate::merge::MergeOperators;
@@ -73,11 +73,15 @@ impl Store {
         let options = self.table_options();
         let keeping = self.keeping_of_flush();
         self.jobs.kept_by_flush = keeping.clone();
+        let progress = Progress::new(self.inbox.bell());
+        self.pace.flush_began(Arc::clone(&progress), table.len() as u64);
         let writer = || {
             let separation = self.separation(&keeping, HashSet::default());
             let (fetcher, naming) = (Arc::clone(&self.fetcher), Arc::clone(&self.naming));
             Writer {
-                tables: TableWriter::new(fetcher, naming, options, separation).keeping(keeping.clone()),
+                tables: TableWriter::new(fetcher, naming, options, separation)
+                    .keeping(keeping.clone())
+                    .telling(Some(Arc::clone(&progress))),
                 operators: Arc::clone(&self.operators),
                 moment: self.flush_moment(),
             }
@@ -99,12 +103,15 @@ impl Store {
     /// The tables of the oldest frozen memtable replace it; with it go its deltas.
     pub(super) fn take_flushed(&mut self, result: Result<Written>) {
         self.jobs.flushing = false;
+        self.pace.flush_ended();
         self.jobs.kept_by_flush = Keeping::default();
         match result {
             Ok(written) => {
                 self.jobs.failures = 0;
                 self.counters.flushes += 1;
                 self.report_done(Job::Flush, 0, written_bytes(&written));
+                let memtable_bytes = self.frozen.first().map_or(0, |frozen| frozen.table.size_bytes());
+                self.pace.flushed(memtable_bytes, written_bytes(&written));
                 let flushed = written.tables.iter().map(|table| Arc::clone(&table.file)).collect();
                 self.edit_version(VersionEdit { flushed, ..VersionEdit::default() });
                 self.keep_blocks(written);

@@ -38,6 +38,11 @@ impl Inbox {
         }
     }
 
+    /// What rings the bell.
+    pub(super) fn bell(&self) -> Arc<dyn Fn() + Send + Sync> {
+        Arc::clone(&self.bell)
+    }
+
     pub(super) fn ring(&self) {
         (self.bell)();
     }

@@ -12,7 +12,7 @@ use tracing::{Metadata, Span, warn};
 use super::Store;
 use crate::cache::SMALL_SHARE;
 use crate::compaction::{
-    Compaction, CompactionJob, LevelTargets, Separation, Written, debt_bytes, garbage_of,
+    Compaction, CompactionJob, LevelTargets, Progress, Separation, Written, debt_bytes, garbage_of,
 };
 use crate::compression::Compression;
 use crate::metrics::Job;
@@ -185,8 +185,10 @@ impl Store {
                 fetcher: Arc::clone(&self.fetcher),
                 naming: Arc::clone(&self.naming),
                 operators: Arc::clone(&self.operators),
+                progress: Some(Progress::new(self.inbox.bell())),
                 buffer_bytes: self.budget.background_bytes / 2,
             };
+            self.pace_by(&job);
             self.report_began(Job::Compaction);
             self.run_compaction(job);
             return;
@@ -196,6 +198,7 @@ impl Store {
 
     pub(super) fn take_compacted(&mut self, trip: Option<Trip>, result: Result<(Compaction, Written)>) {
         self.jobs.compacting = false;
+        self.pace.compaction_ended(result.is_ok());
         self.jobs.kept_by_compaction = Keeping::default();
         self.end_trip(trip);
         match result {

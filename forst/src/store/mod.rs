@@ -23,6 +23,7 @@ mod inbox;
 mod jobs;
 mod manifest;
 mod open;
+mod pace;
 mod pages;
 mod reader;
 mod reads;
@@ -55,6 +56,7 @@ use std::sync::Arc;
 use alluvium_env::{Background, Result};
 
 use crate::cache::BlockCache;
+use crate::compaction::LEVEL0_STOP;
 use crate::entry::{EntryKind, check_size};
 use crate::expiry::Expiry;
 use crate::fetch::Fetcher;
@@ -70,6 +72,7 @@ use deltas::DeltaChain;
 use expiring::Expiring;
 use inbox::Inbox;
 use jobs::Jobs;
+use pace::Pace;
 use reads::Reads;
 use report::Report;
 use trips::Elsewhere;
@@ -108,6 +111,7 @@ pub struct Store {
     cache: BlockCache,
     reads: Reads,
     jobs: Jobs,
+    pace: Pace,
     counters: Counters,
     report: Option<Box<Report>>,
     expiring: Expiring,
@@ -184,8 +188,9 @@ impl Store {
 
     /// Whether writes find room. A `false` is advice to stop admitting records; writes still succeed.
     pub fn admits(&self) -> bool {
-        let room = self.active.size_bytes() < self.budget.memtable_bytes || self.frozen.len() < MAX_FROZEN;
-        room && self.version.level0.len() < crate::compaction::LEVEL0_STOP
+        let active_bytes = self.active.size_bytes();
+        let room = active_bytes < self.budget.memtable_bytes || self.frozen.len() < MAX_FROZEN;
+        room && active_bytes < self.pace.limit_bytes() && self.version.level0.len() < LEVEL0_STOP
     }
 
     /// Figures since the store was opened.
@@ -217,6 +222,7 @@ impl Store {
         if self.active.is_empty() {
             return;
         }
+        self.pace.rotated(self.active.size_bytes());
         self.active.seal();
         let table = Arc::new(std::mem::take(&mut self.active));
         let deltas = std::mem::take(&mut self.active_deltas);
@@ -226,6 +232,7 @@ impl Store {
         self.frozen.push(Frozen { table, deltas, order, since_millis });
         self.report_frozen();
         self.schedule();
+        self.set_pace();
     }
 
     /// Keeps the task thread from sleeping while it could answer its reads itself.
@@ -253,6 +260,7 @@ impl Store {
         }
         self.answer_ready(answered);
         self.schedule();
+        self.set_pace();
         self.report(news);
         self.ring_for_help();
         match self.jobs.failure() {

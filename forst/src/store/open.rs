@@ -12,7 +12,7 @@ use object_store::ObjectStore;
 
 use super::inbox::Inbox;
 use super::manifest::{Manifest, MemtableRecord, TableRecord, ValueFileRecord, unframe_delta};
-use super::{Counters, DeltaChain, Elsewhere, Expiring, Frozen, Jobs, Reads, Store};
+use super::{Counters, DeltaChain, Elsewhere, Expiring, Frozen, Jobs, Pace, Reads, Store};
 use crate::cache::BlockCache;
 use crate::fetch::{DiskCache, Fetcher};
 use crate::key_range::KeyRange;
@@ -88,6 +88,7 @@ impl Store {
             cache: BlockCache::new(budget.resident_bytes),
             reads: Reads::default(),
             jobs: Jobs::default(),
+            pace: Pace::default(),
             counters: Counters::default(),
             report: None,
             expiring: Expiring::default(),

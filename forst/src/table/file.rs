@@ -188,6 +188,13 @@ impl TableFile {
         self.shown_bytes
     }
 
+    /// Entries that the reference sees, about.
+    pub(crate) fn shown_entries(&self) -> u64 {
+        let entries = u128::from(self.meta.entries) * u128::from(self.shown_bytes)
+            / u128::from(self.data_bytes().max(1));
+        u64::try_from(entries).unwrap_or(self.meta.entries)
+    }
+
     /// The object's name below the root.
     pub(crate) fn name(&self) -> &str {
         self.held.name()
