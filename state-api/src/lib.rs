@@ -54,11 +54,14 @@
 //! ```
 mod backend;
 mod codec;
+mod combinators;
 pub mod conformance;
 mod context;
 mod descriptor;
 mod future;
+pub mod harness;
 mod heap;
+mod iterator;
 mod key_group;
 mod merge;
 mod operators;
@@ -67,6 +70,7 @@ mod process;
 mod reads;
 mod record;
 mod schema;
+mod scope;
 pub mod snapshot;
 mod state;
 pub mod state_key;
@@ -76,19 +80,22 @@ pub use alluvium_env::{Error, ErrorKind, Result};
 pub use backend::{
     Access, Answered, BackendFactory, BackendStats, KeyedStateBackend, Lookup, Notify, OpenRequest, StateScan,
 };
-pub use codec::{Codec, KeyCodec};
+pub use codec::{Codec, KeyCodec, by_serde};
+pub use combinators::{StateFutureExt, combine_all};
 pub use context::{Context, TaskContext};
 pub use descriptor::{StateDescriptor, StateId, StateKind, StateTable};
 pub use future::StateFuture;
 pub use heap::{HeapBackend, HeapBackendFactory, HeapStore};
+pub use iterator::StateIterator;
 pub use key_group::{KeyGroup, KeyGroupRange, MaxParallelism, key_hash};
-pub use merge::{MergeOperator, Reduce, Sum, list_elements, push_list_element};
+pub use merge::{Aggregate, MergeOperator, Reduce, Sum, list_elements, push_list_element};
 pub use operators::OperatorRegistry;
 pub use page::{DEFAULT_PAGE_ENTRIES, Page, PageBuilder, PageRequest};
 pub use process::KeyedProcess;
 pub use reads::{ReadBatch, ReadId, ReadTable, RecordSlot};
 pub use record::{RecordBatch, RecordBatchBuilder, RecordRef};
 pub use schema::{Schema, StoredSchema};
+pub use scope::{InNamespace, Scope};
 pub use snapshot::{CheckpointId, FileOwnership, FileRef, RestoredPart, SnapshotTask, SubtaskSnapshot};
-pub use state::{ReducingState, States, ValueState};
+pub use state::{AggregatingState, ListState, MapState, ReducingState, States, ValueState};
 pub use ttl::{Age, Lifetimes, StampedBackend, StateTtl, TtlBackend, TtlTime, TtlUpdate, TtlVisibility};

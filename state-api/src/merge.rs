@@ -42,6 +42,31 @@ pub trait Reduce: Send + Sync + 'static {
     }
 }
 
+/// A function that gathers values into an accumulator and makes a result of it.
+///
+/// Adds are blind (design D7), so it is told how one value becomes an accumulator and how two become one; that is
+/// associative. A function that cannot say so keeps its accumulator in a [`crate::ValueState`], reads and puts it.
+pub trait Aggregate: Send + Sync + 'static {
+    /// What is added.
+    type In: ?Sized;
+    /// What is stored.
+    type Accumulator: Codec;
+    /// What is read.
+    type Out;
+
+    /// The accumulator of one value.
+    fn lift(value: &Self::In) -> Self::Accumulator;
+    /// `a ⊕ b`; all of `b` was added later.
+    fn merge(a: Self::Accumulator, b: Self::Accumulator) -> Self::Accumulator;
+    /// What a reader sees.
+    fn result(accumulator: Self::Accumulator) -> Self::Out;
+
+    /// As [`MergeOperator::name`].
+    fn name() -> Option<&'static str> {
+        None
+    }
+}
+
 /// Addition, wrapping at the type's bounds.
 pub struct Sum<T>(PhantomData<fn() -> T>);
 
@@ -74,10 +99,20 @@ impl Reduce for Sum<i64> {
 /// # Panics
 /// If the element is 4 GiB or more; backends refuse far smaller ones.
 pub fn push_list_element(list: &mut Vec<u8>, element: &[u8]) {
-    let length = u32::try_from(element.len());
-    assert!(length.is_ok(), "a list element of {} bytes", element.len());
-    list.extend_from_slice(&length.unwrap_or_default().to_le_bytes());
-    list.extend_from_slice(element);
+    push_element(list, |list| list.extend_from_slice(element));
+}
+
+/// Appends what `encode` appends as an element of an encoded list.
+pub(crate) fn push_element(list: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
+    let start = list.len();
+    list.extend_from_slice(&[0; 4]);
+    encode(list);
+    let bytes = list.len() - start - 4;
+    let length = u32::try_from(bytes);
+    assert!(length.is_ok(), "a list element of {bytes} bytes");
+    if let Some(place) = list.get_mut(start..start + 4) {
+        place.copy_from_slice(&length.unwrap_or_default().to_le_bytes());
+    }
 }
 
 /// The elements of an encoded list, in the order they were added; ends with `Corruption` if the bytes are no list.
@@ -109,36 +144,61 @@ impl MergeOperator for Append {
     }
 }
 
-/// A [`Reduce`] as a [`MergeOperator`].
-pub(crate) struct Reducing<R>(PhantomData<fn() -> R>);
-
-impl<R> Default for Reducing<R> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
+/// `acc = acc ⊕ operand`, both decoded.
+fn merge_values<T: Codec>(acc: &mut Vec<u8>, operand: &[u8], merge: impl FnOnce(T, T) -> T) -> Result<()> {
+    let merged = merge(T::decode(acc)?, T::decode(operand)?);
+    acc.clear();
+    merged.encode(acc);
+    Ok(())
 }
 
-impl<R> fmt::Debug for Reducing<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::any::type_name::<R>())
-    }
+/// The same in place, if the result is as long as the accumulator.
+#[inline]
+fn overwrite_values<T: Codec>(acc: &mut [u8], operand: &[u8], merge: impl FnOnce(T, T) -> T) -> bool {
+    let (Ok(a), Ok(b)) = (T::decode(acc), T::decode(operand)) else { return false };
+    merge(a, b).overwrite(acc)
 }
 
-impl<R: Reduce> MergeOperator for Reducing<R> {
-    fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
-        let sum = R::reduce(R::Value::decode(acc)?, R::Value::decode(operand)?);
-        acc.clear();
-        sum.encode(acc);
-        Ok(())
-    }
+/// A typed function as a [`MergeOperator`].
+macro_rules! operator {
+    ($(#[$doc:meta])* $operator:ident, $function:ident, $merge:ident) => {
+        $(#[$doc])*
+        pub(crate) struct $operator<F>(PhantomData<fn() -> F>);
 
-    #[inline]
-    fn merge_in_place(&self, acc: &mut [u8], operand: &[u8]) -> bool {
-        let (Ok(a), Ok(b)) = (R::Value::decode(acc), R::Value::decode(operand)) else { return false };
-        R::reduce(a, b).overwrite(acc)
-    }
+        impl<F> Default for $operator<F> {
+            fn default() -> Self {
+                Self(PhantomData)
+            }
+        }
 
-    fn name(&self) -> Option<&str> {
-        R::name()
-    }
+        impl<F> fmt::Debug for $operator<F> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(std::any::type_name::<F>())
+            }
+        }
+
+        impl<F: $function> MergeOperator for $operator<F> {
+            fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
+                merge_values(acc, operand, F::$merge)
+            }
+
+            #[inline]
+            fn merge_in_place(&self, acc: &mut [u8], operand: &[u8]) -> bool {
+                overwrite_values(acc, operand, F::$merge)
+            }
+
+            fn name(&self) -> Option<&str> {
+                F::name()
+            }
+        }
+    };
+}
+
+operator! {
+    /// A [`Reduce`] as a [`MergeOperator`].
+    Reducing, Reduce, reduce
+}
+operator! {
+    /// An [`Aggregate`] as a [`MergeOperator`] of its accumulators.
+    Aggregating, Aggregate, merge
 }
