@@ -4,6 +4,7 @@
 //! read across levels, at a compaction. It must be associative; it sees encoded values.
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use alluvium_env::{Error, Result};
 
@@ -144,15 +145,20 @@ impl MergeOperator for Append {
     }
 }
 
-/// `acc = acc ⊕ operand`, both decoded.
-fn merge_values<T: Codec>(acc: &mut Vec<u8>, operand: &[u8], merge: impl FnOnce(T, T) -> T) -> Result<()> {
-    let merged = merge(T::decode(acc)?, T::decode(operand)?);
-    acc.clear();
-    merged.encode(acc);
-    Ok(())
+/// `acc = acc ⊕ operand`, both decoded, by a function of type `F`. It runs on any thread and for records that are long
+/// gone, so its panic is made an error here, where it can be named.
+fn merge_values<F, T: Codec>(acc: &mut Vec<u8>, operand: &[u8], merge: impl FnOnce(T, T) -> T) -> Result<()> {
+    let merge = || {
+        let merged = merge(T::decode(acc)?, T::decode(operand)?);
+        acc.clear();
+        merged.encode(acc);
+        Ok(())
+    };
+    catch_unwind(AssertUnwindSafe(merge))
+        .unwrap_or_else(|payload| Err(Error::of_panic(payload.as_ref()).context(std::any::type_name::<F>())))
 }
 
-/// The same in place, if the result is as long as the accumulator.
+/// The same in place, if the result is as long as the accumulator: on the task thread, in a record's own poll.
 #[inline]
 fn overwrite_values<T: Codec>(acc: &mut [u8], operand: &[u8], merge: impl FnOnce(T, T) -> T) -> bool {
     let (Ok(a), Ok(b)) = (T::decode(acc), T::decode(operand)) else { return false };
@@ -179,7 +185,7 @@ macro_rules! operator {
 
         impl<F: $function> MergeOperator for $operator<F> {
             fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
-                merge_values(acc, operand, F::$merge)
+                merge_values::<F, _>(acc, operand, F::$merge)
             }
 
             #[inline]
@@ -201,4 +207,32 @@ operator! {
 operator! {
     /// An [`Aggregate`] as a [`MergeOperator`] of its accumulators.
     Aggregating, Aggregate, merge
+}
+
+#[cfg(test)]
+mod tests {
+    use alluvium_env::ErrorKind;
+
+    use super::*;
+
+    struct Fragile;
+
+    impl Reduce for Fragile {
+        type Value = u8;
+        fn reduce(a: u8, b: u8) -> u8 {
+            a.checked_add(b).expect("too much")
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_reducing_function_is_an_error_that_names_it() {
+        let operator = Reducing::<Fragile>::default();
+        let mut acc = vec![200];
+        operator.merge(&mut acc, &[50]).unwrap();
+        assert_eq!(acc, [250]);
+        let error = operator.merge(&mut acc, &[50]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert!(error.to_string().ends_with("Fragile: panicked: too much"), "{error}");
+        assert_eq!(acc, [250], "the accumulator is untouched");
+    }
 }
