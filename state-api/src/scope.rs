@@ -1,7 +1,21 @@
 //! Scopes: which of a state's values is accessed. It is the running record's key alone, or a namespace of it.
 //!
 //! A namespace tells values of one key apart: a window, a session, a round. Its type is fixed with the state, so a value
-//! without one cannot be confused with one that has it, neither in the types nor in the state key.
+//! without one cannot be confused with one that has it, neither in the types nor in the state key:
+//!
+//! ```compile_fail
+//! # use alluvium_state_api::*;
+//! fn of_no_window(count: &ValueState<u64, (u64, u64)>, ctx: &Context<()>) -> StateFuture<Option<u64>> {
+//!     count.get(ctx)
+//! }
+//! ```
+//!
+//! ```
+//! # use alluvium_state_api::*;
+//! fn of_a_window(count: &ValueState<u64, (u64, u64)>, ctx: &Context<()>) -> StateFuture<Option<u64>> {
+//!     count.get(ctx.in_namespace(&(0, 60)))
+//! }
+//! ```
 use crate::{Context, KeyCodec};
 
 /// What state is accessed by: a `&`[`Context`], or for states in namespaces what [`Context::in_namespace`] makes of it.

@@ -24,6 +24,8 @@
 //! ```
 pub mod by_serde;
 mod collections;
+#[cfg(test)]
+mod format_tests;
 pub(crate) mod joined;
 mod keys;
 mod numbers;
