@@ -10,7 +10,7 @@ use super::super::opened::Bell;
 use super::super::{Suite, check, part};
 use crate::{
     CheckpointId, Context, KeyGroupRange, MaxParallelism, RecordBatch, RecordBatchBuilder, RecordSlot,
-    RestoredPart, Result, States, TaskContext,
+    RestoredPart, Result, States, SubtaskSnapshot, TaskContext,
 };
 
 /// The keys there are.
@@ -48,10 +48,14 @@ impl<S, O: Fn(&States<'_>) -> Result<S>> Driver<S, O> {
         Self { task, bell, batch: Rc::new(batch.finish()), clock, open, states }
     }
 
+    pub(super) fn snapshot(&self, suite: &Suite<'_>) -> SubtaskSnapshot {
+        let task = check("snapshot", self.task.with_backend(|backend| backend.snapshot(CheckpointId(1))));
+        check("snapshot", (suite.run_snapshot)(task))
+    }
+
     /// The task after a snapshot and its restore.
     pub(super) fn reopen(self, suite: &Suite<'_>) -> Self {
-        let task = check("snapshot", self.task.with_backend(|backend| backend.snapshot(CheckpointId(1))));
-        let snapshot = check("snapshot", (suite.run_snapshot)(task));
+        let snapshot = self.snapshot(suite);
         let Self { clock, open, .. } = self;
         Self::restore(suite, clock, open, vec![part(&snapshot)])
     }

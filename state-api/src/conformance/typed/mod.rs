@@ -5,12 +5,12 @@ mod model;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alluvium_env::ManualClock;
+use alluvium_env::{ErrorKind, ManualClock};
 
-use super::Suite;
+use super::{Suite, part};
 use crate::{
-    Aggregate, AggregatingState, DEFAULT_PAGE_ENTRIES, KeyCodec, ListState, MapState, ReducingState, Result,
-    StateTtl, States, Sum, ValueState, combine_all,
+    Aggregate, AggregatingState, DEFAULT_PAGE_ENTRIES, KeyCodec, KeyGroupRange, ListState, MapState,
+    ReducingState, Result, StateTtl, States, Sum, TaskContext, ValueState, combine_all,
 };
 use driver::Driver;
 
@@ -70,6 +70,7 @@ impl Suite<'_> {
         self.iterators_go_through_all_pages_in_order();
         self.namespaces_are_apart_and_merge();
         self.typed_states_expire();
+        self.other_namespaces_and_user_keys_are_refused();
         for seed in 0..self.seeds {
             self.random_typed_operations_match_collections(seed);
         }
@@ -201,6 +202,26 @@ impl Suite<'_> {
             assert_eq!(kinds.value.get(ctx.in_namespace("a")).await?, None, "another key's namespace");
             Ok(())
         });
+    }
+
+    fn other_namespaces_and_user_keys_are_refused(&self) {
+        let driver = Driver::open(self, None, |states| Kinds::<u16>::open(&states.in_namespaces(), ""));
+        let snapshot = driver.snapshot(self);
+        let refused = |open: fn(&States<'_>) -> Result<()>| {
+            let clock = Arc::new(ManualClock::default());
+            let (backend, _) = self.open_backend(0, KeyGroupRange::ALL, vec![part(&snapshot)], clock);
+            let task: TaskContext<()> = TaskContext::new(backend);
+            open(&task.states()).is_err_and(|error| error.kind() == ErrorKind::Invalid)
+        };
+        assert!(!refused(|states| Kinds::<u16>::open(&states.in_namespaces(), "").map(drop)), "as it was");
+        assert!(refused(|states| states.value::<u64>("value").map(drop)), "without namespaces");
+        assert!(refused(|states| states.in_namespaces::<i16>().list::<String>("list").map(drop)));
+        assert!(refused(|states| states.in_namespaces::<i16>().reducing::<Sum<u64>>("sum").map(drop)));
+        assert!(
+            refused(|states| states.in_namespaces::<u16>().map::<u32, u64>("map").map(drop)),
+            "user keys"
+        );
+        assert!(refused(|states| states.in_namespaces::<u16>().value::<u32>("value").map(drop)), "values");
     }
 
     fn typed_states_expire(&self) {
