@@ -205,7 +205,10 @@ impl Suite<'_> {
     }
 
     fn other_namespaces_and_user_keys_are_refused(&self) {
-        let driver = Driver::open(self, None, |states| Kinds::<u16>::open(&states.in_namespaces(), ""));
+        let driver = Driver::open(self, None, |states| {
+            let plain = states.map::<str, u64>("plain map")?;
+            Ok((Kinds::<u16>::open(&states.in_namespaces(), "")?, plain))
+        });
         let snapshot = driver.snapshot(self);
         let refused = |open: fn(&States<'_>) -> Result<()>| {
             let clock = Arc::new(ManualClock::default());
@@ -213,6 +216,7 @@ impl Suite<'_> {
             let task: TaskContext<()> = TaskContext::new(backend);
             open(&task.states()).is_err_and(|error| error.kind() == ErrorKind::Invalid)
         };
+        assert!(refused(|states| states.map::<u32, u64>("plain map").map(drop)), "user keys");
         assert!(!refused(|states| Kinds::<u16>::open(&states.in_namespaces(), "").map(drop)), "as it was");
         assert!(refused(|states| states.value::<u64>("value").map(drop)), "without namespaces");
         assert!(refused(|states| states.in_namespaces::<i16>().list::<String>("list").map(drop)));

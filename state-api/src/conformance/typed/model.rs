@@ -41,7 +41,7 @@ impl Suite<'_> {
         };
         let mut driver = Driver::open(self, None, open);
         let mut model = Model::default();
-        for step in 1..=self.operations / 5 {
+        for step in 1..=self.operations / 10 {
             if step.is_multiple_of(499) {
                 driver = driver.reopen(self);
             }
