@@ -49,7 +49,27 @@ impl<Out> Pages for Context<Out> {
 /// # Ok::<(), Error>(())
 /// ```
 ///
-/// It is a [`Stream`] too, for code that works on those.
+/// It is a [`Stream`] too, for code that works on those:
+///
+/// ```
+/// # use alluvium_state_api::*;
+/// use futures_util::{StreamExt, TryStreamExt};
+///
+/// /// Emits the two least keys.
+/// struct Least { keys: MapState<i64, ()> }
+/// impl KeyedProcess for Least {
+///     type In = i64;
+///     type Out = Vec<i64>;
+///     async fn process(&self, key: i64, ctx: &Context<Self::Out>) -> Result<()> {
+///         self.keys.put(ctx, &key, &())?;
+///         ctx.emit(self.keys.keys(ctx).take(2).try_collect().await?);
+///         Ok(())
+///     }
+/// }
+/// # let least = harness::run(|states| Ok(Least { keys: states.map("keys")? }), [("k", 7), ("k", -3), ("k", 1)])?;
+/// # assert_eq!(least, [vec![7], vec![-3, 7], vec![-3, 1]]);
+/// # Ok::<(), Error>(())
+/// ```
 #[must_use = "an iterator does nothing unless it is asked for entries"]
 pub struct StateIterator<'a, T> {
     pages: &'a dyn Pages,
