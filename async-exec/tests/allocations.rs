@@ -10,9 +10,9 @@ use std::sync::Arc;
 use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, StartRecord, controller};
 use alluvium_env::{Error, Result};
 use alluvium_state_api::{
-    Answered, BackendStats, CheckpointId, Context, KeyedProcess, KeyedStateBackend, Lookup, MaxParallelism,
-    PageRequest, ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, SnapshotTask, StateDescriptor, StateId,
-    StateScan, TaskContext, ValueState,
+    Answered, BackendStats, CheckpointId, Context, KeyedProcess, KeyedStateBackend, Lookup, MapState,
+    MaxParallelism, PageRequest, ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, ReducingState,
+    SnapshotTask, StateDescriptor, StateFutureExt as _, StateId, StateScan, Sum, TaskContext, ValueState,
 };
 
 thread_local! {
@@ -138,6 +138,26 @@ impl KeyedProcess for Count {
     }
 }
 
+/// What else states do without growing: entries of maps, namespaces, adds, combinators.
+struct Wide {
+    latest: MapState<u32, u64>,
+    in_rounds: ValueState<u64, u32>,
+    sums: ReducingState<Sum<u64>, u32>,
+}
+
+impl KeyedProcess for Wide {
+    type In = u64;
+    type Out = ();
+    async fn process(&self, times: u64, ctx: &Context<()>) -> Result<()> {
+        let round = ctx.in_namespace(&1);
+        let latest = self.latest.get(ctx, &0).then_combine(self.in_rounds.get(round), |a, b| Ok(a.or(b)));
+        let next = latest.then_apply(|latest| Ok(latest.unwrap_or(0) + times)).await?;
+        self.latest.put(ctx, &0, &next)?;
+        self.in_rounds.put(round, &next)?;
+        self.sums.add(ctx.in_namespace(&2), &times)
+    }
+}
+
 const RECORDS: usize = 10_000;
 
 fn batches() -> Vec<Rc<RecordBatch>> {
@@ -188,4 +208,19 @@ fn resident_records_allocate_nothing_and_suspended_ones_only_by_the_batch() {
     // A read batch is handed over with its two buffers, which have grown by doubling.
     assert!(count <= read_batches * 32, "{count} allocations for {read_batches} batches");
     assert!(count * 20 < RECORDS, "{count} allocations for {RECORDS} records");
+}
+
+#[test]
+fn records_with_maps_namespaces_adds_and_combinators_allocate_nothing() {
+    let task = Rc::new(TaskContext::new(Box::new(InPlace::default())));
+    let (states, apart) = (task.states(), task.states().in_namespaces());
+    let wide = Rc::new(Wide {
+        latest: states.map("latest").unwrap(),
+        in_rounds: apart.value("in rounds").unwrap(),
+        sums: apart.reducing("sums").unwrap(),
+    });
+    let mut controller = controller(wide, Rc::clone(&task), ControllerSettings::default(), Arc::new(|| ()));
+    let batches = batches();
+    assert!(allocations(&mut controller, &batches) > 0, "the allocator counts");
+    assert_eq!(allocations(&mut controller, &batches), 0);
 }

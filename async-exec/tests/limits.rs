@@ -263,14 +263,30 @@ fn a_record_that_cannot_be_decoded_is_corruption_and_leaves_nothing_in_flight() 
 }
 
 #[test]
-fn a_panic_of_the_user_function_unwinds_to_the_caller() {
-    let store = missing();
-    let mut controller = append_on(&store, ControllerSettings::default());
-    let batch = batch_of([("a", PANICS), ("a", 1)]);
-    controller.run_batch(&batch, 0).unwrap();
-    controller.flush();
-    let poll = std::panic::AssertUnwindSafe(|| controller.poll());
-    assert!(std::panic::catch_unwind(poll).is_err());
-    drop(controller);
-    assert_eq!(Rc::strong_count(&batch), 1);
+fn a_panic_of_the_user_function_is_an_error_that_names_the_key_group_at_every_stage() {
+    let check = |error: Error, key| {
+        let text = error.to_string();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert!(
+            text.starts_with(&(group_of(key) + "panicked: ")) && text.contains("the user's own bug"),
+            "{text}"
+        );
+    };
+    // At the first poll, behind another record of the batch.
+    let mut controller = append_on(&Store::new(1, 0, Values::default()), ControllerSettings::default());
+    let error = controller.run_batch(&batch_of([("b", 0), ("a", PANICS), ("b", 0)]), 0).unwrap_err();
+    check(error, "a");
+    // After a suspension, and from within the line of its key.
+    for records in [[("c", PANICS), ("c", 0), ("b", 0)], [("c", 0), ("c", PANICS), ("b", 0)]] {
+        let store = missing();
+        let mut controller = append_on(&store, ControllerSettings::default());
+        let batch = batch_of(records);
+        controller.run_batch(&batch, 0).unwrap();
+        store.miss_percent.set(0);
+        controller.flush();
+        store.answers.set(Some(3));
+        check(controller.poll().unwrap_err(), "c");
+        drop(controller);
+        assert_eq!(Rc::strong_count(&batch), 1, "nothing keeps the records");
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! It lives in the lowest crate because every crate's errors travel through the others' (a flush fails in `forst`,
 //! is reported by `checkpoint` and printed by `cli`) and none of them adds a kind of its own.
+use std::any::Any;
 use std::fmt;
 
 /// What the caller should do about an [`Error`].
@@ -88,6 +89,16 @@ impl Error {
         Self::new(ErrorKind::Internal, message)
     }
 
+    /// The error of a panic that was caught.
+    #[cold]
+    pub fn of_panic(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        // An error is one line; what an assertion has compared stands on lines of its own.
+        let lines: Vec<_> = text.unwrap_or("no message").lines().map(str::trim).collect();
+        Self::internal(format!("panicked: {}", lines.join(", ")))
+    }
+
     /// Says where it happened; the outermost place is printed first.
     #[must_use]
     pub fn context(mut self, place: impl Into<String>) -> Self {
@@ -145,6 +156,17 @@ impl std::error::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_of_one_line() {
+        let of = |payload: &(dyn Any + Send)| Error::of_panic(payload).to_string();
+        assert_eq!(of(&"no such day"), "panicked: no such day");
+        assert_eq!(
+            of(&"it failed\n  left: 1\n right: 2".to_owned()),
+            "panicked: it failed, left: 1, right: 2"
+        );
+        assert_eq!(of(&7), "panicked: no message");
+    }
 
     #[test]
     fn display_reads_from_the_outermost_place_to_the_cause() {

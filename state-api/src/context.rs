@@ -10,9 +10,10 @@ use std::task::Waker;
 
 use alluvium_env::Result;
 
+use crate::scope::Place;
 use crate::{
-    Access, KeyCodec, KeyedStateBackend, Lookup, ReadBatch, ReadId, ReadTable, RecordBatch, RecordRef,
-    RecordSlot, StateFuture, StateId, States, state_key,
+    Access, InNamespace, KeyCodec, KeyedStateBackend, Lookup, PageRequest, ReadBatch, ReadId, ReadTable,
+    RecordBatch, RecordRef, RecordSlot, StateFuture, StateId, States, state_key,
 };
 
 /// The reads of a task, shared with the futures that wait for them.
@@ -203,40 +204,96 @@ impl<Out> Context<Out> {
         self.task.outputs.borrow_mut().push(out);
     }
 
-    /// Reads a state of the record's key.
+    /// The record's key in a namespace of it, for states that are registered with [`States::in_namespaces`].
     #[inline]
-    pub(crate) fn read<T>(&self, state: StateId, decode: fn(Option<&[u8]>) -> Result<T>) -> StateFuture<T> {
-        let record = self.record();
-        let mut scratch = self.task.scratch.borrow_mut();
-        self.task.reads_of.set(self.task.reads_of.get() | bit(state));
-        state_key::build(&mut scratch.key, record.group, state, record.key);
-        match self.task.backend.borrow().try_get(&scratch.key) {
+    pub fn in_namespace<'a, 'n, N: KeyCodec + ?Sized>(
+        &'a self,
+        namespace: &'n N,
+    ) -> InNamespace<'a, 'n, Out, N> {
+        InNamespace::new(self, namespace)
+    }
+
+    /// Writes a state key.
+    #[inline]
+    pub(crate) fn build_key<'a>(place: impl Place<'a, Out = Out>, state: StateId, key: &mut Vec<u8>)
+    where
+        Out: 'a,
+    {
+        let record = place.context().record();
+        state_key::build(key, record.group, state, record.key);
+        place.append(key);
+    }
+
+    /// Reads a value.
+    #[inline]
+    pub(crate) fn read<'a, T>(
+        place: impl Place<'a, Out = Out>,
+        state: StateId,
+        decode: fn(Option<&[u8]>) -> Result<T>,
+    ) -> StateFuture<T>
+    where
+        Out: 'a,
+    {
+        let ctx = place.context();
+        let task = &*ctx.task;
+        let mut scratch = task.scratch.borrow_mut();
+        mark(&task.reads_of, place, state);
+        Self::build_key(place, state, &mut scratch.key);
+        match task.backend.borrow().try_get(&scratch.key) {
             Ok(Lookup::Hit(value)) => StateFuture::ready(decode(Some(value.as_ref()))),
             Ok(Lookup::Absent) => StateFuture::ready(decode(None)),
             Ok(Lookup::Miss) => {
-                let id = self.task.reads.table.borrow_mut().request(self.slot, &scratch.key);
+                let id = task.reads.table.borrow_mut().request(ctx.slot, &scratch.key);
+                StateFuture::waiting(Rc::clone(&task.reads), id, decode)
+            }
+            Err(error) => StateFuture::ready(Err(error)),
+        }
+    }
+
+    /// Reads a page.
+    pub(crate) fn read_page<T>(
+        &self,
+        request: PageRequest<'_>,
+        decode: fn(Option<&[u8]>) -> Result<T>,
+    ) -> StateFuture<T> {
+        match self.task.backend.borrow().try_page(request) {
+            Ok(Lookup::Hit(page)) => StateFuture::ready(decode(Some(page.as_ref()))),
+            Ok(Lookup::Absent) => StateFuture::ready(decode(None)),
+            Ok(Lookup::Miss) => {
+                let id = self.task.reads.table.borrow_mut().request_page(self.slot, request);
                 StateFuture::waiting(Rc::clone(&self.task.reads), id, decode)
             }
             Err(error) => StateFuture::ready(Err(error)),
         }
     }
 
-    /// Writes a state of the record's key: encodes with `encode`, then hands key and value to `write`.
+    /// Writes a value: encodes with `encode`, then hands key and value to `write`.
     #[inline]
-    pub(crate) fn write(
-        &self,
+    pub(crate) fn write<'a>(
+        place: impl Place<'a, Out = Out>,
         state: StateId,
         encode: impl FnOnce(&mut Vec<u8>),
         write: impl FnOnce(&mut dyn KeyedStateBackend, &[u8], &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let record = self.record();
-        let mut scratch = self.task.scratch.borrow_mut();
+    ) -> Result<()>
+    where
+        Out: 'a,
+    {
+        let task = &*place.context().task;
+        let mut scratch = task.scratch.borrow_mut();
         let Scratch { key, value } = &mut *scratch;
-        state_key::build(key, record.group, state, record.key);
+        Self::build_key(place, state, key);
         value.clear();
         encode(value);
-        self.task.writes_of.set(self.task.writes_of.get() | bit(state));
-        self.task.effect.set(true);
-        write(self.task.backend.borrow_mut().as_mut(), key, value)
+        mark(&task.writes_of, place, state);
+        task.effect.set(true);
+        write(task.backend.borrow_mut().as_mut(), key, value)
+    }
+}
+
+/// Remembers that a state is used. Only keys that stand alone can be told before their record runs.
+#[inline]
+fn mark<'a, P: Place<'a>>(used: &Cell<u64>, _: P, state: StateId) {
+    if P::IS_KEY {
+        used.set(used.get() | bit(state));
     }
 }

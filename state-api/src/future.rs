@@ -30,6 +30,19 @@ impl<T> StateFuture<T> {
         Self(State::Ready(answer))
     }
 
+    /// A future of a value that is there already (FLIP-424's completed future).
+    ///
+    /// ```
+    /// # use alluvium_state_api::*;
+    /// # fn of_a_guest(visits: &ValueState<u64>, ctx: &Context<()>, is_known: bool) -> StateFuture<Option<u64>> {
+    /// if is_known { visits.get(ctx) } else { StateFuture::completed(None) }
+    /// # }
+    /// ```
+    #[inline]
+    pub fn completed(value: T) -> Self {
+        Self::ready(Ok(value))
+    }
+
     pub(crate) fn waiting(reads: Rc<Reads>, id: ReadId, decode: fn(Option<&[u8]>) -> Result<T>) -> Self {
         Self(State::Waiting { reads, id, decode })
     }

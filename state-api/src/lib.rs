@@ -4,10 +4,12 @@
 //!
 //! - a [`KeyedProcess`] is a keyed function: `async fn process(&self, record, ctx)`;
 //! - a [`Context`] is what one running record sees: its key, its outputs, its task;
-//! - [`ValueState`] and [`ReducingState`] are typed handles on state of the current key; a `get` is a
-//!   [`StateFuture`], a write is done when the call returns (design D3);
+//! - [`ValueState`], [`ListState`], [`MapState`], [`ReducingState`] and [`AggregatingState`] are typed handles on state
+//!   of the current key; a read is a [`StateFuture`], a write is done when the call returns (design D3);
+//! - a [`Scope`] says whose state is meant: the key's own, or that of one of its namespaces;
+//! - a [`Codec`] makes bytes of values, a [`KeyCodec`] of keys, so that those sort;
 //! - a [`StateTtl`] is how long a state's values live; a [`TtlBackend`] sees to it in any backend;
-//! - a [`StateKey`](state_key) is `key_group · state_id · key · namespace` in bytes, and its order is the scan order;
+//! - a [`StateKey`](state_key) is `key_group · state_id · key · namespace · user_key` in bytes, and its order is the scan order;
 //! - a [`KeyedStateBackend`] answers what memory knows at once and takes the rest in batches;
 //! - a [`SubtaskSnapshot`] is what one subtask adds to a checkpoint, and [`FileOwnership`] who may delete what.
 //!
@@ -18,11 +20,12 @@
 //!                        ReadTable ──batch──► backend.submit ──► … ──► backend.poll ──► record runs on
 //! ```
 //!
-//! A complete function on the heap backend, driven by hand (the controller of `alluvium-async-exec` does this
-//! for thousands of records at a time):
+//! # A first function
+//!
+//! A function holds its states and handles one record after the other. Here it runs in [`harness`], on the heap backend; in
+//! a job the controller of `alluvium-async-exec` runs thousands of its records at a time, in order per key.
 //!
 //! ```
-//! use std::rc::Rc;
 //! use alluvium_state_api::*;
 //!
 //! struct Count { seen: ValueState<u64> }
@@ -37,28 +40,130 @@
 //!     }
 //! }
 //!
-//! let task = Rc::new(TaskContext::new(Box::new(HeapBackend::default())));
-//! let count = Count { seen: task.states().value("seen")? };
-//! let mut batch = RecordBatchBuilder::new(MaxParallelism::default());
-//! batch.push("hello", &());
-//! batch.push("hello", &());
-//! let batch = Rc::new(batch.finish());
-//! for index in 0..batch.len() {
-//!     let ctx = Context::new(Rc::clone(&task), Rc::clone(&batch), index, RecordSlot(0));
-//!     let future = std::pin::pin!(count.process((), &ctx));
-//!     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-//!     assert!(matches!(future.poll(&mut cx), std::task::Poll::Ready(Ok(()))));
-//! }
-//! assert_eq!(task.take_outputs(), [1, 2]);
+//! let counts = harness::run(|states| Ok(Count { seen: states.value("seen")? }), [("ox", ()), ("ant", ()), ("ox", ())])?;
+//! assert_eq!(counts, [1, 1, 2]);
 //! # Ok::<(), Error>(())
 //! ```
+//!
+//! The function stays on its thread, so it may hold an `Rc` or a `RefCell`. What must survive belongs into state.
+//!
+//! # Which state for what
+//!
+//! | state | holds, per key | written by |
+//! |---|---|---|
+//! | [`ValueState`] | one value | `put` |
+//! | [`ListState`] | elements in the order of their adds | `add`, which never reads; `update` |
+//! | [`MapState`] | entries by user key, each read and written by itself; iterated in key order, a page at a time | `put`, `remove` |
+//! | [`ReducingState`] | one value of the adds' type, by a [`Reduce`] | `add`, which never reads |
+//! | [`AggregatingState`] | an accumulator of another type, by an [`Aggregate`] | `add`, which never reads |
+//!
+//! A large value of which records need a part is better a map: a map of a million entries costs a record what it touches.
+//! `clear` of a map is one tombstone, however many entries there are.
+//!
+//! # Values of your own
+//!
+//! Numbers, strings, options, tuples and the usual collections have codecs. A type of serde gets one by a line:
+//!
+//! ```
+//! use alluvium_state_api::*;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Visit { page: String, seconds: u32 }
+//! codec_by_serde!(Visit, id = "visit");
+//!
+//! /// Emits the pages on which somebody stayed for more than a minute altogether.
+//! struct Stays { seconds: MapState<str, u32> }
+//! impl KeyedProcess for Stays {
+//!     type In = Visit;
+//!     type Out = String;
+//!     async fn process(&self, visit: Visit, ctx: &Context<String>) -> Result<()> {
+//!         let seconds = self.seconds.get(ctx, &visit.page).await?.unwrap_or(0) + visit.seconds;
+//!         if seconds > 60 {
+//!             self.seconds.remove(ctx, &visit.page)?;
+//!             ctx.emit(visit.page);
+//!             return Ok(());
+//!         }
+//!         self.seconds.put(ctx, &visit.page, &seconds)
+//!     }
+//! }
+//!
+//! let visit = |page: &str, seconds| ("ann", Visit { page: page.to_owned(), seconds });
+//! let visits = [visit("home", 40), visit("help", 50), visit("home", 30)];
+//! assert_eq!(harness::run(|states| Ok(Stays { seconds: states.map("seconds")? }), visits)?, ["home"]);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! A checkpoint keeps which codec wrote a state and refuses another; how a type changes is told by [`by_serde`] and
+//! [`StoredSchema`].
+//!
+//! # Windows: namespaces
+//!
+//! A state in namespaces holds something for each of them. It is accessed by [`Context::in_namespace`] only; without one it
+//! does not compile. Namespaces merge, as session windows must:
+//!
+//! ```
+//! use alluvium_state_api::*;
+//!
+//! /// Counts clicks by session: one ends where nothing comes for ten minutes. Emits the count when sessions have met.
+//! struct Sessions { starts: MapState<u64, u64>, clicks: ReducingState<Sum<u64>, u64> }
+//! impl KeyedProcess for Sessions {
+//!     type In = u64;
+//!     type Out = Option<u64>;
+//!     async fn process(&self, minute: u64, ctx: &Context<Self::Out>) -> Result<()> {
+//!         self.clicks.add(ctx.in_namespace(&minute), &1)?;
+//!         let (mut first, mut last, mut met) = (minute, minute, Vec::new());
+//!         let mut sessions = self.starts.entries(ctx);
+//!         while let Some((start, end)) = sessions.next().await? {
+//!             if start <= last + 10 && first <= end + 10 {
+//!                 (first, last) = (first.min(start), last.max(end));
+//!                 met.push(start);
+//!             }
+//!         }
+//!         met.iter().try_for_each(|start| self.starts.remove(ctx, start))?;
+//!         self.starts.put(ctx, &first, &last)?;
+//!         self.clicks.merge_namespaces(ctx, &first, met.iter().chain([&minute])).await?;
+//!         ctx.emit(self.clicks.get(ctx.in_namespace(&first)).await?);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let open = |states: &States<'_>| {
+//!     Ok(Sessions { starts: states.map("starts")?, clicks: states.in_namespaces().reducing("clicks")? })
+//! };
+//! let clicks = [0, 15, 40, 8].map(|minute| ("ann", minute));
+//! assert_eq!(harness::run(open, clicks)?, [Some(1), Some(1), Some(1), Some(3)]);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # Many reads at once
+//!
+//! A read is asked for when it is made, so what is made before the first `await` is read together. [`combine_all`] waits
+//! for many; [`StateFutureExt`] has FLIP-424's `then_…` for code that is built as a graph.
+//!
+//! ```
+//! # use alluvium_state_api::*;
+//! # async fn example(prices: &MapState<str, u64>, ctx: &Context<()>) -> Result<u64> {
+//! let (nut, fig) = (prices.get(ctx, "nut"), prices.get(ctx, "fig"));
+//! let sum = nut.await?.unwrap_or(0) + fig.await?.unwrap_or(0);
+//! let all = combine_all(["nut", "fig", "pear"].map(|name| prices.get(ctx, name))).await?;
+//! # Ok(sum + all.into_iter().flatten().sum::<u64>()) }
+//! ```
+//!
+//! # When something fails
+//!
+//! An error that a record returns ends the job, with the operator, the subtask and the key group named; so does a panic.
+//! The job goes on from its last checkpoint when it is started again.
 mod backend;
 mod codec;
+mod combinators;
 pub mod conformance;
 mod context;
 mod descriptor;
 mod future;
+pub mod harness;
 mod heap;
+mod iterator;
 mod key_group;
 mod merge;
 mod operators;
@@ -67,6 +172,7 @@ mod process;
 mod reads;
 mod record;
 mod schema;
+mod scope;
 pub mod snapshot;
 mod state;
 pub mod state_key;
@@ -76,19 +182,22 @@ pub use alluvium_env::{Error, ErrorKind, Result};
 pub use backend::{
     Access, Answered, BackendFactory, BackendStats, KeyedStateBackend, Lookup, Notify, OpenRequest, StateScan,
 };
-pub use codec::{Codec, KeyCodec};
+pub use codec::{Codec, KeyCodec, by_serde};
+pub use combinators::{StateFutureExt, combine_all};
 pub use context::{Context, TaskContext};
 pub use descriptor::{StateDescriptor, StateId, StateKind, StateTable};
 pub use future::StateFuture;
 pub use heap::{HeapBackend, HeapBackendFactory, HeapStore};
+pub use iterator::StateIterator;
 pub use key_group::{KeyGroup, KeyGroupRange, MaxParallelism, key_hash};
-pub use merge::{MergeOperator, Reduce, Sum, list_elements, push_list_element};
+pub use merge::{Aggregate, MergeOperator, Reduce, Sum, list_elements, push_list_element};
 pub use operators::OperatorRegistry;
 pub use page::{DEFAULT_PAGE_ENTRIES, Page, PageBuilder, PageRequest};
 pub use process::KeyedProcess;
 pub use reads::{ReadBatch, ReadId, ReadTable, RecordSlot};
 pub use record::{RecordBatch, RecordBatchBuilder, RecordRef};
 pub use schema::{Schema, StoredSchema};
+pub use scope::{InNamespace, Scope};
 pub use snapshot::{CheckpointId, FileOwnership, FileRef, RestoredPart, SnapshotTask, SubtaskSnapshot};
-pub use state::{ReducingState, States, ValueState};
+pub use state::{AggregatingState, ListState, MapState, ReducingState, States, ValueState};
 pub use ttl::{Age, Lifetimes, StampedBackend, StateTtl, TtlBackend, TtlTime, TtlUpdate, TtlVisibility};

@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 use alluvium_env::HashMap;
 
-use crate::merge::Reducing;
-use crate::{MergeOperator, Reduce, Sum};
+use crate::merge::{Aggregating, Reducing};
+use crate::{Aggregate, MergeOperator, Reduce, Sum};
 
 /// Operators of reducing and aggregating states by [`MergeOperator::name`]. The default knows those of this crate; whoever
 /// has functions of their own adds them.
@@ -44,6 +44,12 @@ impl OperatorRegistry {
     #[must_use]
     pub fn with<R: Reduce>(self) -> Self {
         self.with_operator(Arc::new(Reducing::<R>::default()))
+    }
+
+    /// Adds a function that aggregates; one without a name is not found.
+    #[must_use]
+    pub fn with_aggregate<A: Aggregate>(self) -> Self {
+        self.with_operator(Arc::new(Aggregating::<A>::default()))
     }
 
     /// Adds an operator in the place of another one of its name; one without a name is not found.

@@ -60,6 +60,53 @@ impl<'a> Page<'a> {
     }
 }
 
+/// A page that is used up over time.
+#[derive(Debug, Default)]
+pub(crate) struct OpenPage {
+    bytes: Vec<u8>,
+    /// How many of them are behind.
+    used: usize,
+    more: bool,
+    /// The last entry's state key, once that is behind.
+    last: Vec<u8>,
+}
+
+impl OpenPage {
+    /// # Errors
+    /// As [`Page::decode`].
+    pub(crate) fn new(bytes: Vec<u8>) -> Result<Self> {
+        let page = Page::decode(&bytes)?;
+        // Without entries it cannot say behind what to go on.
+        let more = page.more && !page.entries.is_empty();
+        Ok(Self { bytes, used: 1, more, last: Vec::new() })
+    }
+
+    /// Whether all entries are behind.
+    #[inline]
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.used >= self.bytes.len()
+    }
+
+    /// As [`Page::next_entry`].
+    pub(crate) fn next_entry(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        let rest = self.bytes.get(self.used..).unwrap_or_default();
+        let mut page = Page { more: self.more, entries: rest };
+        let entry = page.next_entry()?;
+        self.used += rest.len() - page.entries.len();
+        if let Some((key, _)) = entry
+            && page.entries.is_empty()
+        {
+            key.clone_into(&mut self.last);
+        }
+        Ok(entry)
+    }
+
+    /// Of a page that is used up, the key behind which the next page begins, if one follows.
+    pub(crate) fn go_on_behind(&mut self) -> Option<Vec<u8>> {
+        std::mem::take(&mut self.more).then(|| std::mem::take(&mut self.last))
+    }
+}
+
 /// Builds a page.
 #[derive(Debug)]
 pub struct PageBuilder {
@@ -116,6 +163,12 @@ mod tests {
         assert_eq!(page.next_entry().unwrap(), Some((b"a".as_slice(), b"1".as_slice())));
         assert_eq!(page.next_entry().unwrap(), Some((b"b".as_slice(), b"".as_slice())));
         assert_eq!(page.next_entry().unwrap(), None);
+        let mut open = OpenPage::new(bytes.clone()).unwrap();
+        assert_eq!(open.next_entry().unwrap(), Some((b"a".as_slice(), b"1".as_slice())));
+        assert!(!open.is_used_up());
+        assert_eq!(open.next_entry().unwrap(), Some((b"b".as_slice(), b"".as_slice())));
+        assert!(open.is_used_up());
+        assert_eq!((open.go_on_behind().as_deref(), open.go_on_behind()), (Some(b"b".as_slice()), None));
         let mut cut = Page::decode(&bytes[..bytes.len() - 1]).unwrap();
         cut.next_entry().unwrap();
         assert!(cut.next_entry().is_err());

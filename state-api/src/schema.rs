@@ -8,12 +8,13 @@
 //! **Failure**: a codec that does not read what is stored is `Invalid` at registration, before any value is met.
 use alluvium_env::{Error, Result};
 
-use crate::Codec;
+use crate::codec::joined_id;
+use crate::{Codec, KeyCodec};
 
 /// The codec that a state is opened with.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
-    /// [`Codec::ID`]; a codec without one is empty.
+    /// [`Codec::ID`], for states with user keys or namespaces with the ids of those; empty if one of them has none.
     pub codec: &'static str,
     /// [`Codec::VERSION`].
     pub version: u32,
@@ -25,6 +26,27 @@ impl Schema {
     pub fn of<T: Codec>() -> Self {
         Self { codec: T::ID, version: T::VERSION, reads: T::reads }
     }
+
+    /// Of the values of a state in namespaces.
+    pub fn in_namespaces<T: Codec, N: KeyCodec + ?Sized>() -> Self {
+        let codec = if is_none::<N>() { T::ID } else { joined_id!(T::ID, " in ", N::KEY_ID) };
+        Self { codec, ..Self::of::<T>() }
+    }
+
+    /// Of the values of a map, in namespaces or not.
+    pub fn by_user_key<V: Codec, K: KeyCodec + ?Sized, N: KeyCodec + ?Sized>() -> Self {
+        let codec = if is_none::<N>() {
+            joined_id!(V::ID, " by ", K::KEY_ID)
+        } else {
+            joined_id!(V::ID, " by ", K::KEY_ID, " in ", N::KEY_ID)
+        };
+        Self { codec, ..Self::of::<V>() }
+    }
+}
+
+/// Whether there are no namespaces.
+fn is_none<N: KeyCodec + ?Sized>() -> bool {
+    N::KEY_ID == <() as KeyCodec>::KEY_ID
 }
 
 /// What a checkpoint says of a state's values.

@@ -10,14 +10,15 @@
 //!
 //! **Threads**: the task thread's own; nothing here blocks.
 //!
-//! **Failure**: after an error, or a panic of the user's code, the controller is only good for being dropped. That
-//! drops the futures in flight, which give their reads up.
+//! **Failure**: a panic of the user's code is an error that names the key group, like any other of its errors. After an
+//! error the controller is only good for being dropped. That drops the futures in flight, which give their reads up.
 mod run;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use alluvium_state_api::{KeyedProcess, Notify, RecordBatch, Result, TaskContext};
+use alluvium_state_api::{Error, KeyedProcess, Notify, RecordBatch, Result, TaskContext};
 
 use crate::held::HeldBatches;
 use crate::keys::BusyKeys;
@@ -45,6 +46,8 @@ pub struct AsyncExecutionController<P: KeyedProcess, S: StartRecord<P>> {
     woken: Vec<u32>,
     /// Slots to poll; their stage is `Runnable`.
     runnable: Vec<u32>,
+    /// The slot that was polled last, for the error of a panic.
+    polled: u32,
     /// How the epoch is to end, while it is closed.
     closed: Option<EpochEnd>,
     unsettled: usize,
@@ -74,6 +77,7 @@ pub fn controller<P: KeyedProcess>(
         wakes,
         woken: Vec::new(),
         runnable: Vec::new(),
+        polled: 0,
         closed: None,
         unsettled: 0,
         arrivals: 0,
@@ -98,36 +102,48 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
     /// index of the first that was not admitted. Submits read batches that are full, or worth it beside those under way.
     ///
     /// # Errors
-    /// What the user function returned, or `Corruption` if a record cannot be decoded.
+    /// What the user function returned, `Internal` if it panicked, or `Corruption` if a record cannot be decoded.
     pub fn run_batch(&mut self, batch: &Rc<RecordBatch>, from: usize) -> Result<usize> {
         let pinnable = self.held.len() < self.settings.max_held_batches || self.held.holds(batch);
         if self.closed.is_some() || !pinnable {
             return Ok(from);
         }
-        let mut index = from;
-        while let Some(record) = batch.get(index) {
+        let mut next = from;
+        // Once a batch and not once a record: where the loop stood says who panicked.
+        catch_unwind(AssertUnwindSafe(|| self.admit_from(batch, &mut next))).unwrap_or_else(|payload| {
+            let group = batch.get(next).map_or(0, |record| record.group.0);
+            Err(Error::of_panic(payload.as_ref()).context(format!("key group {group}")))
+        })?;
+        // A mailbox that never empties must not hold back the few reads that are not resident.
+        self.flush_behind();
+        Ok(next)
+    }
+
+    /// Admits records from index `next` on, which moves with them.
+    fn admit_from(&mut self, batch: &Rc<RecordBatch>, next: &mut usize) -> Result<()> {
+        let from = *next;
+        while let Some(record) = batch.get(*next) {
             if !self.has_room() {
                 break;
             }
-            if (index - from).is_multiple_of(WARM_RECORDS) {
-                self.task.warm(batch, index, WARM_RECORDS);
+            if (*next - from).is_multiple_of(WARM_RECORDS) {
+                self.task.warm(batch, *next, WARM_RECORDS);
             }
-            self.admit(batch, index as u32, record)?;
-            index += 1;
+            self.admit(batch, *next as u32, record)?;
+            *next += 1;
         }
-        // A mailbox that never empties must not hold back the few reads that are not resident.
-        self.flush_behind();
-        Ok(index)
+        Ok(())
     }
 
     /// Takes what the backend has answered and what was woken, and polls every record that can go on. Submits read
     /// batches that are full.
     ///
     /// # Errors
-    /// What the user function returned, or what the backend cannot survive.
+    /// What the user function returned, `Internal` if it panicked, or what the backend cannot survive.
     pub fn poll(&mut self) -> Result<()> {
         self.list_runnable()?;
-        self.run()
+        catch_unwind(AssertUnwindSafe(|| self.run()))
+            .unwrap_or_else(|payload| Err(Error::of_panic(payload.as_ref()).context(self.place(self.polled))))
     }
 
     /// Submits the read batch being formed if it is worth a submission beside what the store is busy with. To be called

@@ -133,6 +133,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
     fn run_line(&mut self, first: u32) -> Result<(), (u32, alluvium_state_api::Error)> {
         let mut slot = first;
         loop {
+            self.polled = slot;
             let fresh = self.slots.get(slot).future.is_none();
             if fresh {
                 self.restart(slot).map_err(|error| (slot, error))?;
@@ -165,7 +166,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
     }
 
     /// Where an error of the record in a slot belongs.
-    fn place(&mut self, slot: u32) -> String {
+    pub(super) fn place(&mut self, slot: u32) -> String {
         let InFlight { held, index, .. } = self.slots.get(slot).record;
         let batch = self.held.get(held);
         let group = batch.and_then(|batch| batch.get(index as usize)).map_or(0, |record| record.group.0);

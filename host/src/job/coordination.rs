@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
-use super::crew::{Crew, panicked};
+use super::crew::Crew;
 use super::event::{Event, TakenSnapshot};
 use super::metrics::Metrics;
 use super::report::{CheckpointReport, Outcome};
@@ -263,7 +263,7 @@ impl Uploads {
         self.running.push(self.io.spawn(async move {
             let ack = AssertUnwindSafe(upload).catch_unwind().await;
             let ack = ack.unwrap_or_else(|payload| {
-                Err(panicked(payload.as_ref()).context(format!("upload of subtask {subtask}")))
+                Err(Error::of_panic(payload.as_ref()).context(format!("upload of subtask {subtask}")))
             });
             let _ = events.send(Event::Uploaded { subtask, id, ack });
         }));

@@ -4,7 +4,6 @@
 //! lanes are closed, bells rung, and every thread joined.
 //!
 //! **Failure**: a thread that fails sends one [`Event::Failed`] that says which source or subtask it was.
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -127,8 +126,8 @@ fn start<T: Send + 'static>(
 ) -> Result<JoinHandle<Option<T>>> {
     spawn_thread(name, move || {
         // What a panicked body leaves behind is dropped with it; nothing of it is looked at again.
-        let outcome =
-            catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| Err(panicked(payload.as_ref())));
+        let outcome = catch_unwind(AssertUnwindSafe(body))
+            .unwrap_or_else(|payload| Err(Error::of_panic(payload.as_ref())));
         match outcome {
             Ok(value) => Some(value),
             Err(error) => {
@@ -137,11 +136,4 @@ fn start<T: Send + 'static>(
             }
         }
     })
-}
-
-/// The error of a panic.
-pub(super) fn panicked(payload: &(dyn Any + Send)) -> Error {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    Error::internal(format!("panicked: {}", text.unwrap_or("no message")))
 }

@@ -60,7 +60,9 @@ fn an_operator_panic_is_an_error_with_its_message() {
     assert_eq!(error.kind(), ErrorKind::Internal);
     let text = error.to_string();
     assert!(
-        text.starts_with("operator words, subtask ") && text.contains("panicked: seven broke it"),
+        text.starts_with("operator words, subtask ")
+            && text.contains(": key group ")
+            && text.ends_with(": panicked: seven broke it"),
         "{text}"
     );
 }

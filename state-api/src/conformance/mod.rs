@@ -12,6 +12,7 @@ mod model;
 mod opened;
 mod ttl;
 mod ttl_model;
+mod typed;
 
 use std::sync::Arc;
 
@@ -92,6 +93,7 @@ impl Suite<'_> {
             self.random_operations_match_a_map(seed);
         }
         self.run_ttl();
+        self.run_typed();
     }
 
     fn writes_are_seen_by_the_next_read(&self) {

@@ -1,0 +1,48 @@
+//! Runs a keyed function over some records on the heap backend: for tests of functions, and for the examples of these pages.
+//! Jobs run on the controller of `alluvium-async-exec`.
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use alluvium_env::{Error, Result};
+
+use crate::{
+    Codec, Context, HeapBackend, KeyCodec, KeyedProcess, MaxParallelism, RecordBatchBuilder, RecordSlot,
+    States, TaskContext,
+};
+
+/// Opens a function and gives it records one after the other; returns what it emits.
+///
+/// # Errors
+/// What opening or a record returned; `Invalid` if a record waits for anything but state.
+pub fn run<P: KeyedProcess, K: KeyCodec>(
+    open: impl FnOnce(&States<'_>) -> Result<P>,
+    records: impl IntoIterator<Item = (K, P::In)>,
+) -> Result<Vec<P::Out>> {
+    let task = Rc::new(TaskContext::new(Box::new(HeapBackend::default())));
+    let process = open(&task.states())?;
+    let mut batch = RecordBatchBuilder::new(MaxParallelism::DEFAULT);
+    for (key, record) in records {
+        batch.push(&key, &record);
+    }
+    let batch = Rc::new(batch.finish());
+    for index in 0..batch.len() {
+        let record = batch.get(index).map(|record| P::In::decode(record.value)).transpose()?;
+        let Some(record) = record else { continue };
+        let ctx = Context::new(Rc::clone(&task), Rc::clone(&batch), index, RecordSlot(0));
+        block_on(process.process(record, &ctx))?;
+    }
+    Ok(task.take_outputs())
+}
+
+/// The result of a future that waits for nothing but what memory answers.
+///
+/// # Errors
+/// The future's; `Invalid` if it waits for anything else.
+pub fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    match pin!(future).poll(&mut std::task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(Error::invalid("a future waits for something that is not in memory")),
+    }
+}

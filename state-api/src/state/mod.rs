@@ -1,0 +1,123 @@
+//! Typed states: handles on the state of the current key, and [`States`], where an operator registers them.
+//!
+//! A write is done when the call returns (design D3); a read is a [`StateFuture`](crate::StateFuture), ready at once if
+//! memory knows the answer. Every access names its [`Scope`](crate::Scope).
+mod aggregating;
+mod list;
+mod map;
+mod merging;
+mod reducing;
+mod value;
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use alluvium_env::Result;
+
+pub use aggregating::AggregatingState;
+pub use list::ListState;
+pub use map::MapState;
+pub use reducing::ReducingState;
+pub use value::ValueState;
+
+use crate::merge::{Aggregating, Reducing};
+use crate::{
+    Aggregate, Codec, KeyCodec, KeyedStateBackend, Reduce, Schema, StateDescriptor, StateId, StateKind,
+    StateTtl,
+};
+
+/// Registers the states of an operator; `N` is the type of their namespaces, nothing unless
+/// [`States::in_namespaces`] says otherwise.
+pub struct States<'a, N: ?Sized = ()> {
+    backend: &'a RefCell<Box<dyn KeyedStateBackend>>,
+    ttl: Option<StateTtl>,
+    namespace: PhantomData<fn(&N)>,
+}
+
+impl<'a> States<'a> {
+    pub(crate) fn new(backend: &'a RefCell<Box<dyn KeyedStateBackend>>) -> Self {
+        Self { backend, ttl: None, namespace: PhantomData }
+    }
+
+    /// Registers states that hold something for every namespace of a key, a window say: they are accessed by
+    /// [`Context::in_namespace`](crate::Context::in_namespace).
+    #[must_use]
+    pub fn in_namespaces<N: KeyCodec + ?Sized>(&self) -> States<'a, N> {
+        States { backend: self.backend, ttl: self.ttl, namespace: PhantomData }
+    }
+}
+
+impl<N: KeyCodec + ?Sized> States<'_, N> {
+    /// Registers states whose values have a time to live: `states.with_ttl(ttl).value("seen")`.
+    #[must_use]
+    pub fn with_ttl(&self, ttl: StateTtl) -> Self {
+        Self { backend: self.backend, ttl: Some(ttl), namespace: PhantomData }
+    }
+
+    fn register(&self, name: &str, kind: StateKind, schema: Schema) -> Result<StateId> {
+        let descriptor = StateDescriptor { name: name.to_owned(), kind, ttl: self.ttl, schema: Some(schema) };
+        self.backend.borrow_mut().register(&descriptor)
+    }
+
+    /// A state that holds one value.
+    ///
+    /// # Errors
+    /// `Invalid` if the name is taken, or was used in the restored checkpoint for a state of another kind, for one with a
+    /// TTL where this has none or the other way round, for one in other namespaces, or for one whose codec this one does
+    /// not read.
+    pub fn value<T: Codec>(&self, name: &str) -> Result<ValueState<T, N>> {
+        self.register(name, StateKind::Value, Schema::in_namespaces::<T, N>()).map(ValueState::new)
+    }
+
+    /// A state that holds elements in the order they are added.
+    ///
+    /// # Errors
+    /// As for [`States::value`].
+    pub fn list<T: Codec>(&self, name: &str) -> Result<ListState<T, N>> {
+        self.register(name, StateKind::List, Schema::in_namespaces::<T, N>()).map(ListState::new)
+    }
+
+    /// A state that holds entries by user key, in the order of those.
+    ///
+    /// # Errors
+    /// As for [`States::value`]; the codec of the user keys counts as well.
+    pub fn map<K: KeyCodec + ?Sized, V: Codec>(&self, name: &str) -> Result<MapState<K, V, N>> {
+        self.register(name, StateKind::Map, Schema::by_user_key::<V, K, N>()).map(MapState::new)
+    }
+
+    /// A state into which adds are reduced by `R`.
+    ///
+    /// # Errors
+    /// As for [`States::value`].
+    pub fn reducing<R: Reduce>(&self, name: &str) -> Result<ReducingState<R, N>> {
+        let kind = StateKind::Reducing(Arc::new(Reducing::<R>::default()));
+        self.register(name, kind, Schema::in_namespaces::<R::Value, N>()).map(ReducingState::new)
+    }
+
+    /// A state into which adds are aggregated by `A`.
+    ///
+    /// # Errors
+    /// As for [`States::value`]; the codec is the accumulator's.
+    pub fn aggregating<A: Aggregate>(&self, name: &str) -> Result<AggregatingState<A, N>> {
+        let kind = StateKind::Aggregating(Arc::new(Aggregating::<A>::default()));
+        self.register(name, kind, Schema::in_namespaces::<A::Accumulator, N>()).map(AggregatingState::new)
+    }
+}
+
+/// A handle: the id of a state, and what is the same for states of all kinds.
+macro_rules! handle {
+    ($state:ident<$($param:ident $(: ?$sized:ident)?),+>) => {
+        impl<$($param $(: ?$sized)?),+> $state<$($param),+> {
+            pub(super) fn new(id: $crate::StateId) -> Self {
+                Self { id, types: std::marker::PhantomData }
+            }
+
+            /// The id under which the state is stored.
+            pub fn id(&self) -> $crate::StateId {
+                self.id
+            }
+        }
+    };
+}
+use handle;
