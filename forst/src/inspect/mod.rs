@@ -17,6 +17,8 @@
 //! ```
 mod ages;
 mod blocks;
+#[cfg(test)]
+mod broken;
 mod delta;
 mod object;
 mod report;
