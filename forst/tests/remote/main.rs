@@ -35,7 +35,7 @@ fn key_of(number: u64) -> Vec<u8> {
 
 /// Does one random thing to a store and to its model.
 fn change(world: &World, store: &mut Store, model: &mut Model, random: &Entropy, step: u64) {
-    let number = random.next_u64() % 40_000;
+    let number = random.next_u64() % 20_000;
     let value = || {
         let mut value = vec![step as u8; 8 + (random.next_u64() % 110) as usize];
         value[..8].copy_from_slice(&world.kinds.now_millis.load(SeqCst).to_le_bytes());
@@ -84,6 +84,10 @@ fn random_operations_match_a_map_while_others_compact() {
                 world.settle(&mut store);
                 world.kinds.now_millis.fetch_add(1, SeqCst);
             }
+            if step % 10_000 == 0 {
+                // So that what is due becomes jobs, and not one large job at the end: however busy the machine is.
+                world.until("what is due", &mut store, |store| store.compaction_debt_bytes() == 0);
+            }
             if step % 30_000 == 0 {
                 let (restored, _) = world.snapshot(&mut store);
                 // As after a rescale: two references to each table, clipped to what each sees.
@@ -104,7 +108,7 @@ fn random_operations_match_a_map_while_others_compact() {
         let (found, left) = alive(&world, &scan_all(&mut store).unwrap().into_iter().collect());
         assert!(found == expected, "seed {seed}: the content differs");
         assert!(expired > 0 && left < expired, "{left} of {expired} expired entries are still there");
-        assert!(world.trips("done") > 0, "seed {seed}: none was done elsewhere");
+        assert!(world.trips("done") > 2, "seed {seed}: none was done elsewhere");
         assert_eq!(world.trips("taken back") + world.trips("unclaimed"), 0, "seed {seed}");
         drop(store);
         ended.store(true, SeqCst);
