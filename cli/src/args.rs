@@ -1,19 +1,19 @@
 //! The command line: what a person can ask for, and its help.
 //!
 //! **Failure**: what clap refuses and what [`WordcountArgs::check`] finds contradicting ends with exit code 2.
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Path, PathBuf};
 
 use alluvium_env::{Error, Result};
 use alluvium_host::Restore;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::backend::CompactionPlace;
+use crate::backend::StoreArgs;
 use crate::bench::{self, BenchArgs};
 use crate::compactor::{self, CompactorArgs};
 use crate::inspect::{self, SstArgs, StateArgs};
 use crate::metrics::MetricsTarget;
-use crate::state::is_in_memory;
+use crate::state::{is_in_memory, local_folder};
 use crate::units::{ByteSize, Interval};
 
 /// Where state lives if nothing else is said, below the current folder.
@@ -122,21 +122,12 @@ pub(crate) struct WordcountArgs {
     #[arg(long, value_name = "SIZE", default_value = "512MiB", help_heading = "State")]
     pub(crate) memory: ByteSize,
 
-    /// A folder on a local disk to cache blocks in
-    #[arg(long, value_name = "DIR", help_heading = "State")]
-    pub(crate) cache_dir: Option<PathBuf>,
-
-    /// How much of that disk to use [default: 1GiB]
-    #[arg(long, value_name = "SIZE", help_heading = "State", requires = "cache_dir")]
-    pub(crate) cache_size: Option<ByteSize>,
-
     /// How often to take a checkpoint: a duration, or off
     #[arg(long, value_name = "DUR|off", default_value = "1s", help_heading = "State")]
     pub(crate) checkpoint_interval: Interval,
 
-    /// Where compactions run
-    #[arg(long, value_name = "WHERE", default_value = "home", help_heading = "State")]
-    pub(crate) compaction: CompactionPlace,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
 
     /// Which checkpoint to continue from: latest (the beginning, if there is none), none, or its number
     #[arg(long, value_name = "latest|none|ID", default_value = "none", value_parser = restore, help_heading = "State")]
@@ -207,11 +198,6 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
 }
 
 impl WordcountArgs {
-    /// The disk cache, if there is one.
-    pub(crate) fn cache_size(&self) -> ByteSize {
-        self.cache_size.unwrap_or(ByteSize::mib(1024))
-    }
-
     /// Finds options that contradict each other.
     ///
     /// # Errors
@@ -234,11 +220,7 @@ impl WordcountArgs {
                 "--restore contradicts --state memory:///, which ends with the process; use a file:// or s3:// state",
             ));
         }
-        self.compaction.check(self.state.as_deref())?;
-        match (&self.cache_dir, self.state_folder()) {
-            (Some(cache), Some(state)) => apart(cache, &state),
-            _ => Ok(()),
-        }
+        self.store.check(self.state.as_deref(), DEFAULT_STATE)
     }
 
     /// Whether the state ends with the process.
@@ -250,29 +232,4 @@ impl WordcountArgs {
     pub(crate) fn state_folder(&self) -> Option<PathBuf> {
         local_folder(self.state.as_deref(), DEFAULT_STATE)
     }
-}
-
-/// The local folder that a state URL names, or `default` if none is given.
-pub(crate) fn local_folder(url: Option<&str>, default: &str) -> Option<PathBuf> {
-    match url {
-        None => Some(PathBuf::from(default)),
-        Some(url) => url.strip_prefix("file://").map(PathBuf::from),
-    }
-}
-
-/// Refuses a cache folder inside the state folder, and the other way round.
-///
-/// # Errors
-/// `Invalid`, naming both options.
-pub(crate) fn apart(cache: &Path, state: &Path) -> Result<()> {
-    let inside = |folder: &Path, root: &Path| Some(absolute(folder).ok()?.starts_with(absolute(root).ok()?));
-    if inside(cache, state) == Some(true) || inside(state, cache) == Some(true) {
-        return Err(Error::invalid(format!(
-            "--cache-dir {} and --state {} are one inside the other, but a cache may be deleted and state may not; \
-             keep them apart",
-            cache.display(),
-            state.display()
-        )));
-    }
-    Ok(())
 }

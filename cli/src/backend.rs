@@ -1,14 +1,17 @@
 //! Opens `ForSt` for the commands: what a store may take of this machine, and how it reads from near and from far.
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
 use alluvium_env::{Error, IoRuntime, Result, SystemClock};
-use alluvium_forst::{ForstBackendFactory, ForstMetrics, ForstSettings, RemoteCompactionSettings};
-use clap::ValueEnum;
+use alluvium_forst::{
+    Compression, ForstBackendFactory, ForstMetrics, ForstSettings, RemoteCompactionSettings,
+};
+use clap::{Args, ValueEnum};
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 
-use crate::state::is_in_memory;
+use crate::state::{is_in_memory, local_folder};
 use crate::units::ByteSize;
 
 /// Where compactions run.
@@ -20,31 +23,153 @@ pub(crate) enum CompactionPlace {
     Remote,
 }
 
-impl CompactionPlace {
-    /// Whether a state URL allows it.
+/// Options of every command that has stores of its own.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StoreArgs {
+    /// A folder on a local disk to cache blocks in
+    #[arg(long, value_name = "DIR", help_heading = "State")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// How much of that disk to use [default: 1GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "State", requires = "cache_dir")]
+    cache_size: Option<ByteSize>,
+
+    /// What blocks are compressed with, but for cold ones: none, lz4, zstd, or zstd:LEVEL with a level from 1 to 3
+    #[arg(long, value_name = "NAME", default_value = "lz4", value_parser = compression, help_heading = "State")]
+    pub(crate) compression: Compression,
+
+    /// The same for the last level, once it holds more than memory does: zstd for large state that changes slowly
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "lz4",
+        value_parser = compression,
+        visible_alias = "bottommost-compression",
+        help_heading = "State"
+    )]
+    pub(crate) cold_compression: Compression,
+
+    /// Where compactions run
+    #[arg(long, value_name = "WHERE", default_value = "home", help_heading = "State")]
+    pub(crate) compaction: CompactionPlace,
+
+    /// The smallest compaction that --compaction remote offers; smaller ones run here [default: 8MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "State")]
+    remote_compaction_min_size: Option<ByteSize>,
+}
+
+/// As it is written on the command line.
+fn compression(text: &str) -> Result<Compression, String> {
+    const ZSTD_LEVELS: RangeInclusive<i32> = Compression::MIN_ZSTD_LEVEL..=Compression::MAX_ZSTD_LEVEL;
+    let level = match text.split_once(':') {
+        Some(("zstd", level)) => level.parse().ok().filter(|level| ZSTD_LEVELS.contains(level)),
+        _ => (text == "zstd").then_some(*ZSTD_LEVELS.start()),
+    };
+    match (text, level) {
+        ("none", _) => Ok(Compression::None),
+        ("lz4", _) => Ok(Compression::Lz4),
+        (_, Some(level)) => Ok(Compression::Zstd { level }),
+        _ => Err(format!(
+            "{text:?} is no compression; write none, lz4, zstd, or zstd:LEVEL with a level from {} to {}",
+            ZSTD_LEVELS.start(),
+            ZSTD_LEVELS.end()
+        )),
+    }
+}
+
+impl StoreArgs {
+    /// The disk cache, if there is one.
+    pub(crate) fn cache_size(&self) -> ByteSize {
+        self.cache_size.unwrap_or(ByteSize::mib(1024))
+    }
+
+    /// Finds options that contradict each other, or where the state is: by default in a folder below this one.
     ///
     /// # Errors
-    /// `Invalid`, naming both options.
-    pub(crate) fn check(self, state: Option<&str>) -> Result<()> {
-        if self == Self::Remote && state.is_some_and(is_in_memory) {
+    /// `Invalid`, naming both.
+    pub(crate) fn check(&self, state: Option<&str>, default_state: &str) -> Result<()> {
+        if self.compaction == CompactionPlace::Remote && state.is_some_and(is_in_memory) {
             return Err(Error::invalid(
                 "--compaction remote contradicts --state memory:///, which no other process can see; use a file:// or \
                  s3:// state",
             ));
         }
-        Ok(())
+        if let (CompactionPlace::Home, Some(size)) = (self.compaction, self.remote_compaction_min_size) {
+            return Err(Error::invalid(format!(
+                "--remote-compaction-min-size {size} contradicts --compaction home, which offers none; add --compaction remote"
+            )));
+        }
+        match (&self.cache_dir, local_folder(state, default_state)) {
+            (Some(cache), Some(state)) => apart(cache, &state),
+            _ => Ok(()),
+        }
+    }
+
+    /// Those that were given and say how a store writes, as they were given.
+    pub(crate) fn given(&self) -> impl Iterator<Item = String> + use<> {
+        let compressions =
+            [("--compression", self.compression), ("--cold-compression", self.cold_compression)];
+        let changed = compressions.into_iter().filter(|(_, compression)| *compression != Compression::Lz4);
+        let compressions = changed.map(|(option, compression)| format!("{option} {}", name_of(compression)));
+        let remote = (self.compaction == CompactionPlace::Remote).then(|| "--compaction remote".to_owned());
+        let cache = self.cache_dir.as_ref().map(|folder| format!("--cache-dir {}", folder.display()));
+        compressions.chain(remote).chain(cache)
+    }
+
+    /// What one store of a process does with its share of memory; `near` if its requests stay on this machine.
+    fn settings(&self, memory: ByteSize, near: bool) -> ForstSettings {
+        let defaults = ForstSettings::default();
+        let remote = RemoteCompactionSettings::default();
+        let min_input_bytes = self.remote_compaction_min_size.map_or(remote.min_input_bytes, |size| size.0);
+        ForstSettings {
+            memory_bytes: memory.0,
+            compression: self.compression,
+            cold_compression: self.cold_compression,
+            cache_dir: self.cache_dir.clone(),
+            cache_size_bytes: self.cache_size().0,
+            vectored_reads: near,
+            // Beside a round trip a few blocks too many cost nothing; beside a `pread` they cost more than the next one.
+            coalesce_gap_bytes: if near { 0 } else { defaults.coalesce_gap_bytes },
+            remote_compaction: match self.compaction {
+                CompactionPlace::Home => None,
+                CompactionPlace::Remote => Some(RemoteCompactionSettings { min_input_bytes, ..remote }),
+            },
+            ..defaults
+        }
     }
 }
 
+/// As an option says it.
+pub(crate) fn name_of(compression: Compression) -> String {
+    match compression {
+        Compression::None => "none".to_owned(),
+        Compression::Lz4 => "lz4".to_owned(),
+        Compression::Zstd { level } => format!("zstd:{level}"),
+    }
+}
+
+/// Refuses a cache folder inside the state folder, and the other way round.
+///
+/// # Errors
+/// `Invalid`, naming both options.
+fn apart(cache: &Path, state: &Path) -> Result<()> {
+    let inside = |folder: &Path, root: &Path| Some(absolute(folder).ok()?.starts_with(absolute(root).ok()?));
+    if inside(cache, state) == Some(true) || inside(state, cache) == Some(true) {
+        return Err(Error::invalid(format!(
+            "--cache-dir {} and --state {} are one inside the other, but a cache may be deleted and state may not; \
+             keep them apart",
+            cache.display(),
+            state.display()
+        )));
+    }
+    Ok(())
+}
+
 /// What one process gives to its stores.
-pub(crate) struct Local {
+pub(crate) struct Local<'a> {
     /// Memory of each store.
     pub(crate) memory: ByteSize,
-    pub(crate) cache_dir: Option<PathBuf>,
-    /// Disk for all stores together.
-    pub(crate) cache_size: ByteSize,
-    /// Where compactions run.
-    pub(crate) compaction: CompactionPlace,
+    pub(crate) args: &'a StoreArgs,
     /// What the stores report to, if anybody looks.
     pub(crate) metrics: Option<Arc<ForstMetrics>>,
 }
@@ -61,28 +186,107 @@ pub(crate) fn metrics(registry: &mut Registry) -> Arc<ForstMetrics> {
 /// # Errors
 /// `Invalid` for a cache folder that cannot be used.
 pub(crate) fn open(
-    local: Local,
+    local: Local<'_>,
     store: &Arc<dyn ObjectStore>,
     near: bool,
     io: &IoRuntime,
 ) -> Result<Arc<ForstBackendFactory>> {
-    let defaults = ForstSettings::default();
-    let settings = ForstSettings {
-        memory_bytes: local.memory.0,
-        cache_dir: local.cache_dir,
-        cache_size_bytes: local.cache_size.0,
-        vectored_reads: near,
-        // Beside a round trip a few blocks too many cost nothing; beside a `pread` they cost more than the next one.
-        coalesce_gap_bytes: if near { 0 } else { defaults.coalesce_gap_bytes },
-        remote_compaction: match local.compaction {
-            CompactionPlace::Home => None,
-            CompactionPlace::Remote => Some(RemoteCompactionSettings::default()),
-        },
-        ..defaults
-    };
+    let settings = local.args.settings(local.memory, near);
     let factory = ForstBackendFactory::new(settings, Arc::clone(store), io.clone())?;
     Ok(Arc::new(match local.metrics {
         Some(metrics) => factory.with_metrics(metrics),
         None => factory,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        store: StoreArgs,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<StoreArgs, String> {
+        let line = Line::try_parse_from([&["command"], arguments].concat());
+        line.map(|line| line.store).map_err(|error| error.to_string())
+    }
+
+    fn settings(arguments: &[&str]) -> ForstSettings {
+        let args = parse(arguments).unwrap();
+        args.check(None, ".alluvium/test").unwrap();
+        args.settings(ByteSize::mib(7), false)
+    }
+
+    #[test]
+    fn without_an_option_a_store_has_its_defaults() {
+        let (found, defaults) = (settings(&[]), ForstSettings::default());
+        assert_eq!(found.memory_bytes, 7 << 20);
+        assert_eq!(
+            (found.compression, found.cold_compression),
+            (defaults.compression, defaults.cold_compression)
+        );
+        assert_eq!(found.cache_size_bytes, defaults.cache_size_bytes);
+        assert!(found.remote_compaction.is_none() && parse(&[]).unwrap().given().next().is_none());
+        let least = settings(&["--compaction", "remote"]).remote_compaction.unwrap().min_input_bytes;
+        assert_eq!(least, RemoteCompactionSettings::default().min_input_bytes);
+        assert_eq!(least, 8 << 20, "the help says so");
+    }
+
+    #[test]
+    fn a_compression_is_written_by_name_and_shown_as_it_is_written() {
+        for (text, expected) in [
+            ("none", Compression::None),
+            ("lz4", Compression::Lz4),
+            ("zstd:1", Compression::Zstd { level: 1 }),
+            ("zstd:3", Compression::Zstd { level: 3 }),
+        ] {
+            assert_eq!(compression(text).as_ref(), Ok(&expected));
+            assert_eq!(name_of(expected), text);
+            assert_eq!(settings(&["--compression", text]).compression, expected);
+            for option in ["--cold-compression", "--bottommost-compression"] {
+                let found = settings(&[option, text]);
+                assert_eq!((found.compression, found.cold_compression), (Compression::Lz4, expected));
+            }
+        }
+        assert_eq!(compression("zstd"), Ok(Compression::Zstd { level: 1 }));
+        for text in ["", "snappy", "LZ4", "zstd:", "zstd:0", "zstd:4", "zstd:-1", "zstd:x", "lz4:1", "zstd 1"]
+        {
+            let refused = parse(&["--compression", text]).unwrap_err();
+            assert!(refused.contains("zstd:LEVEL with a level from 1 to 3"), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn the_smallest_compaction_that_goes_out_is_a_size_and_needs_somewhere_to_go() {
+        let option = "--remote-compaction-min-size";
+        let remote = settings(&["--compaction", "remote", option, "64KiB"]).remote_compaction.unwrap();
+        assert_eq!(remote.min_input_bytes, 64 << 10);
+        let refused = parse(&[option, "64KiB"]).unwrap().check(None, "state").unwrap_err().to_string();
+        assert!(refused.contains("--remote-compaction-min-size 64KiB"), "{refused}");
+        assert!(refused.contains("--compaction home"), "{refused}");
+    }
+
+    #[test]
+    fn what_a_store_is_told_beside_its_defaults_is_listed() {
+        let line = [
+            "--compression",
+            "none",
+            "--cold-compression",
+            "zstd",
+            "--compaction",
+            "remote",
+            "--cache-dir",
+            "c",
+        ];
+        let given: Vec<_> = parse(&line).unwrap().given().collect();
+        assert_eq!(
+            given,
+            ["--compression none", "--cold-compression zstd:1", "--compaction remote", "--cache-dir c"]
+        );
+    }
 }

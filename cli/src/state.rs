@@ -3,7 +3,7 @@
 //! The question is a read of a name that is never used, because its answer is typed: what a person must fix (the keys,
 //! the bucket, the endpoint) is told apart here by kinds, not by the words of a server's page.
 use std::error::Error as StdError;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use alluvium_env::{Error, IoRuntime, Result};
 use alluvium_host::storage::{self, Storage};
@@ -11,8 +11,6 @@ use futures_util::StreamExt as _;
 use object_store::path::Path as ObjectPath;
 use object_store::{Error as StoreError, ObjectStoreExt as _};
 use url::Url;
-
-use crate::args::local_folder;
 
 /// Ledger entries have twenty digits; this is none.
 const UNUSED_NAME: &str = "ledger/0";
@@ -28,6 +26,14 @@ pub(crate) fn open(url: Option<&str>, default: &str, io: &IoRuntime) -> Result<S
         io.block_on(ask(&storage))?;
     }
     Ok(storage)
+}
+
+/// The local folder that a state URL names, or `default` if none is given.
+pub(crate) fn local_folder(url: Option<&str>, default: &str) -> Option<PathBuf> {
+    match url {
+        None => Some(PathBuf::from(default)),
+        Some(url) => url.strip_prefix("file://").map(PathBuf::from),
+    }
 }
 
 /// The URL of what a person names: a URL as it is, anything else is a path.

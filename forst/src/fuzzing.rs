@@ -14,12 +14,15 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use crate::block::{Block, BlockCursor};
 use crate::coding::{crc32c, put_section, read_section};
 use crate::compression::Compression;
+use crate::expiry::Moment;
 use crate::inspect::{TableInspector, verify_delta, verify_table, verify_values};
 use crate::memtable::read_log;
 use crate::store::{Manifest, Restored, Store, StoreOptions, frame_delta};
 use crate::table::{FOOTER_BYTES, FileId, Held, Index, KeepAll, TailLayout, filter_hash};
 use crate::values::{ValueFile, ValueMeta, ValuePlace, ValueShare};
-use crate::{ForstSettings, MergeOperator, MergeOperators};
+use crate::{DescribedOperators as _, ForstSettings, MergeOperator, MergeOperators, StateOperators};
+
+pub use crate::remote::fuzzing::{claim, job, result};
 
 /// Folds anything onto anything, in the room of the longer one.
 struct Longer;
@@ -39,7 +42,7 @@ impl MergeOperators for Longer {
     }
 }
 
-fn refused<T>(result: Result<T>) -> Option<T> {
+pub(crate) fn refused<T>(result: Result<T>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(error) => {
@@ -55,7 +58,7 @@ fn expected(error: &Error) {
     assert!(!error.to_string().is_empty());
 }
 
-fn sealed(covered: &[u8]) -> Vec<u8> {
+pub(crate) fn sealed(covered: &[u8]) -> Vec<u8> {
     let mut section = covered.to_vec();
     section.extend_from_slice(&crc32c(covered).to_le_bytes());
     section
@@ -203,9 +206,12 @@ pub fn manifest(bytes: &[u8]) {
     let (mut log, Some((io, background))) = (bytes, &*IO) else { return };
     let Some(mut manifest) = refused(Manifest::decode(part(&mut log))) else { return };
     let (store, delta) = (InMemory::new(), frame_delta(vec![Bytes::copy_from_slice(log)]).concat());
-    for record in manifest.memtables.iter_mut().flat_map(|memtable| &mut memtable.deltas).take(8) {
-        // A size that is right half the time.
-        record.size_bytes = if record.size_bytes % 2 == 0 { delta.len() as u64 } else { record.size_bytes };
+    // What is missing or of another size is doubted for a tenth of a second: few are.
+    manifest.memtables.truncate(4);
+    manifest.memtables.iter_mut().for_each(|memtable| memtable.deltas.truncate(2));
+    for record in manifest.memtables.iter_mut().flat_map(|memtable| &mut memtable.deltas) {
+        record.size_bytes =
+            if record.size_bytes % 256 == 255 { record.size_bytes } else { delta.len() as u64 };
         let path = object_store::path::Path::from(record.name.as_str());
         let _ = io.block_on(store.put(&path, delta.clone().into()));
     }
@@ -250,6 +256,20 @@ pub fn mirror(bytes: &[u8]) {
     crate::fetch::fuzz_header(&header);
 }
 
+/// What a job says of its states, and what entries of theirs become.
+pub fn operators(bytes: &[u8]) {
+    let mut rest = bytes;
+    let (key, value) = (part(&mut rest), part(&mut rest));
+    let Some(operators) = refused(StateOperators::default().operators(rest)) else { return };
+    if let Some(operator) = operators.operator(key) {
+        let _ = refused(operator.merge(&mut value.to_vec(), value));
+    }
+    let Some(expiry) = operators.expiry() else { return };
+    let now_millis = expiry.now_millis();
+    let horizon_millis = now_millis.saturating_sub(expiry.longest_millis());
+    let _ = refused(expiry.judge(key, &mut value.to_vec(), Moment { now_millis, horizon_millis }));
+}
+
 /// What a stored object gives the targets to begin with: their names, and bytes for them.
 pub fn seeds(name: &str, object: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     match name.rsplit_once('.').map_or("", |(_, kind)| kind) {
@@ -259,8 +279,16 @@ pub fn seeds(name: &str, object: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         }
         "delta" => vec![("delta", object.get(8..object.len() - 4).unwrap_or_default().to_vec())],
         "blocks" => vec![("mirror", object.get(..128).unwrap_or_default().to_vec())],
+        "job" => vec![("job", message_of(object))],
+        "claim" | "beat" => vec![("claim", message_of(object)), ("claim", object.to_vec())],
+        "result" => vec![("result", message_of(object))],
         _ => Vec::new(),
     }
+}
+
+/// Of an object of a compaction: what is between its head and its checksum.
+fn message_of(object: &[u8]) -> Vec<u8> {
+    object.get(9..object.len().saturating_sub(4)).unwrap_or_default().to_vec()
 }
 
 fn table_seeds(object: &[u8]) -> Option<Vec<(&'static str, Vec<u8>)>> {

@@ -1,13 +1,18 @@
 //! Cold data is compressed as the settings say, takes less, and reads like any other.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+mod common {
+    pub(crate) mod bell;
+}
+
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium_env::{Background, Entropy, ErrorKind, IoRuntime};
 use alluvium_forst::{
     Compression, ForstSettings, KeepAll, NoMerges, Restored, SnapshotReader, Store, StoreOptions,
 };
+use common::bell::Bell;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
@@ -21,8 +26,7 @@ fn value_of(key: u64) -> String {
 
 /// Loads a store; its snapshot, and the bytes of its live tables.
 fn loaded(objects: &Arc<dyn ObjectStore>, io: &IoRuntime, settings: ForstSettings) -> (Restored, u64) {
-    let bell: Arc<(Mutex<bool>, Condvar)> = Arc::default();
-    let notify = Arc::clone(&bell);
+    let bell = Bell::default();
     let mut store = Store::open(StoreOptions {
         settings,
         store: Arc::clone(objects),
@@ -31,21 +35,13 @@ fn loaded(objects: &Arc<dyn ObjectStore>, io: &IoRuntime, settings: ForstSetting
         disk: None,
         operators: Arc::new(NoMerges),
         ownership: Arc::new(KeepAll),
-        notify: Arc::new(move || {
-            *notify.0.lock().unwrap() = true;
-            notify.1.notify_all();
-        }),
+        notify: bell.ringer(),
         prefix: "state".to_owned(),
         restored: Vec::new(),
     })
     .unwrap();
     let turn = |store: &mut Store| {
-        let last = bell.0.lock().unwrap();
-        let (mut rung, late) =
-            bell.1.wait_timeout_while(last, Duration::from_mins(1), |rung| !*rung).unwrap();
-        assert!(!late.timed_out(), "nobody rang for a minute");
-        *rung = false;
-        drop(rung);
+        bell.wait(Duration::from_mins(1)).unwrap();
         store.poll(&mut |_, _| ()).unwrap();
     };
     // Again and again, so that what came to the last level while memory could hold it is written anew.

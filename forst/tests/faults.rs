@@ -1,8 +1,13 @@
 //! A store, a disk or bytes that fail: a right answer or an error that names the object, and nothing lost.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+mod common {
+    pub(crate) mod bell;
+    pub(crate) mod reads;
+}
+
 use std::fs;
 use std::path::Path as FsPath;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium_env::{Background, Error, ErrorKind, IoRuntime};
@@ -10,10 +15,10 @@ use alluvium_forst::{
     DiskCache, DiskLimits, FetchSettings, ForstSettings, KeepAll, NoMerges, Resident, Restored, Store,
     StoreOptions,
 };
+use common::bell::Bell;
+use common::reads::read_all;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-
-type Bell = Arc<(Mutex<bool>, Condvar)>;
 
 struct World {
     folder: tempfile::TempDir,
@@ -23,7 +28,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), io: IoRuntime::new(2).unwrap(), bell: Arc::default() }
+        Self { folder: tempfile::tempdir().unwrap(), io: IoRuntime::new(2).unwrap(), bell: Bell::default() }
     }
 
     fn open(
@@ -32,7 +37,6 @@ impl World {
         restored: Vec<Restored>,
         disk: Option<Arc<DiskCache>>,
     ) -> Result<Store, Error> {
-        let bell = Arc::clone(&self.bell);
         Store::open(StoreOptions {
             settings: ForstSettings {
                 memory_bytes: ForstSettings::MIN_MEMORY_BYTES,
@@ -51,20 +55,14 @@ impl World {
             disk,
             operators: Arc::new(NoMerges),
             ownership: Arc::new(KeepAll),
-            notify: Arc::new(move || {
-                *bell.0.lock().unwrap() = true;
-                bell.1.notify_all();
-            }),
+            notify: self.bell.ringer(),
             prefix: attempt.to_owned(),
             restored,
         })
     }
 
     fn wait(&self) {
-        let rung = self.bell.0.lock().unwrap();
-        let (mut rung, late) = self.bell.1.wait_timeout_while(rung, Duration::from_mins(1), |r| !*r).unwrap();
-        assert!(!late.timed_out(), "nobody rang for a minute");
-        *rung = false;
+        self.bell.wait(Duration::from_mins(1)).unwrap();
     }
 
     /// A store with `keys` keys, all of them flushed, and how to open it again.
@@ -92,21 +90,7 @@ impl World {
     }
 
     fn get(&self, store: &mut Store, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        match store.get_resident(key)? {
-            Resident::Value(value) => return Ok(Some(value.into_owned())),
-            Resident::Absent => return Ok(None),
-            Resident::Miss => store.read([(0, key)]),
-        }
-        loop {
-            let mut found = None;
-            store.poll(&mut |_, answer| {
-                found = Some(answer.map(|answer| answer.value().map(<[u8]>::to_vec)));
-            })?;
-            match found {
-                Some(found) => return found,
-                None => self.wait(),
-            }
-        }
+        read_all(store, &self.bell, &[key.to_vec()])?.remove(0)
     }
 
     fn tables(&self) -> Vec<std::path::PathBuf> {

@@ -1,11 +1,16 @@
 //! The largest keys and values there may be, in a store of ordinary memory: alone in their process, whose peak is measured.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod common {
+    pub(crate) mod bell;
+}
+
 use std::fs;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alluvium_env::{Background, ErrorKind, IoRuntime};
 use alluvium_forst::{ForstSettings, KeepAll, NoMerges, Resident, Restored, Store, StoreOptions};
+use common::bell::Bell;
 use object_store::local::LocalFileSystem;
 
 const MOST: usize = 64 << 20;
@@ -15,7 +20,7 @@ const KEYS: u8 = 6;
 struct World {
     folder: tempfile::TempDir,
     io: IoRuntime,
-    bell: Arc<(Mutex<bool>, Condvar)>,
+    bell: Bell,
     /// One value is compared with another here, so that the test needs little memory of its own.
     value: Mutex<Vec<u8>>,
 }
@@ -25,7 +30,7 @@ impl World {
         let (folder, io) = (tempfile::tempdir().unwrap(), IoRuntime::new(2).unwrap());
         // No compressor finds a byte here that it has seen at this distance.
         let noise = (0..MOST as u32 / 4).flat_map(|n| n.wrapping_mul(0x9E37_79B9).to_le_bytes()).collect();
-        Self { folder, io, bell: Arc::default(), value: Mutex::new(noise) }
+        Self { folder, io, bell: Bell::default(), value: Mutex::new(noise) }
     }
 
     /// Hands the value of a key out.
@@ -38,7 +43,6 @@ impl World {
     }
 
     fn open(&self, attempt: &str, restored: Vec<Restored>) -> Store {
-        let bell = Arc::clone(&self.bell);
         let opened = Store::open(StoreOptions {
             settings: ForstSettings { memory_bytes: MEMORY_BYTES, ..ForstSettings::default() },
             store: Arc::new(LocalFileSystem::new_with_prefix(self.folder.path()).unwrap()),
@@ -47,10 +51,7 @@ impl World {
             disk: None,
             operators: Arc::new(NoMerges),
             ownership: Arc::new(KeepAll),
-            notify: Arc::new(move || {
-                *bell.0.lock().unwrap() = true;
-                bell.1.notify_all();
-            }),
+            notify: self.bell.ringer(),
             prefix: attempt.to_owned(),
             restored,
         });
@@ -58,10 +59,7 @@ impl World {
     }
 
     fn wait(&self) {
-        let rung = self.bell.0.lock().unwrap();
-        let (mut rung, late) = self.bell.1.wait_timeout_while(rung, Duration::from_mins(1), |r| !*r).unwrap();
-        assert!(!late.timed_out(), "nobody rang for a minute");
-        *rung = false;
+        self.bell.wait(Duration::from_mins(1)).unwrap();
     }
 
     fn settle(&self, store: &mut Store) {

@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 type Target = fn(&[u8]);
 
 /// Every decoder, by name.
-const TARGETS: [(&str, Target); 15] = [
+const TARGETS: [(&str, Target); 19] = [
     ("section", alluvium_forst::fuzzing::section),
     ("block", alluvium_forst::fuzzing::block),
     ("table", alluvium_forst::fuzzing::table),
@@ -25,6 +25,10 @@ const TARGETS: [(&str, Target); 15] = [
     ("manifest", alluvium_forst::fuzzing::manifest),
     ("payload", alluvium_forst::fuzzing::payload),
     ("mirror", alluvium_forst::fuzzing::mirror),
+    ("job", alluvium_forst::fuzzing::job),
+    ("claim", alluvium_forst::fuzzing::claim),
+    ("result", alluvium_forst::fuzzing::result),
+    ("operators", alluvium_forst::fuzzing::operators),
     ("ledger", alluvium_checkpoint::fuzzing::ledger),
     ("source", alluvium_host::fuzzing::source),
     ("stamps", state::stamps),

@@ -31,8 +31,25 @@ pub(crate) fn write(folder: &Path, targets: &[&str]) {
     keep("pointer", &[0, 1, 28, 32, 0, 0x80, 0xd0, 0x95, 0xff, 0xbc, 0x31, 0]);
     keep("stamps", &[1, 18, 0, 10, 0, 0, 0, 0, 0x68, 0xe5, 0xcf, 0x8b, 1, 0, 0, b'a', b'b', 8, 0, 0, 0]);
     let source = "0105000000000000 00612e747874 0900000000000000 0100000000000000 0000000000000000 0300000000000000 00000000 00000000";
-    let digits: Vec<u8> = source.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
-    keep("source", &digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect::<Vec<_>>());
+    keep("source", &bytes_of(source));
+    // A key, a value with a stamp, and the one state they are of: sums by the second, that expire.
+    let operators = "0500 000000016b 1000 01000000000000000000000000000000 0a1d 0801 1208 7265647563696e67 1a07 73756d3a753634 2206 08e807 20c00c 10a40d";
+    keep("operators", &bytes_of(operators));
+    let page = include_str!("../../docs/formats/compaction.md");
+    for block in page.split("```worked ").skip(1) {
+        let (kind, rows) = block.split_once('\n').unwrap();
+        let rows = rows.lines().take_while(|row| !row.starts_with("```"));
+        let hex: String = rows.filter_map(|row| row.split('│').next()).collect();
+        for (target, seed) in seeds(&format!("worked.{kind}"), &bytes_of(&hex)) {
+            keep(target, &seed);
+        }
+    }
+}
+
+/// What hex digits stand for, whatever is between them.
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -1,6 +1,4 @@
 //! The options of `alluvium bench`, and which of them contradict each other.
-use std::path::{Path, PathBuf};
-
 use alluvium_async_exec::ControllerSettings;
 use alluvium_env::{Error, Result};
 use alluvium_state_api::MaxParallelism;
@@ -8,8 +6,8 @@ use clap::{Args, ValueEnum};
 
 use super::keys::Keys;
 use super::values::VERSION_BYTES;
-use crate::args::{apart, local_folder};
-use crate::backend::CompactionPlace;
+use crate::backend::StoreArgs;
+use crate::metrics::MetricsTarget;
 use crate::units::{ByteSize, Count, Delay};
 
 /// Where the state lives if nothing else is said, below the current folder.
@@ -44,7 +42,8 @@ pub(crate) const EXAMPLES: &str = "\
   get and rmw are about single values, add about sums of 8 bytes, append adds an element of --value-bytes to a list.
   map-scan reads one map of --scan-length entries, a page of 128 at a time; --keys counts the entries of all maps.
   mixed is half get, 45 % rmw and 5 % map-scan, of maps that hold a tenth of --keys besides. scan is one ordered pass.
-  append, map-scan and mixed run in mode sync only.
+  append, map-scan and mixed run in mode sync only. With --compaction remote, compactors find the work at the
+  benchmark's --state URL with /bench behind it.
 
   A latency is one operation's; with --batch N in mode sync one batch's; in mode async it does not include the wait
   behind another record of the key. CPU is the process's, without the thread that keeps the time of --latency.
@@ -138,17 +137,8 @@ pub(crate) struct BenchArgs {
     )]
     pub(super) state: Option<String>,
 
-    /// A folder on a local disk to cache blocks in
-    #[arg(long, value_name = "DIR", help_heading = "State")]
-    pub(super) cache_dir: Option<PathBuf>,
-
-    /// How much of that disk to use [default: 1GiB]
-    #[arg(long, value_name = "SIZE", help_heading = "State", requires = "cache_dir")]
-    pub(super) cache_size: Option<ByteSize>,
-
-    /// Where compactions run; compactors find the benchmark's at its --state URL with /bench behind it
-    #[arg(long, value_name = "WHERE", default_value = "home", help_heading = "State")]
-    pub(super) compaction: CompactionPlace,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
 
     /// A round trip to put in front of the store, like 15ms or 70us
     #[arg(long, value_name = "DUR", help_heading = "State")]
@@ -161,6 +151,10 @@ pub(crate) struct BenchArgs {
     /// Print the figures as one JSON object, the last line of stdout
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
+
+    /// Keep metrics for Prometheus in a file, rewritten whole every 5 s, or answer GET /metrics on 127.0.0.1:PORT
+    #[arg(long, value_name = "FILE|ADDR", help_heading = "Output")]
+    pub(super) metrics: Option<MetricsTarget>,
 }
 
 /// What is measured.
@@ -297,11 +291,6 @@ impl BenchArgs {
         self.batch.map_or(default, |n| n as usize)
     }
 
-    /// The disk cache, if there is one.
-    pub(super) fn cache_size(&self) -> ByteSize {
-        self.cache_size.unwrap_or(ByteSize::mib(1024))
-    }
-
     /// Finds options that contradict each other.
     ///
     /// # Errors
@@ -312,11 +301,7 @@ impl BenchArgs {
                 return Err(Error::invalid(format!("{one} contradicts {other}: {why}")));
             }
         }
-        let state = local_folder(self.state.as_deref(), DEFAULT_STATE);
-        if let (Some(cache), Some(state)) = (&self.cache_dir, state) {
-            apart(cache, &state)?;
-        }
-        self.compaction.check(self.state.as_deref())?;
+        self.store.check(self.state.as_deref(), DEFAULT_STATE)?;
         self.check_shares()
     }
 
@@ -329,7 +314,6 @@ impl BenchArgs {
             (self.mode() == Mode::Sync && self.batch() > 1).then(|| format!("--batch {}", self.batch()));
         let value_bytes = given("--value-bytes", self.value_bytes.map(|n| n.to_string()));
         let short = self.value_bytes.is_some_and(|bytes| (bytes as usize) < VERSION_BYTES);
-        let remote = (self.compaction == CompactionPlace::Remote).then(|| "--compaction remote".to_owned());
         let records = given("--records", self.records.map(|n| n.0.to_string()));
         let seconds = given("--seconds", self.seconds.map(|n| n.to_string()));
         let absent = given("--absent", self.absent.map(|n| n.to_string()));
@@ -373,8 +357,8 @@ impl BenchArgs {
             (given("--state", self.state.clone()), heap.clone(), no_store),
             (given("--latency", self.latency.map(|delay| format!("{:?}", delay.0))), heap.clone(), no_store),
             (given("--bandwidth", self.bandwidth.map(|size| size.to_string())), heap.clone(), no_store),
-            (remote, heap.clone(), no_store),
-            (given("--cache-dir", self.cache_dir.as_deref().map(shown)), heap, no_store),
+            (given("--metrics", self.metrics.as_ref().map(ToString::to_string)), heap.clone(), no_store),
+            (self.store.given().next(), heap, no_store),
         ]
     }
 
@@ -393,8 +377,4 @@ impl BenchArgs {
         }
         Ok(())
     }
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -42,6 +42,7 @@ use alluvium_host::storage::{Link, Storage};
 use alluvium_state_api::{BackendFactory, HeapBackendFactory, MaxParallelism};
 
 use crate::backend::Local;
+use crate::metrics::{self, ShownMetrics};
 use crate::progress::{Pace, ProgressLine};
 use crate::units::ByteSize;
 use crate::{Failure, backend, budget, state};
@@ -108,32 +109,34 @@ fn link(args: &BenchArgs) -> Link {
     }
 }
 
-fn open(args: &BenchArgs, plan: &Plan, io: &IoRuntime) -> Result<Place> {
+/// Opens what the case is about; shows its metrics, if somebody looks.
+fn open(args: &BenchArgs, plan: &Plan, io: &IoRuntime) -> Result<(Place, Option<ShownMetrics>)> {
     let url = if args.backend == Backend::Heap { Some("memory:///") } else { args.state.as_deref() };
     let mut storage = state::open(url, DEFAULT_STATE, io)?;
     if link(args) != Link::default() {
         storage = storage.behind(link(args))?;
     }
+    let mut registry = metrics::registry();
+    let of_stores = args.metrics.as_ref().map(|_| backend::metrics(&mut registry));
+    let shown = args.metrics.as_ref().map(|target| {
+        storage.requests.register(&mut registry);
+        ShownMetrics::start(target, registry, io)
+    });
+    let shown = shown.transpose()?;
     let scratch = Scratch::open(&storage.store, io)?;
     let backend: Arc<dyn BackendFactory> = match args.backend {
         Backend::Heap => Arc::new(HeapBackendFactory),
         Backend::Forst => {
-            let local = Local {
-                memory: plan.store_memory,
-                cache_dir: args.cache_dir.clone(),
-                cache_size: args.cache_size(),
-                compaction: args.compaction,
-                metrics: None,
-            };
+            let local = Local { memory: plan.store_memory, args: &args.store, metrics: of_stores };
             backend::open(local, &scratch.store, storage.local, io)?
         }
     };
-    Ok(Place { storage, scratch, backend })
+    Ok((Place { storage, scratch, backend }, shown))
 }
 
 fn execute(args: &BenchArgs, plan: &Plan) -> Result<()> {
     let io = IoRuntime::new(cores().clamp(2, 4))?;
-    let place = open(args, plan, &io)?;
+    let (place, shown) = open(args, plan, &io)?;
     let progress = Arc::new(Progress::default());
     let crew = Crew::start(subtasks(args, plan, &place, &progress)?)?;
     let line = {
@@ -143,6 +146,7 @@ fn execute(args: &BenchArgs, plan: &Plan) -> Result<()> {
     let figures = measure(&crew, &place)?;
     drop(line);
     crew.end();
+    drop(shown);
     report::print(args, place.storage.url(), &figures)?;
     place.scratch.clear()
 }

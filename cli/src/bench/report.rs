@@ -7,6 +7,7 @@ use super::args::{Backend, BenchArgs, Case, Mode, name};
 use super::figures::{Figures, micros_each, nanos, rate, ratio, raw_bytes, rounded};
 use super::gauge::Latencies;
 use super::keys::KEY_BYTES;
+use crate::backend::name_of;
 use crate::results::{grouped, peak_rss_bytes, print_figures, print_line};
 use crate::units::ByteSize;
 
@@ -31,6 +32,8 @@ struct Setting {
     seed: u64,
     memory_bytes: Option<u64>,
     cache_size_bytes: Option<u64>,
+    compression: Option<String>,
+    cold_compression: Option<String>,
     latency_micros: u64,
     bandwidth_bytes_per_second: Option<u64>,
 }
@@ -155,7 +158,9 @@ fn setting(args: &BenchArgs, url: &str) -> Setting {
         absent_percent: args.absent.unwrap_or(0),
         seed: args.seed,
         memory_bytes: (!heap).then_some(args.memory.0),
-        cache_size_bytes: args.cache_dir.as_ref().map(|_| args.cache_size().0),
+        cache_size_bytes: args.store.cache_dir.as_ref().map(|_| args.store.cache_size().0),
+        compression: (!heap).then(|| name_of(args.store.compression)),
+        cold_compression: (!heap).then(|| name_of(args.store.cold_compression)),
         latency_micros: args.latency.map_or(0, |delay| nanos(delay.0) / 1000),
         bandwidth_bytes_per_second: args.bandwidth.map(|size| size.0),
     }

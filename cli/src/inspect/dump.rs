@@ -65,7 +65,7 @@ enum Line {
 pub(super) fn run(args: &DumpArgs, io: &IoRuntime) -> Result<()> {
     let tables = Objects::one(&args.url, io)?;
     let Some(table) = tables.found.first() else { return Ok(()) };
-    let url = tables.url(table);
+    let url = tables.url(&table.name);
     let inspector = TableInspector::open(tables.read(table)).map_err(|e| e.context(url.clone()))?;
     let mut dump = Dump { out: Output::new(), args, entries_left: args.limit.unwrap_or(u64::MAX) };
     dump.summary(&url, inspector.summary())?;

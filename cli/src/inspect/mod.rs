@@ -6,6 +6,7 @@ mod dump;
 mod entries;
 mod keys;
 mod ls;
+mod named;
 mod objects;
 mod output;
 mod shown;

@@ -1,13 +1,14 @@
 //! Finds the objects of stores that a URL names: the one, or all below it.
 use std::sync::Arc;
 
-use alluvium_env::{Error, IoRuntime, Result};
+use alluvium_env::{Error, HashSet, IoRuntime, Result};
 use alluvium_forst::inspect::StoredObject;
 use alluvium_host::storage::Storage;
 use futures_util::TryStreamExt as _;
 use object_store::path::Path as ObjectPath;
 use object_store::{Error as StoreError, ObjectMeta, ObjectStoreExt as _};
 
+use super::named::NamedObjects;
 use crate::state;
 
 /// What an object of a store is, as its name says.
@@ -56,19 +57,22 @@ impl Objects {
         Self::object(&url, io)?.ok_or_else(none)
     }
 
-    /// The object that a URL or a path names, or all below it. Only a name that ends as those of objects do can be one: not
-    /// every store tells at once whether a prefix is an object.
+    /// The object that a URL or a path names, or all below it, together with what the checkpoints name that are retained
+    /// there. Only a name that ends as those of objects do can be one: not every store tells at once whether a prefix is an
+    /// object.
     ///
     /// # Errors
-    /// `Invalid` if there is none.
-    pub(super) fn all(location: &str, io: &IoRuntime) -> Result<Self> {
+    /// `Invalid` if there is none, and none is named; `Corruption` if what checkpoints name cannot be read.
+    pub(super) fn all(location: &str, io: &IoRuntime) -> Result<(Self, NamedObjects)> {
         let url = state::locate(location)?;
         if Kind::of(&url).is_some()
             && let Some(one) = Self::object(&url, io)?
         {
-            return Ok(one);
+            return Ok((one, NamedObjects::default()));
         }
         let storage = state::open_read_only(&url, io)?;
+        // Before the listing: what a checkpoint names is there before it is complete.
+        let named = NamedObjects::read(&storage.store, io)?;
         let listing = storage.store.list(None).try_collect::<Vec<_>>();
         let listed = io.block_on(listing).map_err(|e| unreadable(location, e))?;
         let object = |object: ObjectMeta| {
@@ -76,13 +80,13 @@ impl Objects {
             Kind::of(&name).map(|kind| Found { name, size_bytes, kind })
         };
         let mut found: Vec<Found> = listed.into_iter().filter_map(object).collect();
-        if found.is_empty() {
+        if found.is_empty() && named.is_empty() {
             return Err(Error::invalid(format!(
                 "there is no table, value file or delta (*.sst, *.val, *.delta) below {location}"
             )));
         }
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { storage, io: io.clone(), found })
+        Ok((Self { storage, io: io.clone(), found }, named))
     }
 
     /// The object of a URL, `None` if there is no such object.
@@ -109,8 +113,22 @@ impl Objects {
     }
 
     /// An object's URL, without what may be secret.
-    pub(super) fn url(&self, object: &Found) -> String {
-        format!("{}/{}", self.storage.url().trim_end_matches('/'), object.name)
+    pub(super) fn url(&self, name: &str) -> String {
+        format!("{}/{name}", self.storage.url().trim_end_matches('/'))
+    }
+
+    /// Objects that checkpoints name and that are not there, as far as they are still needed; and how many are not.
+    ///
+    /// # Errors
+    /// As [`Objects::all`].
+    pub(super) fn missing(&self, named: &NamedObjects) -> Result<(Vec<String>, u64)> {
+        let there: HashSet<&str> = self.found.iter().map(|object| object.name.as_str()).collect();
+        let missing = named.iter().map(|(name, _)| name).filter(|name| !there.contains(name));
+        let missing: Vec<String> = missing.map(str::to_owned).collect();
+        let count = missing.len();
+        let needed = NamedObjects::still_needed(missing, &self.storage.store, &self.io)?;
+        let dropped = count - needed.len();
+        Ok((needed, dropped as u64))
     }
 
     /// An object, to be read.

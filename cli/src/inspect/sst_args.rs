@@ -8,6 +8,9 @@ pub(crate) const SST_EXAMPLES: &str = "\
     alluvium sst verify .alluvium/wordcount
     alluvium sst verify s3://bucket/words
 
+  Only whether everything is there that its checkpoints need, and is what they say, without reading the data:
+    alluvium sst verify s3://bucket/words --quick
+
   What a table holds, with its first hundred entries:
     alluvium sst dump .alluvium/wordcount/state/00000001/0000/000000000003.sst --entries --limit 100
 
@@ -15,9 +18,15 @@ pub(crate) const SST_EXAMPLES: &str = "\
     alluvium sst dump s3://bucket/words/state/00000001/0000/000000000003.sst --entries --json |
       jq -r 'select(.type == \"entry\").key'
 
+\x1b[1;33mVerifying a state:\x1b[0m
+  Given a state's URL, verify also compares what is there with what the retained checkpoints name: each object is there,
+  as long as they say, and a table has the keys, counts and ages they say. What is missing is named, with the checkpoints
+  that need it. Objects that no retained checkpoint names are counted, and named by --json; a running job has some that
+  its next checkpoint will name, and whoever takes the state over next deletes what a dead one left.
+
 \x1b[1;33mExit codes:\x1b[0m
   0  done, and what was verified is sound
-  1  something is damaged, or cannot be read
+  1  something is damaged or missing, or cannot be read
   2  wrong usage";
 
 /// Options of `alluvium sst`.
@@ -33,7 +42,7 @@ pub(super) enum SstCommand {
     /// Show what one table holds: sizes, counts, key groups, deleted ranges, blocks, entries
     Dump(DumpArgs),
 
-    /// Check every byte of tables, value files and deltas: checksums, order, filters, indexes, counts, ages
+    /// Check every byte of tables, value files and deltas, and that nothing is missing that a checkpoint needs
     Verify(VerifyArgs),
 }
 
@@ -68,6 +77,10 @@ pub(super) struct VerifyArgs {
         help = "A table, value file or delta, or a folder or prefix with such below it: a path, file:///… or s3://bucket/…"
     )]
     pub(super) url: String,
+
+    /// Of what checkpoints name read ends only: lengths, keys, counts, ages
+    #[arg(long)]
+    pub(super) quick: bool,
 
     /// Print one JSON object a line
     #[arg(long)]

@@ -5,6 +5,7 @@
 mod file;
 mod port;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -26,6 +27,15 @@ pub(crate) enum MetricsTarget {
     File(PathBuf),
     /// A port of this machine that answers `GET /metrics`.
     Port(SocketAddr),
+}
+
+impl fmt::Display for MetricsTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Port(address) => address.fmt(f),
+        }
+    }
 }
 
 impl FromStr for MetricsTarget {

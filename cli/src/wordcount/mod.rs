@@ -89,9 +89,7 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
     let mut registry = metrics::registry();
     let local = Local {
         memory: plan.store_memory,
-        cache_dir: args.cache_dir.clone(),
-        cache_size: args.cache_size(),
-        compaction: args.compaction,
+        args: &args.store,
         metrics: args.metrics.as_ref().map(|_| backend::metrics(&mut registry)),
     };
     let shown = show_metrics(args, registry, (&storage, &control, &io))?;
@@ -146,7 +144,7 @@ fn own_paths(args: &WordcountArgs) -> Vec<PathBuf> {
         Some(MetricsTarget::File(file)) => Some(file.clone()),
         _ => None,
     };
-    [args.output.clone(), metrics, args.cache_dir.clone(), args.state_folder()]
+    [args.output.clone(), metrics, args.store.cache_dir.clone(), args.state_folder()]
         .into_iter()
         .flatten()
         .collect()

@@ -79,6 +79,10 @@ fn contradicting_options_are_wrong_usage_and_both_are_named() {
         (&["-", "-"], ["-", "twice"]),
         (&["text", "--restore", "latest", "--state", "memory:///"], ["--restore", "memory:///"]),
         (&["text", "--cache-dir", "state/c", "--state", "file:///state"], ["--cache-dir", "--state"]),
+        (
+            &["text", "--remote-compaction-min-size", "2MiB"],
+            ["--remote-compaction-min-size 2MiB", "--compaction home"],
+        ),
     ] {
         let mut command = wordcount(folder.path());
         let absolute = format!("file://{}/state", folder.path().display());
@@ -97,6 +101,8 @@ fn what_cannot_be_parsed_is_wrong_usage() {
         &["text", "--cache-size", "1GiB"],
         &["text", "--checkpoint-interval", "sometimes"],
         &["text", "--restore", "yesterday"],
+        &["text", "--compression", "brotli"],
+        &["text", "--cold-compression", "zstd:9"],
         &["text", "--parallelism", "0"],
         &["text", "--parallelism", "129"],
         &["text", "--repeat", "0"],

@@ -136,6 +136,19 @@ fn a_benchmark_on_a_bucket_leaves_what_was_there_and_nothing_else() {
 }
 
 #[test]
+fn what_compresses_takes_less_with_every_compression() {
+    let folder = tempfile::tempdir().unwrap();
+    let common = ["load", "--keys", "30k", "--memory", "40MiB", "--value-bytes", "400"];
+    let stored = ["none", "lz4", "zstd"].map(|name| {
+        let figures = figures(folder.path(), &[&common[..], &["--compression", name]].concat());
+        let shown = figures["compression"].as_str().unwrap();
+        assert!(shown.starts_with(name), "{figures}");
+        number(&figures, "/amplification/space")
+    });
+    assert!(stored[0] > 0.99 && stored[1] < 0.75 * stored[0] && stored[2] < stored[1], "{stored:?}");
+}
+
+#[test]
 fn a_time_limit_ends_the_measurement() {
     let folder = tempfile::tempdir().unwrap();
     for mode in ["sync", "async"] {
@@ -178,6 +191,15 @@ fn contradicting_options_are_wrong_usage_and_both_are_named() {
         (&["get", "--memory", "30MiB", "--parallelism", "8"], ["--memory 30MiB", "--parallelism 8"]),
         (&["get", "--memory", "36MiB", "--in-flight", "100000"], ["--memory 36MiB", "--in-flight 100000"]),
         (&["get", "--cache-dir", ".alluvium/bench/cache"], ["--cache-dir", "--state"]),
+        (
+            &["get", "--backend", "heap", "--cold-compression", "zstd"],
+            ["--cold-compression zstd", "--backend heap"],
+        ),
+        (&["get", "--backend", "heap", "--metrics", "now.prom"], ["--metrics now.prom", "--backend heap"]),
+        (
+            &["get", "--remote-compaction-min-size", "1MiB"],
+            ["--remote-compaction-min-size 1MiB", "--compaction home"],
+        ),
     ] {
         let error = fail(alluvium(folder.path(), "bench").args(arguments), 2);
         assert!(named.iter().all(|name| error.contains(name)), "{arguments:?}: {error}");

@@ -50,8 +50,10 @@ fn counts_are_exact_while_a_compactor_dies_and_another_one_goes_on() {
     let (state, mut counts) = (folder.path().join("state"), Counts::new());
     let url = format!("file://{}", state.display());
     let mut command = wordcount(folder.path());
-    command.args(["-", "--state", &url, "--compaction", "remote", "--memory", "64MiB", "--parallelism", "1"]);
-    command.args(["--checkpoint-interval", "300ms", "--output", "counts.tsv"]);
+    command.args(["-", "--state", &url, "--memory", "36MiB", "--parallelism", "1", "--output", "counts.tsv"]);
+    // What state this small has to compact is less than what is worth a job by default.
+    command.args(["--compaction", "remote", "--remote-compaction-min-size", "64KiB"]);
+    command.args(["--checkpoint-interval", "300ms"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut job = command.spawn().unwrap();
     let mut stdin = job.stdin.take().unwrap();

@@ -14,11 +14,11 @@ const GENERATIONS: [&str; 1] = ["v3"];
 /// So that a job takes long enough to be stopped.
 const REPEAT: u64 = 20_000;
 
-fn golden() -> PathBuf {
+pub(crate) fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for path in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
         let copied = to.join(path.file_name().unwrap());

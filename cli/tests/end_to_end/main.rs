@@ -4,6 +4,7 @@
 mod bad_input;
 mod bench;
 mod compactor;
+mod complete;
 mod corruption;
 mod counts;
 mod crash;

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use crate::process::{fail, succeed, summary, text, wait_until, wordcount};
+use crate::process::{alluvium, fail, succeed, summary, text, wait_until, wordcount};
 use crate::text::multilingual;
 
 /// A metric's value in an exposition.
@@ -54,6 +54,20 @@ fn a_file_holds_what_the_job_did_when_it_has_ended() {
     assert!(value(&shown, "alluvium_store_request_duration_seconds_count{kind=\"put\"}") > 0.0);
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "something was left behind: {left:?}");
+}
+
+#[test]
+fn a_benchmark_shows_what_its_stores_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments =
+        ["get", "--keys", "20k", "--records", "2k", "--memory", "40MiB", "--metrics", "now.prom", "--json"];
+    let figures = summary(&succeed(alluvium(folder.path(), "bench").args(arguments)));
+    let shown = fs::read_to_string(folder.path().join("now.prom")).unwrap();
+    assert!(shown.ends_with("# EOF\n"), "{shown}");
+    let gets = value(&shown, "alluvium_store_requests_total{kind=\"get\"}");
+    assert!(gets > 0.0 && gets >= figures["store"]["gets"].as_f64().unwrap(), "{figures}\n{shown}");
+    assert!(value(&shown, "alluvium_forst_jobs_total{job=\"flush\"}") > 0.0, "the load is not shown");
+    assert!(names(&shown).is_subset(&documented()), "{shown}");
 }
 
 /// Asks a port for something and returns status line and body.

@@ -103,6 +103,7 @@ fn every_byte_is_verified_while_the_job_runs_and_the_job_does_not_notice() {
     let lines = lines(&output.stdout);
     let summary = of_type(&lines, "summary")[0];
     assert_eq!((&summary["findings"], &summary["damaged_objects"]), (&0.into(), &0.into()), "{summary}");
+    assert_eq!(summary["missing_objects"], 0, "{summary}");
     assert!(summary["tables"].as_u64().unwrap() > 0 && summary["bytes"].as_u64().unwrap() > 0, "{summary}");
     drop(stdin);
     assert!(job.0.wait().unwrap().success());

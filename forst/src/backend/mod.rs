@@ -6,7 +6,7 @@ mod reader;
 
 pub use factory::ForstBackendFactory;
 pub use operators::StateOperators;
-pub use reader::{StateSize, SubtaskReader};
+pub use reader::{StateSize, SubtaskReader, claimed_objects};
 
 /// The manifest in a subtask's payload.
 #[cfg(fuzzing)]

@@ -10,6 +10,7 @@ use object_store::ObjectStore;
 
 use super::factory::{clipped, payload};
 use super::keyed::Adapted;
+use crate::inspect::{ClaimedObject, claims};
 use crate::merge::{MergeOperator, MergeOperators};
 use crate::store::{ReaderScan, Share, SnapshotReader};
 
@@ -42,6 +43,14 @@ impl MergeOperators for ByKind {
         let operator = self.0.get(usize::from(state.0))?.as_ref()?;
         Some(operator)
     }
+}
+
+/// Every object that a part of a checkpoint names, and what it says of it.
+///
+/// # Errors
+/// `Invalid` if another backend wrote the part, or another version; `Corruption` if it is damaged.
+pub fn claimed_objects(part: &RestoredPart) -> Result<Vec<ClaimedObject>> {
+    claims(&payload(part)?.manifest)
 }
 
 impl SubtaskReader {

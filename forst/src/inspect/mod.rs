@@ -5,7 +5,8 @@
 //! - a [`ReadAt`] gives the bytes: a [`StoredObject`], or [`Bytes`](bytes::Bytes);
 //! - a [`TableInspector`] says what a table holds, block by block and entry by entry;
 //! - [`verify_table`], [`verify_values`] and [`verify_delta`] check everything that a reader relies on, and report each
-//!   [`Finding`] with its offset.
+//!   [`Finding`] with its offset;
+//! - a [`ClaimedObject`] is what a checkpoint says of an object, which is compared with it.
 //!
 //! ```
 //! use alluvium_forst::inspect::verify_table;
@@ -17,6 +18,9 @@
 //! ```
 mod ages;
 mod blocks;
+#[cfg(test)]
+mod broken;
+mod claims;
 mod delta;
 mod object;
 mod report;
@@ -25,6 +29,8 @@ mod values;
 mod verify;
 
 pub use blocks::{InspectedBlock, TableBlocks, TableEntry};
+pub use claims::ClaimedObject;
+pub(crate) use claims::claims;
 pub use delta::verify_delta;
 pub use object::{ReadAt, StoredObject};
 pub use report::{DeltaReport, DeltaSummary, Finding, Report, TableReport, ValuesReport, ValuesSummary};

@@ -73,7 +73,10 @@ impl Job {
 
     /// What filters and indexes of the inputs take.
     pub(super) fn tail_bytes(&self) -> u64 {
-        self.runs.iter().flat_map(|run| &run.tables).map(|table| table.tail_bytes).sum()
+        self.runs
+            .iter()
+            .flat_map(|run| &run.tables)
+            .fold(0, |sum, table| sum.saturating_add(table.tail_bytes))
     }
 
     /// The compaction.

@@ -73,6 +73,18 @@ fn the_worked_objects_are_what_both_sides_write_and_read() {
 }
 
 #[test]
+fn what_a_job_claims_is_added_up_without_an_overflow() {
+    let huge = TableRecord { tail_bytes: u64::MAX, ..TableRecord::default() };
+    let job = Job {
+        runs: vec![RunRecord { tables: vec![huge.clone(), huge] }],
+        table_size_bytes: u64::MAX,
+        value_file_bytes: u64::MAX,
+        ..Job::default()
+    };
+    assert_eq!((job.tail_bytes(), job.writing_bytes()), (u64::MAX, u64::MAX));
+}
+
+#[test]
 fn one_kind_of_object_is_not_taken_for_another_and_neither_is_another_version() {
     assert!(Beat::unframe(&worked("claim")).is_err() && Claim::unframe(&worked("beat")).is_err());
     let mut later = worked("claim");

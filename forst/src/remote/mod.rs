@@ -30,6 +30,8 @@ mod describe;
 mod format;
 #[cfg(test)]
 mod format_tests;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod objects;
 mod poster;
 mod settings;

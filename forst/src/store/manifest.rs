@@ -15,13 +15,13 @@ pub(crate) struct Manifest {
     #[prost(uint32, tag = "1")]
     pub(super) version: u32,
     #[prost(message, repeated, tag = "2")]
-    pub(super) tables: Vec<TableRecord>,
+    pub(crate) tables: Vec<TableRecord>,
     /// Memtables that were not flushed, oldest first.
     #[prost(message, repeated, tag = "3")]
     pub(crate) memtables: Vec<MemtableRecord>,
     /// Each once.
     #[prost(message, repeated, tag = "4")]
-    pub(super) value_files: Vec<ValueFileRecord>,
+    pub(crate) value_files: Vec<ValueFileRecord>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -37,10 +37,10 @@ mod warm;
 
 pub use counters::StoreCounters;
 #[cfg(fuzzing)]
-pub(crate) use manifest::Manifest;
+pub(crate) use manifest::ValueShareRecord;
 #[cfg(any(test, fuzzing))]
 pub(crate) use manifest::frame_delta;
-pub(crate) use manifest::{DELTA_MAGIC, TableRecord, ValueFileRecord, strip_frame};
+pub(crate) use manifest::{DELTA_MAGIC, DeltaRecord, Manifest, TableRecord, ValueFileRecord, strip_frame};
 pub use open::{Restored, StoreOptions};
 pub use pages::{Page, PageQuery};
 pub use reader::{ReaderScan, Share, SnapshotReader};

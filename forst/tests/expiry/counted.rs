@@ -1,20 +1,20 @@
-//! An in-memory store that counts what is asked of it; deletions, which are the owner's business, are not counted.
-use std::fmt;
+//! A layer that counts what is asked of the store; deletions, which are the owner's business, are not counted.
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    GetOptions, GetResult, MultipartUpload, ObjectStore, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
 };
 
+use crate::common::layer::Layer;
+
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Counted {
-    inner: InMemory,
+    memory: InMemory,
     requests: AtomicUsize,
 }
 
@@ -28,17 +28,20 @@ impl Counted {
     }
 }
 
-impl fmt::Display for Counted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Counted")
-    }
-}
-
 #[async_trait]
-impl ObjectStore for Counted {
+impl Layer for Counted {
+    fn memory(&self) -> &InMemory {
+        &self.memory
+    }
+
+    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
+        self.count();
+        self.memory.get_opts(from, options).await
+    }
+
     async fn put_opts(&self, to: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.count();
-        self.inner.put_opts(to, payload, options).await
+        self.memory.put_opts(to, payload, options).await
     }
 
     async fn put_multipart_opts(
@@ -47,27 +50,6 @@ impl ObjectStore for Counted {
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         self.count();
-        self.inner.put_multipart_opts(to, options).await
-    }
-
-    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
-        self.count();
-        self.inner.get_opts(from, options).await
-    }
-
-    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(paths)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
+        self.memory.put_multipart_opts(to, options).await
     }
 }

@@ -1,6 +1,13 @@
 //! What has expired leaves the object store, whether anybody writes or not; an owner deletes what is released and not
 //! named by the last snapshot.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#[path = "../common"]
+mod common {
+    pub(crate) mod bell;
+    pub(crate) mod holders;
+    pub(crate) mod layer;
+    pub(crate) mod sum;
+}
 mod counted;
 mod world;
 

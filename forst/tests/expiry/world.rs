@@ -1,7 +1,7 @@
 //! A backend on an in-memory store, whose owner deletes what is released and not named by the last snapshot.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alluvium_env::{Clock, IoRuntime};
@@ -15,16 +15,15 @@ use futures_util::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
+use crate::common::bell::Bell;
+use crate::common::holders::{Holders, hold, release};
+use crate::common::layer::Layered;
+use crate::common::sum::Sum;
 use crate::counted::Counted;
-
-/// Addition of `u64le`.
-struct Sum;
 
 impl MergeOperator for Sum {
     fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
-        let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("a sum has eight bytes"));
-        *acc = number(acc).wrapping_add(number(operand)).to_le_bytes().to_vec();
-        Ok(())
+        alluvium_forst::MergeOperator::merge(self, acc, operand)
     }
 }
 
@@ -43,34 +42,27 @@ pub(crate) fn key_of(state: StateId, record: u64) -> Vec<u8> {
 /// Holders of each name, and the names of the last snapshot.
 #[derive(Default)]
 struct Owner {
-    files: Mutex<(BTreeMap<String, u32>, BTreeSet<String>)>,
+    files: Mutex<(Holders, BTreeSet<String>)>,
 }
 
 impl FileOwnership for Owner {
     fn hold(&self, name: &str) {
-        *self.files.lock().unwrap().0.entry(name.to_owned()).or_default() += 1;
+        hold(&mut self.files.lock().unwrap().0, name);
     }
 
     fn release(&self, name: &str) {
-        let (holders, _) = &mut *self.files.lock().unwrap();
-        let count = holders.get_mut(name).expect("a release without a hold");
-        *count -= 1;
-        if *count == 0 {
-            holders.remove(name);
-        }
+        release(&mut self.files.lock().unwrap().0, name);
     }
 }
 
 pub(crate) struct World {
-    store: Arc<Counted>,
+    store: Arc<Layered<Counted>>,
     io: IoRuntime,
     factory: ForstBackendFactory,
     owner: Arc<Owner>,
     clock: Arc<dyn Clock>,
     attempts: AtomicU64,
 }
-
-type Bell = Arc<(Mutex<bool>, Condvar)>;
 
 pub(crate) struct Opened {
     pub(crate) backend: Box<dyn KeyedStateBackend>,
@@ -84,7 +76,7 @@ impl World {
 
     /// One in which values from a size on lie apart from their keys.
     pub(crate) fn with_values_from(value_threshold_bytes: usize, clock: Arc<dyn Clock>) -> Self {
-        let (store, io) = (Arc::new(Counted::default()), IoRuntime::new(2).unwrap());
+        let (store, io) = (Arc::<Layered<Counted>>::default(), IoRuntime::new(2).unwrap());
         let settings = ForstSettings {
             memory_bytes: ForstSettings::MIN_MEMORY_BYTES,
             block_size_bytes: 1024,
@@ -98,17 +90,13 @@ impl World {
 
     pub(crate) fn open(&self, restored: Vec<RestoredPart>) -> Opened {
         let bell = Bell::default();
-        let ring = Arc::clone(&bell);
         let backend = self.factory.open(OpenRequest {
             subtask: 0,
             key_groups: KeyGroupRange::ALL,
             incarnation: self.attempts.fetch_add(1, Relaxed),
             restored,
             files: Arc::clone(&self.owner) as Arc<dyn FileOwnership>,
-            notify: Arc::new(move || {
-                *ring.0.lock().unwrap() = true;
-                ring.1.notify_all();
-            }),
+            notify: bell.ringer(),
             clock: Arc::clone(&self.clock),
         });
         Opened { backend: backend.unwrap(), bell }
@@ -161,10 +149,7 @@ impl World {
 impl Opened {
     /// Waits for the bell.
     pub(crate) fn wait(&self) {
-        let rung = self.bell.0.lock().unwrap();
-        let (mut rung, late) = self.bell.1.wait_timeout_while(rung, Duration::from_mins(1), |r| !*r).unwrap();
-        assert!(!late.timed_out(), "nobody rang for a minute");
-        *rung = false;
+        self.bell.wait(Duration::from_mins(1)).unwrap();
     }
 
     pub(crate) fn poll(&mut self) {

@@ -1,6 +1,5 @@
 //! An object store that answers reads as a test wants: late, not at all, wrongly, or with an error.
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,13 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use object_store::{Error, ObjectStore, Result};
+
+use crate::common::failures::{failed, missing};
+use crate::common::layer::{Layer, Layered};
 
 /// How one read is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +34,7 @@ type Plan = Box<dyn Fn(&str, u64) -> Answer + Send + Sync>;
 
 /// Memory behind a plan.
 pub struct FaultyStore {
-    inner: InMemory,
+    memory: InMemory,
     plan: Mutex<Arc<Plan>>,
     asked: Mutex<BTreeMap<(String, u64), u64>>,
     in_flight: AtomicUsize,
@@ -45,15 +43,15 @@ pub struct FaultyStore {
 }
 
 impl FaultyStore {
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            inner: InMemory::new(),
+    pub fn new() -> Arc<Layered<Self>> {
+        Arc::new(Layered(Self {
+            memory: InMemory::new(),
             plan: Mutex::new(Arc::new(Box::new(|_, _| Answer::Right))),
             asked: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             most_in_flight: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
-        })
+        }))
     }
 
     /// From now on reads are answered so; counts begin anew.
@@ -78,22 +76,19 @@ impl FaultyStore {
 
     async fn read(&self, location: &Path, range: &Range<u64>) -> Result<Bytes> {
         let _guard = InFlight::enter(self);
-        let failed = |what: &str| Error::Generic { store: "faulty", source: what.to_owned().into() };
         let answer = self.next(location, range.start);
         match answer {
             Answer::After(delay) => tokio::time::sleep(delay).await,
             Answer::Never => std::future::pending().await,
             Answer::Throttled => return Err(failed("503 Slow Down")),
             Answer::Reset => return Err(failed("connection reset")),
-            Answer::Missing => {
-                return Err(Error::NotFound { path: location.to_string(), source: "not listed".into() });
-            }
+            Answer::Missing => return Err(missing(location)),
             Answer::Denied => {
                 return Err(Error::PermissionDenied { path: location.to_string(), source: "403".into() });
             }
             Answer::Right | Answer::Short | Answer::Long | Answer::Empty => {}
         }
-        let whole = self.inner.get_ranges(location, std::slice::from_ref(range)).await?.remove(0);
+        let whole = self.memory.get_ranges(location, std::slice::from_ref(range)).await?.remove(0);
         Ok(match answer {
             Answer::Short => whole.slice(..whole.len() - 1),
             Answer::Long => [whole, Bytes::from_static(b"x")].concat().into(),
@@ -119,57 +114,17 @@ impl Drop for InFlight<'_> {
     }
 }
 
-impl fmt::Debug for FaultyStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FaultyStore")
-    }
-}
-
-impl fmt::Display for FaultyStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a faulty store")
-    }
-}
-
 #[async_trait]
-impl ObjectStore for FaultyStore {
+impl Layer for FaultyStore {
+    fn memory(&self) -> &InMemory {
+        &self.memory
+    }
+
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let mut pieces = Vec::new();
         for range in ranges {
             pieces.push(self.read(location, range).await?);
         }
         Ok(pieces)
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.inner.put_opts(location, payload, options).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, options).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
     }
 }

@@ -7,12 +7,14 @@ use alluvium_env::{Clock as _, ErrorKind, SystemClock};
 use alluvium_forst::{FetchSettings, Restored};
 use object_store::ObjectStore;
 
+use crate::common::layer::Layered;
+
 use super::faulty::{Answer, FaultyStore};
 use super::world::{World, value_of};
 
 const KEYS: u64 = 1000;
 
-fn filled(keys: u64, fetch: FetchSettings) -> (World, Arc<FaultyStore>, Restored) {
+fn filled(keys: u64, fetch: FetchSettings) -> (World, Arc<Layered<FaultyStore>>, Restored) {
     let store = FaultyStore::new();
     let mut world = World::new(Arc::clone(&store) as Arc<dyn ObjectStore>);
     world.settings.fetch = fetch;

@@ -1,14 +1,15 @@
 //! A store on whatever object store a test wants, driven to the end of what it has under way.
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium_env::{Background, Error, IoRuntime};
 use alluvium_forst::{
-    DiskCache, ForstSettings, KeepAll, NoMerges, Resident, Restored, Store, StoreCounters, StoreOptions,
+    DiskCache, ForstSettings, KeepAll, NoMerges, Restored, Store, StoreCounters, StoreOptions,
 };
 use object_store::ObjectStore;
 
-type Bell = Arc<(Mutex<bool>, Condvar)>;
+use crate::common::bell::Bell;
+use crate::common::reads::read_all;
 
 /// What a store lives in.
 pub struct World {
@@ -30,7 +31,6 @@ impl World {
     }
 
     pub fn open(&self, attempt: &str, restored: Option<&Restored>) -> Store {
-        let bell = Arc::clone(&self.bell);
         let opened = Store::open(StoreOptions {
             settings: self.settings.clone(),
             store: Arc::clone(&self.objects),
@@ -39,10 +39,7 @@ impl World {
             disk: self.disk.clone(),
             operators: Arc::new(NoMerges),
             ownership: Arc::new(KeepAll),
-            notify: Arc::new(move || {
-                *bell.0.lock().unwrap() = true;
-                bell.1.notify_all();
-            }),
+            notify: self.bell.ringer(),
             prefix: attempt.to_owned(),
             restored: restored.cloned().into_iter().collect(),
         });
@@ -50,10 +47,7 @@ impl World {
     }
 
     pub fn wait(&self) {
-        let rung = self.bell.0.lock().unwrap();
-        let (mut rung, late) = self.bell.1.wait_timeout_while(rung, Duration::from_mins(1), |r| !*r).unwrap();
-        assert!(!late.timed_out(), "nobody rang for a minute");
-        *rung = false;
+        self.bell.wait(Duration::from_mins(1)).unwrap();
     }
 
     /// Writes keys `0..keys` in no order, so that every table has some of everywhere, and waits until all of them are in tables and nothing is to be compacted; returns how to open the store again.
@@ -97,33 +91,8 @@ impl World {
 
     /// Reads keys in one batch; answers are in the order of the keys.
     pub fn read(&self, store: &mut Store, keys: &[u64]) -> Vec<Result<Option<Vec<u8>>, Error>> {
-        let mut answers: Vec<_> = keys.iter().map(|_| None).collect();
         let keys: Vec<_> = keys.iter().map(|key| key_of(*key)).collect();
-        let mut misses = Vec::new();
-        for (number, key) in keys.iter().enumerate() {
-            match store.get_resident(key) {
-                Ok(Resident::Value(value)) => answers[number] = Some(Ok(Some(value.into_owned()))),
-                Ok(Resident::Absent) => answers[number] = Some(Ok(None)),
-                Ok(Resident::Miss) => misses.push((number as u64, key.as_slice())),
-                Err(error) => answers[number] = Some(Err(error)),
-            }
-        }
-        store.read(misses);
-        loop {
-            let mut taken = Vec::new();
-            store
-                .poll(&mut |token, answer| {
-                    taken.push((token, answer.map(|answer| answer.value().map(<[u8]>::to_vec))));
-                })
-                .unwrap();
-            for (token, answer) in taken {
-                answers[token as usize] = Some(answer);
-            }
-            if answers.iter().all(Option::is_some) {
-                return answers.into_iter().flatten().collect();
-            }
-            self.wait();
-        }
+        read_all(store, &self.bell, &keys).unwrap()
     }
 
     /// Reads every key in batches, checks each answer, and returns the counters.

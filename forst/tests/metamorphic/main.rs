@@ -1,6 +1,15 @@
 //! One list of operations, many option sets, one answer: whatever the memory, the sizes, the tiers, the compression and the
 //! way to fetch, a store holds what a map holds. A list that fails is shrunk and printed.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#[path = "../common"]
+mod common {
+    pub(crate) mod bell;
+    pub(crate) mod holders;
+    pub(crate) mod pages;
+    pub(crate) mod reads;
+    pub(crate) mod scan;
+    pub(crate) mod sum;
+}
 mod operations;
 mod options;
 mod world;

@@ -1,18 +1,24 @@
 //! A store under an option set, on memory, whose owner deletes what it has released and no snapshot names.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use alluvium_env::{Background, IoRuntime, Result};
 use alluvium_forst::{
-    Answer, DiskCache, DiskLimits, Expiry, Fate, ForstSettings, MergeOperator, MergeOperators, Moment,
-    Ownership, PageQuery, Resident, Restored, Stamp, Store, StoreOptions,
+    DiskCache, DiskLimits, Expiry, Fate, ForstSettings, MergeOperator, MergeOperators, Moment, Ownership,
+    Restored, Stamp, Store, StoreOptions,
 };
 use futures_util::TryStreamExt as _;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
+use crate::common::bell::Bell;
+use crate::common::holders::{Holders, hold, release};
+use crate::common::pages::entries;
+use crate::common::reads::read_all;
+use crate::common::scan::scan_all;
+use crate::common::sum::Sum;
 use crate::operations::{Operation, TTL_MILLIS, neighbours, value_of};
 use crate::options::Options;
 
@@ -24,15 +30,13 @@ struct Operators {
 
 impl MergeOperator for Operators {
     fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
-        let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
-        *acc = number(acc).wrapping_add(number(operand)).to_le_bytes().to_vec();
-        Ok(())
+        Sum.merge(acc, operand)
     }
 }
 
 impl MergeOperators for Operators {
     fn operator(&self, key: &[u8]) -> Option<&dyn MergeOperator> {
-        key.starts_with(b"s").then_some(self as _)
+        Sum.operator(key).map(|_| self as _)
     }
 
     fn expiry(&self) -> Option<&dyn Expiry> {
@@ -68,20 +72,15 @@ impl Expiry for Operators {
 
 /// Holders of each name.
 #[derive(Default)]
-struct Owner(Mutex<BTreeMap<String, u32>>);
+struct Owner(Mutex<Holders>);
 
 impl Ownership for Owner {
     fn hold(&self, name: &str) {
-        *self.0.lock().unwrap().entry(name.to_owned()).or_default() += 1;
+        hold(&mut self.0.lock().unwrap(), name);
     }
 
     fn release(&self, name: &str) {
-        let holders = &mut self.0.lock().unwrap();
-        let count = holders.get_mut(name).expect("a release without a hold");
-        *count -= 1;
-        if *count == 0 {
-            holders.remove(name);
-        }
+        release(&mut self.0.lock().unwrap(), name);
     }
 }
 
@@ -95,7 +94,7 @@ pub(crate) struct World {
     disk: Option<Arc<DiskCache>>,
     operators: Arc<Operators>,
     owner: Arc<Owner>,
-    bell: Arc<(Mutex<bool>, Condvar)>,
+    bell: Bell,
     attempts: u64,
     _cache: tempfile::TempDir,
 }
@@ -112,7 +111,7 @@ impl World {
             disk,
             operators: Arc::default(),
             owner: Arc::default(),
-            bell: Arc::default(),
+            bell: Bell::default(),
             attempts: 0,
             _cache: cache,
         };
@@ -122,7 +121,6 @@ impl World {
 
     fn open(&mut self, restored: Vec<Restored>) {
         self.attempts += 1;
-        let bell = Arc::clone(&self.bell);
         let opened = Store::open(StoreOptions {
             settings: self.settings.clone(),
             store: Arc::clone(&self.objects) as Arc<dyn ObjectStore>,
@@ -131,10 +129,7 @@ impl World {
             disk: self.disk.clone(),
             operators: Arc::clone(&self.operators) as _,
             ownership: Arc::clone(&self.owner) as _,
-            notify: Arc::new(move || {
-                *bell.0.lock().unwrap() = true;
-                bell.1.notify_all();
-            }),
+            notify: self.bell.ringer(),
             prefix: format!("state/{}", self.attempts),
             restored,
         });
@@ -146,10 +141,7 @@ impl World {
     }
 
     fn wait(&self) {
-        let rung = self.bell.0.lock().unwrap();
-        let (mut rung, late) = self.bell.1.wait_timeout_while(rung, Duration::from_mins(1), |r| !*r).unwrap();
-        assert!(!late.timed_out(), "nobody rang for a minute");
-        *rung = false;
+        self.bell.wait(Duration::from_mins(1)).unwrap();
     }
 
     pub(crate) fn write(&mut self, operation: &Operation, now: u64) {
@@ -182,64 +174,17 @@ impl World {
     }
 
     pub(crate) fn get_all(&mut self, keys: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
-        let (mut found, mut misses) = (vec![None; keys.len()], Vec::new());
-        for (index, key) in keys.iter().enumerate() {
-            match self.store().get_resident(key).unwrap() {
-                Resident::Value(value) => found[index] = Some(value.into_owned()),
-                Resident::Absent => {}
-                Resident::Miss => misses.push((index as u64, key.as_slice())),
-            }
-        }
-        let mut open = misses.len();
-        self.store().read(misses);
-        while open > 0 {
-            let mut take = |token: u64, answer: Result<Answer<'_>>| {
-                found[token as usize] = answer.unwrap().value().map(<[u8]>::to_vec);
-                open -= 1;
-            };
-            self.store.as_mut().unwrap().poll(&mut take).unwrap();
-            if open > 0 {
-                self.wait();
-            }
-        }
-        found
+        let store = self.store.as_mut().unwrap();
+        read_all(store, &self.bell, keys).unwrap().into_iter().map(Result::unwrap).collect()
     }
 
     /// All entries of a prefix, page by page.
     pub(crate) fn entries(&mut self, prefix: &[u8], limit: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        loop {
-            let after = entries.last().map(|(key, _)| key.clone());
-            let query = PageQuery { prefix, after: after.as_deref(), limit };
-            let mut page = self.store().page_resident(query).unwrap();
-            if page.is_none() {
-                self.store().read_pages([(0, query)]);
-            }
-            while page.is_none() {
-                let mut take = |_, answer: Result<Answer<'_>>| match answer.unwrap() {
-                    Answer::Page(found) => page = Some(found.clone()),
-                    other => panic!("{other:?} is no page"),
-                };
-                self.store.as_mut().unwrap().poll(&mut take).unwrap();
-                if page.is_none() {
-                    self.wait();
-                }
-            }
-            let page = page.unwrap();
-            entries.extend(page.iter().map(|(key, value)| (key.to_vec(), value.to_vec())));
-            if !page.more() {
-                return entries;
-            }
-            assert!(!page.is_empty(), "an empty page says that more follows");
-        }
+        entries(self.store.as_mut().unwrap(), &self.bell, prefix, limit)
     }
 
     pub(crate) fn scan(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let (mut scan, mut entries) = (self.store().scan(), Vec::new());
-        while let Some((key, value)) = scan.next_entry().unwrap() {
-            entries.push((key.to_vec(), value.to_vec()));
-        }
-        entries
+        scan_all(self.store()).unwrap()
     }
 
     /// Goes on from a snapshot as another attempt, and deletes what neither holds.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use object_store::PutPayload;
 use prost::Message;
 
+use crate::common::changes::Model;
 use crate::process::{Fate, Process, is_of};
-use crate::world::{Model, World};
+use crate::world::World;
 
 /// The result, by the page that describes it.
 #[derive(Clone, PartialEq, Message)]

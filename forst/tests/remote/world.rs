@@ -1,7 +1,7 @@
 //! A store whose compactions go out, an owner that deletes what is released, compactors to do them, and a clock.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use alluvium_env::{Background, Entropy, Error, IoRuntime, ManualClock, Result, SystemClock};
@@ -12,15 +12,19 @@ use alluvium_forst::{
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
+use crate::common::bell::Bell;
+use crate::common::changes::Model;
+use crate::common::layer::Layered;
+use crate::common::reaper::Reaper;
+use crate::common::scan::scan_all;
+use crate::common::sum::Sum;
 use crate::process::Process;
-
-pub(crate) type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Keys that begin with `s` are sums; values of keys that begin with `t` begin with the millisecond of their update and
 /// live for [`LIFE_MILLIS`].
@@ -33,15 +37,13 @@ pub(crate) const LIFE_MILLIS: u64 = 200;
 
 impl MergeOperator for Kinds {
     fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
-        let number = |b: &[u8]| u64::from_le_bytes(b.try_into().expect("a sum has eight bytes"));
-        *acc = number(acc).wrapping_add(number(operand)).to_le_bytes().to_vec();
-        Ok(())
+        Sum.merge(acc, operand)
     }
 }
 
 impl MergeOperators for Kinds {
     fn operator(&self, key: &[u8]) -> Option<&dyn MergeOperator> {
-        key.starts_with(b"s").then_some(self as &dyn MergeOperator)
+        Sum.operator(key).map(|_| self as _)
     }
     fn expiry(&self) -> Option<&dyn Expiry> {
         Some(self)
@@ -91,45 +93,15 @@ impl DescribedOperators for Known {
     }
 }
 
-/// Deletes what nobody holds and the last snapshot does not name, at once and without mercy.
-struct Reaper {
-    store: Arc<InMemory>,
-    io: IoRuntime,
-    state: Mutex<(BTreeMap<String, u32>, BTreeSet<String>)>,
-}
-
-impl Ownership for Reaper {
-    fn hold(&self, name: &str) {
-        *self.state.lock().unwrap().0.entry(name.to_owned()).or_default() += 1;
-    }
-
-    fn release(&self, name: &str) {
-        let gone = {
-            let (holders, named) = &mut *self.state.lock().unwrap();
-            let count = holders.get_mut(name).expect("a release without a hold");
-            *count -= 1;
-            let unheld = *count == 0;
-            if unheld {
-                holders.remove(name);
-            }
-            unheld && !named.contains(name)
-        };
-        if gone {
-            let (store, path) = (Arc::clone(&self.store), Path::from(name));
-            drop(self.io.spawn(async move { store.delete(&path).await }));
-        }
-    }
-}
-
 pub(crate) struct World {
     pub(crate) memory: Arc<InMemory>,
     pub(crate) io: IoRuntime,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) owner: Arc<Process>,
+    pub(crate) owner: Arc<Layered<Process>>,
     pub(crate) kinds: Arc<Kinds>,
     background: Arc<Background>,
     reaper: Arc<Reaper>,
-    bell: Arc<(Mutex<bool>, Condvar)>,
+    bell: Bell,
     registry: Registry,
     metrics: Arc<ForstMetrics>,
     value_threshold_bytes: usize,
@@ -141,19 +113,18 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(value_threshold_bytes: usize) -> Self {
         let (memory, io) = (Arc::new(InMemory::new()), IoRuntime::new(2).unwrap());
-        let reaper = Reaper { store: Arc::clone(&memory), io: io.clone(), state: Mutex::default() };
         let clock = Arc::new(ManualClock::default());
         let (metrics, mut registry) = (ForstMetrics::new(clock.clone()), Registry::default());
         metrics.register(&mut registry);
         Self {
             owner: Process::new(&memory),
+            reaper: Reaper::new(&memory, &io),
             memory,
             io,
             clock,
             kinds: Arc::default(),
             background: Arc::new(Background::new(1).unwrap()),
-            reaper: Arc::new(reaper),
-            bell: Arc::default(),
+            bell: Bell::default(),
             registry,
             metrics,
             value_threshold_bytes,
@@ -163,7 +134,6 @@ impl World {
     }
 
     pub(crate) fn open(&self, attempt: u64, restored: Vec<Restored>) -> Store {
-        let bell = Arc::clone(&self.bell);
         let mut store = Store::open(StoreOptions {
             settings: ForstSettings {
                 memory_bytes: self.memory_bytes,
@@ -181,10 +151,7 @@ impl World {
             disk: None,
             operators: Arc::clone(&self.kinds) as Arc<dyn MergeOperators>,
             ownership: Arc::clone(&self.reaper) as Arc<dyn Ownership>,
-            notify: Arc::new(move || {
-                *bell.0.lock().unwrap() = true;
-                bell.1.notify_all();
-            }),
+            notify: self.bell.ringer(),
             prefix: format!("state/{attempt:08}/0000"),
             restored,
         })
@@ -195,13 +162,13 @@ impl World {
     }
 
     /// A compactor with a way of its own to the store.
-    pub(crate) fn compactor(process: &Arc<Process>) -> Compactor {
+    pub(crate) fn compactor(process: &Arc<Layered<Process>>) -> Compactor {
         Self::compactor_with(process, Arc::new(Known), 256 << 20)
     }
 
     /// The same that knows these operators, and has this memory.
     pub(crate) fn compactor_with(
-        process: &Arc<Process>,
+        process: &Arc<Layered<Process>>,
         operators: Arc<dyn DescribedOperators>,
         memory_bytes: u64,
     ) -> Compactor {
@@ -230,10 +197,8 @@ impl World {
 
     /// Lets others go on for a moment.
     pub(crate) fn moment(&self) {
-        let rung = self.bell.0.lock().unwrap();
-        let (mut rung, _) =
-            self.bell.1.wait_timeout_while(rung, Duration::from_millis(5), |rung| !*rung).unwrap();
-        *rung = false;
+        // Whether anything rang or not: what is waited for may be another process's.
+        let _ = self.bell.wait(Duration::from_millis(5));
     }
 
     pub(crate) fn poll(store: &mut Store) {
@@ -311,25 +276,12 @@ impl World {
 
     /// Uploads a snapshot and makes it the one the reaper spares.
     pub(crate) fn snapshot(&self, store: &mut Store) -> (Restored, BTreeSet<String>) {
-        let mut snapshot = store.snapshot();
-        self.io.block_on(snapshot.upload()).unwrap();
-        let named: BTreeSet<String> = snapshot.files().into_iter().map(|file| file.name).collect();
-        let dropped: Vec<String> = {
-            let (holders, old) = &mut *self.reaper.state.lock().unwrap();
-            let dropped =
-                old.difference(&named).filter(|name| !holders.contains_key(*name)).cloned().collect();
-            old.clone_from(&named);
-            dropped
-        };
-        for name in dropped {
-            self.io.block_on(self.memory.delete(&Path::from(name))).unwrap();
-        }
-        (Restored { manifest: snapshot.manifest(), start: Vec::new(), end: Vec::new() }, named)
+        self.reaper.snapshot(store)
     }
 
     /// Everything is there, and what the store named is all that is left of it.
     pub(crate) fn assert_whole(&self, mut store: Store, model: &Model) {
-        assert!(scan_all(&mut store) == *model, "the content differs");
+        assert!(scan_all(&mut store).unwrap().into_iter().eq(model.clone()), "the content differs");
         let (_, named) = self.snapshot(&mut store);
         drop(store);
         self.until_empty("compaction");
@@ -342,12 +294,4 @@ impl World {
         assert_eq!(self.list("state"), named, "objects that nobody names");
         assert!(self.owner.overwritten.lock().unwrap().is_empty());
     }
-}
-
-pub(crate) fn scan_all(store: &mut Store) -> Model {
-    let (mut scan, mut scanned) = (store.scan(), Model::new());
-    while let Some((key, value)) = scan.next_entry().unwrap() {
-        scanned.insert(key.to_vec(), value.to_vec());
-    }
-    scanned
 }

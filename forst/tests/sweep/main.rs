@@ -1,6 +1,16 @@
 //! Any call to the object store may fail: during flushes, compactions, snapshots, reopening and reads, each answer is right
 //! or a typed error, the last snapshot stays whole, and nothing stays held.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#[path = "../common"]
+mod common {
+    pub(crate) mod bell;
+    pub(crate) mod failures;
+    pub(crate) mod holders;
+    pub(crate) mod layer;
+    pub(crate) mod reads;
+    pub(crate) mod scan;
+    pub(crate) mod sum;
+}
 mod store;
 mod world;
 

@@ -1,18 +1,18 @@
 //! An object store of which one call, or every call from one on, goes wrong.
-use std::fmt;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    GetOptions, GetResult, GetResultPayload, ObjectStore, PutOptions, PutPayload, PutResult, Result,
 };
+
+use crate::common::failures::{failed, missing};
+use crate::common::layer::Layer;
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +43,14 @@ pub(crate) enum Plan {
 
 /// Memory of which calls go wrong.
 pub(crate) struct Failing {
-    inner: InMemory,
+    memory: InMemory,
     plan: Mutex<Plan>,
     calls: AtomicU64,
 }
 
 impl Failing {
     pub(crate) fn new(plan: Plan) -> Self {
-        Self { inner: InMemory::new(), plan: Mutex::new(plan), calls: AtomicU64::new(0) }
+        Self { memory: InMemory::new(), plan: Mutex::new(plan), calls: AtomicU64::new(0) }
     }
 
     pub(crate) fn recover(&self) {
@@ -71,31 +71,15 @@ impl Failing {
     }
 }
 
-fn failed(what: &str) -> Error {
-    Error::Generic { store: "failing", source: what.to_owned().into() }
-}
-
-fn missing(location: &Path) -> Error {
-    Error::NotFound { path: location.to_string(), source: "not listed".into() }
-}
-
-impl fmt::Debug for Failing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Failing")
-    }
-}
-
-impl fmt::Display for Failing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a failing store")
-    }
-}
-
 #[async_trait]
-impl ObjectStore for Failing {
+impl Layer for Failing {
+    fn memory(&self) -> &InMemory {
+        &self.memory
+    }
+
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let fault = self.fault();
-        let pieces = self.inner.get_ranges(location, ranges).await?;
+        let pieces = self.memory.get_ranges(location, ranges).await?;
         match fault {
             None => Ok(pieces),
             Some(Fault::Throttled) => Err(failed("503 Slow Down")),
@@ -107,7 +91,7 @@ impl ObjectStore for Failing {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let fault = self.fault();
-        let found = self.inner.get_opts(location, options).await?;
+        let found = self.memory.get_opts(location, options).await?;
         match fault {
             None => Ok(found),
             Some(Fault::Throttled) => Err(failed("503 Slow Down")),
@@ -128,36 +112,12 @@ impl ObjectStore for Failing {
 
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         match self.fault() {
-            None => self.inner.put_opts(location, payload, options).await,
+            None => self.memory.put_opts(location, payload, options).await,
             Some(Fault::Throttled) => Err(failed("503 Slow Down")),
             Some(_) => {
-                self.inner.put_opts(location, payload, options).await?;
+                self.memory.put_opts(location, payload, options).await?;
                 Err(failed("connection reset"))
             }
         }
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, options).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
     }
 }

@@ -5,64 +5,45 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use alluvium_env::{Background, IoRuntime, Result};
-use alluvium_forst::{
-    Answer, FetchSettings, ForstSettings, MergeOperator, MergeOperators, Ownership, Resident, Restored,
-    Store, StoreOptions,
-};
+use alluvium_forst::{FetchSettings, ForstSettings, Ownership, Restored, Store, StoreOptions};
 use futures_util::TryStreamExt as _;
 use object_store::ObjectStore;
 
+use crate::common::bell::Bell;
+use crate::common::holders::{Holders, hold, release};
+use crate::common::layer::Layered;
+use crate::common::reads::read_all;
+use crate::common::scan::scan_all;
+use crate::common::sum::Sum;
 use crate::store::{Failing, Plan};
-
-/// Sums of keys that begin with `s`.
-struct Sums;
-
-impl MergeOperator for Sums {
-    fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
-        let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
-        *acc = (number(acc) + number(operand)).to_le_bytes().to_vec();
-        Ok(())
-    }
-}
-
-impl MergeOperators for Sums {
-    fn operator(&self, key: &[u8]) -> Option<&dyn MergeOperator> {
-        key.starts_with(b"s").then_some(self as _)
-    }
-}
 
 /// Who holds what, and what was ever held.
 #[derive(Default)]
 struct Owner {
-    names: Mutex<(BTreeMap<String, u32>, BTreeSet<String>)>,
+    names: Mutex<(Holders, BTreeSet<String>)>,
     released: Condvar,
 }
 
 impl Ownership for Owner {
     fn hold(&self, name: &str) {
         let (holders, ever) = &mut *self.names.lock().unwrap();
-        *holders.entry(name.to_owned()).or_default() += 1;
+        hold(holders, name);
         ever.insert(name.to_owned());
     }
 
     fn release(&self, name: &str) {
-        let (holders, _) = &mut *self.names.lock().unwrap();
-        let count = holders.get_mut(name).expect("a release without a hold");
-        *count -= 1;
-        if *count == 0 {
-            holders.remove(name);
-        }
+        release(&mut self.names.lock().unwrap().0, name);
         self.released.notify_all();
     }
 }
 
 pub(crate) struct World {
-    pub(crate) objects: Arc<Failing>,
+    pub(crate) objects: Arc<Layered<Failing>>,
     settings: ForstSettings,
     io: IoRuntime,
     background: Arc<Background>,
     owner: Arc<Owner>,
-    bell: Arc<(Mutex<bool>, Condvar)>,
+    bell: Bell,
     attempts: AtomicU64,
 }
 
@@ -78,40 +59,33 @@ impl World {
             ..ForstSettings::default()
         };
         Self {
-            objects: Arc::new(Failing::new(plan)),
+            objects: Arc::new(Layered(Failing::new(plan))),
             settings,
             io: IoRuntime::new(1).unwrap(),
             background: Arc::new(Background::new(1).unwrap()),
             owner: Arc::default(),
-            bell: Arc::default(),
+            bell: Bell::default(),
             attempts: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn open(&self, restored: Vec<Restored>) -> Result<Store> {
-        let bell = Arc::clone(&self.bell);
         Store::open(StoreOptions {
             settings: self.settings.clone(),
             store: Arc::clone(&self.objects) as Arc<dyn ObjectStore>,
             io: self.io.clone(),
             background: Arc::clone(&self.background),
             disk: None,
-            operators: Arc::new(Sums),
+            operators: Arc::new(Sum),
             ownership: Arc::clone(&self.owner) as _,
-            notify: Arc::new(move || {
-                *bell.0.lock().unwrap() = true;
-                bell.1.notify_all();
-            }),
+            notify: self.bell.ringer(),
             prefix: format!("state/{}", self.attempts.fetch_add(1, SeqCst)),
             restored,
         })
     }
 
     fn wait(&self) {
-        let rung = self.bell.0.lock().unwrap();
-        let (mut rung, late) = self.bell.1.wait_timeout_while(rung, Duration::from_mins(1), |r| !*r).unwrap();
-        assert!(!late.timed_out(), "nobody rang for a minute");
-        *rung = false;
+        self.bell.wait(Duration::from_mins(1)).unwrap();
     }
 
     /// Has what was written become tables; a scan does.
@@ -138,41 +112,16 @@ impl World {
         store: &mut Store,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Result<Option<Vec<u8>>>>> {
-        let mut found: Vec<_> = keys.iter().map(|_| Ok(None)).collect();
-        let mut misses = Vec::new();
-        for (index, key) in keys.iter().enumerate() {
-            match store.get_resident(key)? {
-                Resident::Value(value) => found[index] = Ok(Some(value.into_owned())),
-                Resident::Absent => {}
-                Resident::Miss => misses.push((index as u64, key.as_slice())),
-            }
-        }
-        let mut open = misses.len();
-        store.read(misses);
-        while open > 0 {
-            let mut take = |token: u64, answer: Result<Answer<'_>>| {
-                found[token as usize] = answer.map(|answer| answer.value().map(<[u8]>::to_vec));
-                open -= 1;
-            };
-            store.poll(&mut take)?;
-            if open > 0 {
-                self.wait();
-            }
-        }
-        Ok(found)
+        read_all(store, &self.bell, keys)
     }
 
     pub(crate) fn scan(store: &mut Store) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-        let (mut scan, mut entries) = (store.scan(), BTreeMap::new());
-        while let Some((key, value)) = scan.next_entry()? {
-            entries.insert(key.to_vec(), value.to_vec());
-        }
-        Ok(entries)
+        Ok(scan_all(store)?.into_iter().collect())
     }
 
     pub(crate) fn wait_until_nothing_is_held(&self, place: &str) {
         let names = self.owner.names.lock().unwrap();
-        let held = |names: &mut (BTreeMap<String, u32>, _)| !names.0.is_empty();
+        let held = |names: &mut (Holders, _)| !names.0.is_empty();
         let (names, late) =
             self.owner.released.wait_timeout_while(names, Duration::from_mins(1), held).unwrap();
         assert!(!late.timed_out(), "{place}: still held: {:?}", names.0);

@@ -1,5 +1,11 @@
 //! Values apart from their keys: where they lie, what is left of them, and what a broken one says.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#[path = "../common"]
+mod common {
+    pub(crate) mod bell;
+    pub(crate) mod holders;
+    pub(crate) mod reads;
+}
 mod world;
 
 use std::sync::Arc;

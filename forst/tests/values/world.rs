@@ -1,21 +1,24 @@
 //! A store with values apart, and an owner that deletes what is released and not named by a snapshot that is kept.
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alluvium_env::{Background, Entropy, IoRuntime, Result};
 use alluvium_forst::{
-    FetchSettings, ForstSettings, MergeOperators, NoMerges, Ownership, Resident, Restored, Store,
-    StoreOptions,
+    FetchSettings, ForstSettings, MergeOperators, NoMerges, Ownership, Restored, Store, StoreOptions,
 };
 use futures_util::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
+use crate::common::bell::Bell;
+use crate::common::holders::{Holders, hold, release};
+use crate::common::reads::read_all;
+
 /// Holders of each name, and the names of the snapshots that are kept.
 #[derive(Default)]
 struct Names {
-    holders: BTreeMap<String, u32>,
+    holders: Holders,
     kept: BTreeMap<&'static str, BTreeSet<String>>,
 }
 
@@ -30,20 +33,13 @@ struct Owner(Mutex<Names>);
 
 impl Ownership for Owner {
     fn hold(&self, name: &str) {
-        *self.0.lock().unwrap().holders.entry(name.to_owned()).or_default() += 1;
+        hold(&mut self.0.lock().unwrap().holders, name);
     }
 
     fn release(&self, name: &str) {
-        let holders = &mut self.0.lock().unwrap().holders;
-        let count = holders.get_mut(name).expect("a release without a hold");
-        *count -= 1;
-        if *count == 0 {
-            holders.remove(name);
-        }
+        release(&mut self.0.lock().unwrap().holders, name);
     }
 }
-
-type Bell = Arc<(Mutex<bool>, Condvar)>;
 
 pub(crate) struct World {
     pub(crate) objects: Arc<dyn ObjectStore>,
@@ -85,7 +81,6 @@ impl World {
         restored: Vec<Restored>,
         operators: Arc<dyn MergeOperators>,
     ) -> Store {
-        let bell = Arc::clone(&self.bell);
         let opened = Store::open(StoreOptions {
             settings: self.settings.clone(),
             store: Arc::clone(&self.objects),
@@ -94,10 +89,7 @@ impl World {
             disk: None,
             operators,
             ownership: Arc::clone(&self.owner) as Arc<dyn Ownership>,
-            notify: Arc::new(move || {
-                *bell.0.lock().unwrap() = true;
-                bell.1.notify_all();
-            }),
+            notify: self.bell.ringer(),
             prefix: attempt.to_owned(),
             restored,
         });
@@ -106,11 +98,7 @@ impl World {
 
     /// Waits for the bell and takes over what has ended.
     pub(crate) fn turn(&self, store: &mut Store) {
-        let rung = self.bell.0.lock().unwrap();
-        let (mut rung, late) = self.bell.1.wait_timeout_while(rung, Duration::from_mins(1), |r| !*r).unwrap();
-        assert!(!late.timed_out(), "nobody rang for a minute");
-        *rung = false;
-        drop(rung);
+        self.bell.wait(Duration::from_mins(1)).unwrap();
         store.poll(&mut |_, _| panic!("an answer to no read")).unwrap();
     }
 
@@ -175,26 +163,7 @@ impl World {
     }
 
     pub(crate) fn get(&self, store: &mut Store, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        match store.get_resident(key)? {
-            Resident::Value(value) => return Ok(Some(value.into_owned())),
-            Resident::Absent => return Ok(None),
-            Resident::Miss => store.read([(0, key)]),
-        }
-        loop {
-            let mut found = None;
-            let mut take = |_, answer: Result<alluvium_forst::Answer<'_>>| {
-                found = Some(answer.map(|answer| answer.value().map(<[u8]>::to_vec)));
-            };
-            store.poll(&mut take)?;
-            if let Some(found) = found {
-                return found;
-            }
-            let rung = self.bell.0.lock().unwrap();
-            let (mut rung, late) =
-                self.bell.1.wait_timeout_while(rung, Duration::from_mins(1), |r| !*r).unwrap();
-            assert!(!late.timed_out(), "nobody rang for a minute");
-            *rung = false;
-        }
+        read_all(store, &self.bell, &[key.to_vec()])?.remove(0)
     }
 }
 

@@ -6,8 +6,12 @@
 //! bucket and takes the keys is asked by the checkpoint store, whose first request tells.
 mod delayed;
 mod folder;
+#[cfg(feature = "hdfs")]
+mod hdfs;
 mod local_reads;
 mod metered;
+#[cfg(feature = "opendal")]
+mod opendal;
 mod read_only;
 #[cfg(feature = "s3")]
 mod s3;
@@ -75,12 +79,13 @@ impl std::fmt::Debug for Storage {
 }
 
 /// Opens a state URL: `file:///folder` (created where missing, and locked), `memory:///` (new and empty each time),
-/// `s3://bucket/prefix` with the feature `s3`, and `gs://`, `az://` where `object_store`'s features are on.
+/// `s3://bucket/prefix` with the feature `s3`, `hdfs://host:port/folder` with `hdfs`, `oss://bucket/prefix` and
+/// `cos://bucket/prefix` with `opendal`, and `gs://`, `az://` where `object_store`'s features are on.
 ///
 /// ```
 /// let storage = alluvium_host::storage::open("memory:///")?;
 /// assert_eq!(storage.requests.snapshot().puts, 0);
-/// assert!(alluvium_host::storage::open("hdfs://namenode/state").is_err());
+/// assert!(alluvium_host::storage::open("ftp://host/state").is_err());
 /// # Ok::<(), alluvium_env::Error>(())
 /// ```
 ///
@@ -148,6 +153,12 @@ fn local_path(url: &Url, shown: &str) -> Result<PathBuf> {
 fn remote(url: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
     match url.scheme() {
         "s3" | "s3a" => open_s3(url, shown),
+        "hdfs" | "viewfs" => open_hdfs(url, shown),
+        "oss" | "cos" => open_through_opendal(url, shown),
+        "webhdfs" | "swebhdfs" => Err(Error::invalid(format!(
+            "{shown} cannot hold state: WebHDFS overwrites what it is told to create, so two jobs could destroy each other's; \
+             use hdfs://host:port/folder"
+        ))),
         "gs" | "az" | "azure" | "abfs" | "abfss" | "adl" => {
             let (store, prefix) = object_store::parse_url_opts(url, std::env::vars())
                 .map_err(|e| Error::invalid(format!("cannot open {shown}; {SUPPORTED}")).with_source(e))?;
@@ -176,6 +187,30 @@ fn open_s3(url: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
 fn open_s3(_: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
     Err(Error::invalid(format!(
         "cannot open {shown}: this build is without S3; build it with the feature s3"
+    )))
+}
+
+#[cfg(feature = "hdfs")]
+fn open_hdfs(url: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
+    hdfs::open(url, shown)
+}
+
+#[cfg(not(feature = "hdfs"))]
+fn open_hdfs(_: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
+    Err(Error::invalid(format!(
+        "cannot open {shown}: this build is without HDFS; build it with the feature hdfs"
+    )))
+}
+
+#[cfg(feature = "opendal")]
+fn open_through_opendal(url: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
+    opendal::open(url, shown)
+}
+
+#[cfg(not(feature = "opendal"))]
+fn open_through_opendal(_: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
+    Err(Error::invalid(format!(
+        "cannot open {shown}: this build is without OpenDAL; build it with the feature opendal"
     )))
 }
 
@@ -253,6 +288,20 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = open_folder(file.path()).unwrap_err();
         assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn webhdfs_is_refused_with_the_way_out() {
+        assert!(message("webhdfs://namenode:9870/state").contains("use hdfs://"));
+    }
+
+    #[cfg(not(any(feature = "hdfs", feature = "opendal")))]
+    #[test]
+    fn a_build_without_hdfs_and_opendal_says_so() {
+        assert!(message("hdfs://namenode:8020/state").contains("feature hdfs"));
+        for url in ["oss://bucket/state", "cos://bucket/state"] {
+            assert!(message(url).contains("feature opendal"));
+        }
     }
 
     #[cfg(not(feature = "s3"))]
