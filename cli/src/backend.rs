@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use alluvium_env::{Error, IoRuntime, Result, SystemClock};
-use alluvium_forst::{ForstBackendFactory, ForstMetrics, ForstSettings, RemoteCompactionSettings};
+use alluvium_forst::{
+    FetchSettings, ForstBackendFactory, ForstMetrics, ForstSettings, RemoteCompactionSettings,
+};
 use clap::ValueEnum;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
@@ -45,6 +47,8 @@ pub(crate) struct Local {
     pub(crate) cache_size: ByteSize,
     /// Where compactions run.
     pub(crate) compaction: CompactionPlace,
+    /// When a slow read is asked a second time.
+    pub(crate) hedge_factor: Option<f64>,
     /// What the stores report to, if anybody looks.
     pub(crate) metrics: Option<Arc<ForstMetrics>>,
 }
@@ -78,6 +82,7 @@ pub(crate) fn open(
             CompactionPlace::Home => None,
             CompactionPlace::Remote => Some(RemoteCompactionSettings::default()),
         },
+        fetch: FetchSettings { hedge_factor: local.hedge_factor, ..defaults.fetch },
         ..defaults
     };
     let factory = ForstBackendFactory::new(settings, Arc::clone(store), io.clone())?;

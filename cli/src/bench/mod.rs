@@ -105,6 +105,7 @@ fn link(args: &BenchArgs) -> Link {
     Link {
         latency: args.latency.map_or(Duration::ZERO, |delay| delay.0),
         bytes_per_second: args.bandwidth.and_then(|size| NonZeroU64::new(size.0)),
+        slow_tail: args.slow_tail,
     }
 }
 
@@ -123,6 +124,7 @@ fn open(args: &BenchArgs, plan: &Plan, io: &IoRuntime) -> Result<Place> {
                 cache_dir: args.cache_dir.clone(),
                 cache_size: args.cache_size(),
                 compaction: args.compaction,
+                hedge_factor: args.hedge,
                 metrics: None,
             };
             backend::open(local, &scratch.store, storage.local, io)?

@@ -92,6 +92,7 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
         cache_dir: args.cache_dir.clone(),
         cache_size: args.cache_size(),
         compaction: args.compaction,
+        hedge_factor: None,
         metrics: args.metrics.as_ref().map(|_| backend::metrics(&mut registry)),
     };
     let shown = show_metrics(args, registry, (&storage, &control, &io))?;
