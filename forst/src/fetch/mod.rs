@@ -18,7 +18,11 @@ mod values;
 #[cfg(fuzzing)]
 pub(crate) use disk::fuzz_header;
 pub use disk::{DiskCache, DiskLimits};
+#[cfg(benching)]
+pub use disk::{DiskPart, Filling};
 pub(crate) use ranges::Wanted;
+#[cfg(benching)]
+pub(crate) use ranges::coalesce;
 pub(crate) use requests::Creation;
 pub(crate) use values::ValueRequest;
 
