@@ -13,7 +13,7 @@ use crate::cache::BlockCache;
 use crate::coding::put_section;
 use crate::compression::Compression;
 use crate::entry::EntryKind;
-pub use crate::fetch::{DiskPart, Filling};
+pub use crate::fetch::{BuiltPart, DiskPart, Filling};
 use crate::memtable::{Memtable, SortedMemtable};
 use crate::scan::{Depth, MergeScan, Source};
 use crate::store::Store;

@@ -17,9 +17,9 @@ mod values;
 
 #[cfg(fuzzing)]
 pub(crate) use disk::fuzz_header;
-pub use disk::{DiskCache, DiskLimits};
 #[cfg(benching)]
-pub use disk::{DiskPart, Filling};
+pub use disk::{BuiltPart, DiskPart, Filling};
+pub use disk::{DiskCache, DiskLimits};
 pub(crate) use ranges::Wanted;
 #[cfg(benching)]
 pub(crate) use ranges::coalesce;

@@ -25,7 +25,7 @@ mod mirrors;
 mod writes;
 
 #[cfg(benching)]
-pub use benching::{DiskPart, Filling};
+pub use benching::{BuiltPart, DiskPart, Filling};
 pub use limits::DiskLimits;
 
 /// Reads a mirror's header, and writes what it has read.
