@@ -115,14 +115,17 @@ fn put_off(text: &str) -> Option<String> {
     marks.iter().find(|mark| text.contains(**mark)).map(|mark| format!("contains {mark}"))
 }
 
-/// A module for the fuzzers that is there without them.
-fn fuzzing_for_all(text: &str) -> Option<String> {
+/// A module for fuzzers or micro-benches that is there without them.
+fn tooling_for_all(text: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let open = (0..lines.len()).find(|&at| {
         let before = at.checked_sub(1).and_then(|at| lines.get(at));
-        lines.get(at) == Some(&"pub mod fuzzing;") && before != Some(&"#[cfg(fuzzing)]")
+        ["fuzzing", "benching"].iter().any(|tool| {
+            lines.get(at) == Some(&format!("pub mod {tool};").as_str())
+                && before != Some(&format!("#[cfg({tool})]").as_str())
+        })
     });
-    open.map(|at| format!("line {} is not for fuzzers alone", at + 1))
+    open.map(|at| format!("line {} is not for its tool alone", at + 1))
 }
 
 /// The crates of the house that a manifest names, in any of its dependency tables.
@@ -172,8 +175,8 @@ fn nothing_is_put_off() {
 }
 
 #[test]
-fn what_fuzzers_see_nobody_else_does() {
-    check(&[".rs"], |_, text| fuzzing_for_all(text));
+fn what_fuzzers_and_benches_see_nobody_else_does() {
+    check(&[".rs"], |_, text| tooling_for_all(text));
 }
 
 #[test]
@@ -277,8 +280,9 @@ fn the_rules_can_fail() {
     assert!(discarded_match("fn f() -> bool {\n    matches!(a, Some(1))\n}").is_none());
     assert!(discarded_match("    assert!(matches!(a, Some(1)));").is_none());
     assert!(put_off(concat!("// TO", "DO: later")).is_some() && put_off("// done").is_none());
-    assert!(fuzzing_for_all("mod a;\npub mod fuzzing;").is_some());
-    assert!(fuzzing_for_all("#[cfg(fuzzing)]\npub mod fuzzing;").is_none());
+    assert!(tooling_for_all("mod a;\npub mod fuzzing;").is_some());
+    assert!(tooling_for_all("#[cfg(fuzzing)]\npub mod benching;").is_some());
+    assert!(tooling_for_all("#[cfg(fuzzing)]\npub mod fuzzing;").is_none());
     let floors = BTreeMap::from(FLOORS);
     assert_eq!(climbs("forst", "alluvium-checkpoint.workspace = true", &floors), ["forst names checkpoint"]);
     assert_eq!(climbs("host", "alluvium-cli = { path = \"cli\" }", &floors), ["host names cli"]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use alluvium_env::{Error, IoRuntime, Result, SystemClock};
 use alluvium_forst::{
-    Compression, ForstBackendFactory, ForstMetrics, ForstSettings, RemoteCompactionSettings,
+    Compression, FetchSettings, ForstBackendFactory, ForstMetrics, ForstSettings, RemoteCompactionSettings,
 };
 use clap::{Args, ValueEnum};
 use object_store::ObjectStore;
@@ -170,6 +170,8 @@ pub(crate) struct Local<'a> {
     /// Memory of each store.
     pub(crate) memory: ByteSize,
     pub(crate) args: &'a StoreArgs,
+    /// When a slow read is asked a second time.
+    pub(crate) hedge_factor: Option<f64>,
     /// What the stores report to, if anybody looks.
     pub(crate) metrics: Option<Arc<ForstMetrics>>,
 }
@@ -192,6 +194,8 @@ pub(crate) fn open(
     io: &IoRuntime,
 ) -> Result<Arc<ForstBackendFactory>> {
     let settings = local.args.settings(local.memory, near);
+    let fetch = FetchSettings { hedge_factor: local.hedge_factor, ..settings.fetch };
+    let settings = ForstSettings { fetch, ..settings };
     let factory = ForstBackendFactory::new(settings, Arc::clone(store), io.clone())?;
     Ok(Arc::new(match local.metrics {
         Some(metrics) => factory.with_metrics(metrics),

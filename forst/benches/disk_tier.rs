@@ -1,5 +1,5 @@
-//! What a hit in the disk tier costs beside a bare `pread`: p50 one at a time, CPU one and 64 at a time, out of the
-//! page cache and from the device. The measurement behind `docs/rfcs/0002-disk-tier.md`.
+//! What a hit in the disk tier costs a whole store, beside a bare `pread`: p50 one at a time, CPU one and 64 at a time, out
+//! of the page cache and from the device. `benches/disk-tier` compares the tier by itself with others (RFC 0002).
 //!
 //! `cargo bench -p alluvium-forst --bench disk_tier` (a release build; set `TMPDIR` to a folder on the device to be
 //! measured). Wall clock on a shared machine swings; compare within one run.

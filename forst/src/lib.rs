@@ -41,6 +41,8 @@
 //! Flushes and compactions run within spans of their names (level info), fetches of a batch within `fetch` (debug), with
 //! tables, bytes and requests as fields: [`tracing`] costs nothing where nobody subscribes.
 mod backend;
+#[cfg(benching)]
+pub mod benching;
 mod block;
 mod cache;
 mod coding;

@@ -70,6 +70,10 @@ pub struct FetchSettings {
     /// A read of a few blocks that takes longer than this many times the 95th percentile of such reads is asked a
     /// second time, and the first answer wins; at most one read in twenty is. `None` never asks twice: right for a
     /// folder or memory, whose slowness is this machine's own. Less than 1 spends the budget on ordinary reads.
+    ///
+    /// Measured on a store 15 ms away of which one request in a hundred takes 150 ms, 64 reads under way at once
+    /// (`benches/targets/run tail`): p50, p99 and p99.9 are 15, 150 and 150 ms without; 15, 30 and 32 ms with 1; 15, 38 and 40
+    /// with 1.5; 15, 45 and 64 with 3. Each of them made one request in a hundred more.
     pub hedge_factor: Option<f64>,
 }
 

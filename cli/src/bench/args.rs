@@ -1,6 +1,7 @@
 //! The options of `alluvium bench`, and which of them contradict each other.
 use alluvium_async_exec::ControllerSettings;
 use alluvium_env::{Error, Result};
+use alluvium_host::storage::SlowTail;
 use alluvium_state_api::MaxParallelism;
 use clap::{Args, ValueEnum};
 
@@ -144,6 +145,14 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "DUR", help_heading = "State")]
     pub(super) latency: Option<Delay>,
 
+    /// A round trip that some requests take instead, drawn at random: 1%:150ms
+    #[arg(long, value_name = "SHARE:DUR", help_heading = "State", value_parser = slow_tail, requires = "latency")]
+    pub(super) slow_tail: Option<SlowTail>,
+
+    /// Ask a second time for blocks that take longer than so many times the 95th percentile; at most one read in twenty is
+    #[arg(long, value_name = "FACTOR", help_heading = "State")]
+    pub(super) hedge: Option<f64>,
+
     /// Bytes a second that pass between here and the store, in each direction
     #[arg(long, value_name = "SIZE", help_heading = "State")]
     pub(super) bandwidth: Option<ByteSize>,
@@ -208,6 +217,22 @@ pub(super) enum Backend {
 fn exponent(text: &str) -> Result<f64, String> {
     let wrong = || format!("{text:?} is not an exponent between 0.01 and 10");
     text.parse().ok().filter(|exponent| (0.01..=10.0).contains(exponent)).ok_or_else(wrong)
+}
+
+fn slow_tail(text: &str) -> Result<SlowTail, String> {
+    let wrong = || format!("{text:?} is not a share of requests and their time; write it like 1%:150ms");
+    let (share, latency) = text.split_once("%:").ok_or_else(wrong)?;
+    let percent: f64 = share.trim().parse().map_err(|_| wrong())?;
+    let Delay(latency) = latency.parse().map_err(|_| wrong())?;
+    if !(0.001..=100.0).contains(&percent) {
+        return Err(format!("{share:?} is not between 0.001 and 100 percent; write it like 1%:150ms"));
+    }
+    Ok(SlowTail { per_million: per_million(percent), latency })
+}
+
+#[expect(clippy::cast_sign_loss, reason = "the range was checked")]
+fn per_million(percent: f64) -> u32 {
+    (percent * 10_000.0).round() as u32
 }
 
 /// As it is written on the command line.
@@ -302,6 +327,14 @@ impl BenchArgs {
             }
         }
         self.store.check(self.state.as_deref(), DEFAULT_STATE)?;
+        if let (Some(tail), Some(Delay(latency))) = (self.slow_tail, self.latency)
+            && tail.latency <= latency
+        {
+            let slow = tail.latency;
+            return Err(Error::invalid(format!(
+                "--slow-tail of {slow:?} contradicts --latency {latency:?}: slow requests must take longer than the others"
+            )));
+        }
         self.check_shares()
     }
 
@@ -358,7 +391,8 @@ impl BenchArgs {
             (given("--latency", self.latency.map(|delay| format!("{:?}", delay.0))), heap.clone(), no_store),
             (given("--bandwidth", self.bandwidth.map(|size| size.to_string())), heap.clone(), no_store),
             (given("--metrics", self.metrics.as_ref().map(ToString::to_string)), heap.clone(), no_store),
-            (self.store.given().next(), heap, no_store),
+            (self.store.given().next(), heap.clone(), no_store),
+            (given("--hedge", self.hedge.map(|factor| factor.to_string())), heap, no_store),
         ]
     }
 

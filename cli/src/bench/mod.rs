@@ -106,6 +106,7 @@ fn link(args: &BenchArgs) -> Link {
     Link {
         latency: args.latency.map_or(Duration::ZERO, |delay| delay.0),
         bytes_per_second: args.bandwidth.and_then(|size| NonZeroU64::new(size.0)),
+        slow_tail: args.slow_tail,
     }
 }
 
@@ -127,7 +128,12 @@ fn open(args: &BenchArgs, plan: &Plan, io: &IoRuntime) -> Result<(Place, Option<
     let backend: Arc<dyn BackendFactory> = match args.backend {
         Backend::Heap => Arc::new(HeapBackendFactory),
         Backend::Forst => {
-            let local = Local { memory: plan.store_memory, args: &args.store, metrics: of_stores };
+            let local = Local {
+                memory: plan.store_memory,
+                args: &args.store,
+                hedge_factor: args.hedge,
+                metrics: of_stores,
+            };
             backend::open(local, &scratch.store, storage.local, io)?
         }
     };

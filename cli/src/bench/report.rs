@@ -35,6 +35,11 @@ struct Setting {
     compression: Option<String>,
     cold_compression: Option<String>,
     latency_micros: u64,
+    /// `null` without slow requests.
+    slow_requests_per_million: Option<u32>,
+    slow_latency_micros: Option<u64>,
+    /// `null` where no read is asked twice.
+    hedge_factor: Option<f64>,
     bandwidth_bytes_per_second: Option<u64>,
 }
 
@@ -162,6 +167,9 @@ fn setting(args: &BenchArgs, url: &str) -> Setting {
         compression: (!heap).then(|| name_of(args.store.compression)),
         cold_compression: (!heap).then(|| name_of(args.store.cold_compression)),
         latency_micros: args.latency.map_or(0, |delay| nanos(delay.0) / 1000),
+        slow_requests_per_million: args.slow_tail.map(|tail| tail.per_million),
+        slow_latency_micros: args.slow_tail.map(|tail| nanos(tail.latency) / 1000),
+        hedge_factor: args.hedge,
         bandwidth_bytes_per_second: args.bandwidth.map(|size| size.0),
     }
 }

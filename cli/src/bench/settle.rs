@@ -40,7 +40,8 @@ impl Quiet {
     pub(super) fn new(requests: Option<Arc<StoreMetrics>>, link: Link) -> Self {
         let rate = link.bytes_per_second.map_or(u64::MAX, std::num::NonZero::get);
         let on_its_way = Duration::from_millis(LARGEST_OBJECT_BYTES.saturating_mul(1000) / rate);
-        Self { requests, window: QUIET + link.latency * ROUND_TRIPS + on_its_way }
+        let round_trip = link.slow_tail.map_or(link.latency, |tail| tail.latency);
+        Self { requests, window: QUIET + round_trip * ROUND_TRIPS + on_its_way }
     }
 
     /// Waits; returns when the last things happened, on the gauge's clock.

@@ -90,6 +90,7 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
     let local = Local {
         memory: plan.store_memory,
         args: &args.store,
+        hedge_factor: None,
         metrics: args.metrics.as_ref().map(|_| backend::metrics(&mut registry)),
     };
     let shown = show_metrics(args, registry, (&storage, &control, &io))?;

@@ -98,6 +98,20 @@ fn an_injected_latency_is_what_a_cold_read_takes() {
 }
 
 #[test]
+fn a_slow_tail_is_asked_twice_where_that_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let common = ["get", "--keys", "100k", "--memory", "40MiB", "--mode", "sync", "--latency", "2ms"];
+    let tail = ["--slow-tail", "3%:200ms", "--records", "1k"];
+    let slow = figures(folder.path(), &[&common[..], &tail].concat());
+    let p99 = number(&slow, "/latency/p99_micros");
+    assert!(p99 >= 200_000.0, "{p99} µs with three slow reads in a hundred");
+    let hedged = figures(folder.path(), &[&common[..], &tail, &["--hedge", "3"]].concat());
+    let (p99, twice) = (number(&hedged, "/latency/p99_micros"), number(&hedged, "/store/gets_per_operation"));
+    assert!(p99 < 150_000.0, "{p99} µs though slow reads are asked twice");
+    assert!(twice < number(&slow, "/store/gets_per_operation") * 1.06, "{twice} requests an operation");
+}
+
+#[test]
 fn writes_are_counted_to_the_last_byte_and_nothing_stays_behind() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["rmw", "--keys", "20k", "--records", "40k", "--memory", "40MiB", "--value-bytes", "200"];
@@ -186,6 +200,8 @@ fn contradicting_options_are_wrong_usage_and_both_are_named() {
         (&["append", "--mode", "async"], ["--mode async", "append"]),
         (&["get", "--mode", "sync", "--batch", "4", "--in-flight", "8"], ["--batch 4", "--in-flight 8"]),
         (&["get", "--backend", "heap", "--latency", "1ms"], ["--latency 1ms", "--backend heap"]),
+        (&["get", "--backend", "heap", "--hedge", "2"], ["--hedge 2", "--backend heap"]),
+        (&["get", "--latency", "20ms", "--slow-tail", "1%:15ms"], ["--slow-tail", "--latency 20ms"]),
         (&["get", "--backend", "heap", "--state", "memory:///"], ["--state memory:///", "--backend heap"]),
         (&["get", "--keys", "1", "--parallelism", "2"], ["--keys 1", "--parallelism 2"]),
         (&["get", "--memory", "30MiB", "--parallelism", "8"], ["--memory 30MiB", "--parallelism 8"]),

@@ -10,7 +10,7 @@ use crate::expiry::Moment;
 use crate::fetch::Fetcher;
 use crate::merge::MergeOperators;
 use crate::naming::Naming;
-use crate::scan::{MergeScan, Source, TableScan};
+use crate::scan::{MergeScan, open_runs};
 use crate::table::{Keeping, TableOptions, WarmBlocks};
 use crate::version::Run;
 
@@ -38,13 +38,7 @@ impl CompactionJob {
     pub(crate) fn run(self) -> Result<(Compaction, Written)> {
         let Compaction { upper, lower, depth, .. } = &self.compaction;
         let runs = self.without_deleted(upper.iter().chain([lower]))?;
-        // Each source holds the read it uses and the one under way.
-        let read_ahead = (self.buffer_bytes / (2 * runs.len().max(1))).clamp(16 << 10, 1 << 20) as u64;
-        let open = |run| {
-            let (fetcher, warm) = (Arc::clone(&self.fetcher), Arc::clone(&self.warm));
-            TableScan::new(fetcher, run, read_ahead, warm).map(Source::Tables)
-        };
-        let sources = runs.into_iter().map(open).collect::<Result<Vec<_>>>()?;
+        let sources = open_runs(&self.fetcher, runs, self.buffer_bytes, &self.warm)?;
         let scan = MergeScan::new(sources, Arc::clone(&self.operators), *depth).judged_at(self.moment);
         // What nobody reads shall not push out what is read: outputs are mirrored where most of the inputs are.
         let cold = !self.fetcher.mirrors_most_of(self.compaction.inputs());

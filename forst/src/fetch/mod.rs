@@ -18,8 +18,12 @@ mod values;
 
 #[cfg(fuzzing)]
 pub(crate) use disk::fuzz_header;
+#[cfg(benching)]
+pub use disk::{BuiltPart, DiskPart, Filling};
 pub use disk::{DiskCache, DiskLimits};
 pub(crate) use ranges::Wanted;
+#[cfg(benching)]
+pub(crate) use ranges::coalesce;
 pub(crate) use requests::Creation;
 pub(crate) use values::ValueRequest;
 

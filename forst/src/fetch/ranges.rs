@@ -10,7 +10,7 @@ pub(crate) struct Wanted {
 
 /// Blocks that travel together.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Group {
+pub(crate) struct Group {
     pub(super) span: Range<u64>,
     pub(super) wanted: Vec<Wanted>,
 }
@@ -28,7 +28,7 @@ impl Group {
 const MAX_SPAN_BYTES: u64 = 4 << 20;
 
 /// Groups blocks, ascending by offset, whose gaps are at most `gap`.
-pub(super) fn coalesce(wanted: Vec<Wanted>, gap: u64) -> Vec<Group> {
+pub(crate) fn coalesce(wanted: Vec<Wanted>, gap: u64) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for wanted in wanted {
         match groups.last_mut() {

@@ -8,6 +8,7 @@ use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::expiry::{Fate, Moment, Stamp};
 use crate::merge::MergeOperators;
+use crate::table::head;
 use crate::values::ValuePlace;
 
 /// Whether anything older than the sources exists.
@@ -37,12 +38,20 @@ pub(crate) struct Merged<'a> {
     pub(crate) is_warm: bool,
 }
 
+/// A source in the heap, with the head of its key: mostly that tells two keys apart without going to the sources.
+#[derive(Clone, Copy)]
+struct Place {
+    head: u64,
+    source: usize,
+}
+
 /// A position in the merge. It owns the current entry.
 pub(crate) struct MergeScan<S> {
     sources: Vec<S>,
-
-    /// Indexes of sources that have an entry: a binary heap by (key, recency).
-    heap: Vec<usize>,
+    /// Whether any of them has deleted ranges.
+    has_walls: bool,
+    /// Sources that have an entry: a binary heap by (key, recency).
+    heap: Vec<Place>,
     operators: Arc<dyn MergeOperators>,
     depth: Depth,
     /// When entries are judged; `None` lets the expired ones pass.
@@ -58,9 +67,11 @@ pub(crate) struct MergeScan<S> {
 impl<S: SortedSource> MergeScan<S> {
     /// A merge of sources, newest first.
     pub(crate) fn new(sources: Vec<S>, operators: Arc<dyn MergeOperators>, depth: Depth) -> Self {
-        let heap =
-            (0..sources.len()).filter(|i| sources.get(*i).is_some_and(|s| s.entry().is_some())).collect();
+        let place =
+            |(source, of): (usize, &S)| of.entry().map(|(_, key, _)| Place { head: head(key, 0), source });
+        let heap = sources.iter().enumerate().filter_map(place).collect();
         let mut scan = Self {
+            has_walls: sources.iter().any(|source| !source.deleted().is_empty()),
             sources,
             heap,
             operators,
@@ -148,6 +159,9 @@ impl<S: SortedSource> MergeScan<S> {
 
     /// The newest source whose deleted ranges cover the current key: what older ones hold of it is gone.
     fn wall(&self) -> usize {
+        if !self.has_walls {
+            return usize::MAX;
+        }
         let covering = self.sources.iter().position(|source| source.deleted().covers(&self.key));
         covering.unwrap_or(usize::MAX)
     }
@@ -212,22 +226,24 @@ impl<S: SortedSource> MergeScan<S> {
     }
 
     fn advance_top(&mut self) -> Result<(), S::Stop> {
-        let Some(source) = self.heap.first().and_then(|top| self.sources.get_mut(*top)) else {
-            return Ok(());
-        };
+        let Some(top) = self.heap.first_mut() else { return Ok(()) };
+        let Some(source) = self.sources.get_mut(top.source) else { return Ok(()) };
         source.advance()?;
-        if source.entry().is_none() {
-            self.heap.swap_remove(0);
+        match source.entry() {
+            Some((_, key, _)) => top.head = head(key, 0),
+            None => drop(self.heap.swap_remove(0)),
         }
         self.sift_down(0);
         Ok(())
     }
 
     fn less(&self, a: usize, b: usize) -> bool {
-        let key = |at: usize| {
-            let source = *self.heap.get(at)?;
-            self.sources.get(source)?.entry().map(|(_, key, _)| (key, source))
-        };
+        let (Some(a), Some(b)) = (self.heap.get(a), self.heap.get(b)) else { return false };
+        if a.head != b.head {
+            return a.head < b.head;
+        }
+        let key =
+            |place: &Place| self.sources.get(place.source)?.entry().map(|(_, key, _)| (key, place.source));
         key(a) < key(b)
     }
 
@@ -250,8 +266,8 @@ impl<S: SortedSource> MergeScan<S> {
     }
 }
 
-fn top<'a, S: SortedSource>(sources: &'a [S], heap: &[usize]) -> Option<(usize, Entry<'a>)> {
-    let newest = *heap.first()?;
+fn top<'a, S: SortedSource>(sources: &'a [S], heap: &[Place]) -> Option<(usize, Entry<'a>)> {
+    let newest = heap.first()?.source;
     Some((newest, sources.get(newest)?.entry()?))
 }
 

@@ -8,4 +8,4 @@ mod tables;
 
 pub(crate) use merge::{Depth, Entry, MergeScan, Merged, unfoldable};
 pub(crate) use source::{SortedSource, Source, no_pointers};
-pub(crate) use tables::TableScan;
+pub(crate) use tables::{TableScan, open_runs};

@@ -1,4 +1,5 @@
-//! A pass over tables in key order: large sequential reads, the next one under way while this one is used.
+//! A pass over tables in key order: large sequential reads, the next one under way while this one is used, be it of this
+//! table or of the next.
 //!
 //! **Threads**: background threads only; it waits for the store. It takes from the disk tier what is there, but puts
 //! nothing into the block caches, which a scan must not flush.
@@ -10,12 +11,39 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use tokio::task::JoinHandle;
 
+use super::Source;
 use crate::block::{Block, BlockCursor};
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::fetch::Fetcher;
 use crate::table::{TableFile, TableTail, WarmBlocks, is_warm};
 use crate::values::ValuePlace;
+use crate::version::Run;
+
+/// What a source reads at once at least, and at most.
+const LEAST_READ_BYTES: u64 = 16 << 10;
+const MOST_READ_BYTES: u64 = 2 << 20;
+
+/// Runs to be merged, newest first, each at its first entry. What they read first is read at the same time. A merge uses
+/// its sources up together, so each has the part of the buffers that it has of the bytes: with equal parts the longest run,
+/// which is half of a compaction, would have one small read under way at a time and hold up all others.
+pub(crate) fn open_runs(
+    fetcher: &Arc<Fetcher>,
+    runs: Vec<Run>,
+    buffer_bytes: usize,
+    warm: &Arc<WarmBlocks>,
+) -> Result<Vec<Source>> {
+    let bytes = |run: &Run| run.iter().map(|file| file.shown_bytes()).sum::<u64>();
+    let all = runs.iter().map(bytes).sum::<u64>().max(1);
+    let begin = |run: Run| {
+        // Each source holds the read it uses and the one under way.
+        let share = buffer_bytes as u128 / 2 * u128::from(bytes(&run)) / u128::from(all);
+        let read = (share as u64).clamp(LEAST_READ_BYTES, MOST_READ_BYTES);
+        TableScan::begin(Arc::clone(fetcher), run, read, Arc::clone(warm))
+    };
+    let scans = runs.into_iter().map(begin).collect::<Result<Vec<_>>>()?;
+    scans.into_iter().map(|scan| scan.at_first().map(Source::Tables)).collect()
+}
 
 /// Tables of one level in key order, or one of level 0.
 pub(crate) struct TableScan {
@@ -25,6 +53,8 @@ pub(crate) struct TableScan {
     deleted: DeletedRanges,
     warm: Arc<WarmBlocks>,
     open: Option<OpenTable>,
+    /// The table behind it, whose first read is under way.
+    next: Option<OpenTable>,
 }
 
 struct OpenTable {
@@ -51,19 +81,26 @@ struct Window {
 }
 
 impl TableScan {
-    pub(crate) fn new(
+    /// Begins to read the first table.
+    fn begin(
         fetcher: Arc<Fetcher>,
-        files: Vec<Arc<TableFile>>,
+        files: Run,
         read_ahead_bytes: u64,
         warm: Arc<WarmBlocks>,
     ) -> Result<Self> {
         let tails = fetcher.io().block_on(try_join_all(files.iter().map(|file| fetcher.tail(file))))?;
         let deleted = files.iter().zip(&tails).flat_map(|(file, tail)| tail.deleted.clip(file.keys()));
         let deleted = DeletedRanges::union(deleted);
-        let mut scan =
-            Self { fetcher, files: files.into_iter(), read_ahead_bytes, deleted, warm, open: None };
-        scan.open_next()?;
+        let files = files.into_iter();
+        let mut scan = Self { fetcher, files, read_ahead_bytes, deleted, warm, open: None, next: None };
+        scan.begin_next()?;
         Ok(scan)
+    }
+
+    /// Waits for the first entry.
+    fn at_first(mut self) -> Result<Self> {
+        self.open_next()?;
+        Ok(self)
     }
 
     /// What the tables hide of older sources beyond their own keys.
@@ -109,6 +146,9 @@ impl TableScan {
                 None if open.next_block < open.end_block => {
                     open.next_block(&self.fetcher, self.read_ahead_bytes)?;
                     open.cursor.rewind(&open.block)?;
+                    if open.ahead.is_none() {
+                        self.begin_next()?;
+                    }
                 }
                 // The table or its clip ends; nothing behind is wanted.
                 _ => self.open_next()?,
@@ -117,9 +157,11 @@ impl TableScan {
         Ok(())
     }
 
-    /// Opens the next table at the first entry of its clip.
-    fn open_next(&mut self) -> Result<()> {
-        self.open = None;
+    /// Begins to read the next table.
+    fn begin_next(&mut self) -> Result<()> {
+        if self.next.is_some() {
+            return Ok(());
+        }
         let Some(file) = self.files.next() else { return Ok(()) };
         let tail = self.fetcher.io().block_on(self.fetcher.tail(&file))?;
         let blocks = tail.index.blocks();
@@ -127,8 +169,7 @@ impl TableScan {
         let first = tail.index.block_of(&keys.start).min(blocks);
         let last =
             if keys.end.is_empty() { blocks } else { (tail.index.block_of(&keys.end) + 1).min(blocks) };
-        let lower = keys.start.clone();
-        let mut open = OpenTable {
+        let mut next = OpenTable {
             warm: self.warm.of(file.id).cloned(),
             is_warm: false,
             file,
@@ -140,11 +181,26 @@ impl TableScan {
             block: Block::from_content(vec![0; 4])?,
             cursor: BlockCursor::default(),
         };
-        if first < last {
+        next.read_ahead(&self.fetcher, first, self.read_ahead_bytes)?;
+        self.next = Some(next);
+        Ok(())
+    }
+
+    /// Opens the next table at the first entry of its clip.
+    fn open_next(&mut self) -> Result<()> {
+        self.open = None;
+        self.begin_next()?;
+        let Some(mut open) = self.next.take() else { return Ok(()) };
+        if open.next_block < open.end_block {
             open.next_block(&self.fetcher, self.read_ahead_bytes)?;
+            let lower = open.file.keys().start.clone();
             open.cursor.seek(&open.block, &lower)?;
         }
+        let is_last = open.ahead.is_none();
         self.open = Some(open);
+        if is_last {
+            self.begin_next()?;
+        }
         self.settle()
     }
 }
@@ -185,15 +241,22 @@ impl OpenTable {
                 (blocks, fetcher.io().block_on(read)?)
             }
         };
-        let next = self.window_from(blocks.end, read_ahead_bytes);
-        if !next.is_empty() {
-            let (range, file, reader) =
-                (self.range(next.clone())?, Arc::clone(&self.file), Arc::clone(fetcher));
-            let ahead = next.clone();
-            let read = fetcher.io().spawn(async move { reader.read_span(&file, ahead, range).await });
-            self.ahead = Some((next, read));
-        }
+        self.read_ahead(fetcher, blocks.end, read_ahead_bytes)?;
         self.window = Window { start: self.range(blocks.clone())?.start, blocks, bytes };
+        Ok(())
+    }
+
+    /// Begins to read the blocks from one on, if there are any.
+    fn read_ahead(&mut self, fetcher: &Arc<Fetcher>, first: usize, read_ahead_bytes: u64) -> Result<()> {
+        let blocks = self.window_from(first, read_ahead_bytes);
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let (range, file, reader) =
+            (self.range(blocks.clone())?, Arc::clone(&self.file), Arc::clone(fetcher));
+        let ahead = blocks.clone();
+        let read = fetcher.io().spawn(async move { reader.read_span(&file, ahead, range).await });
+        self.ahead = Some((blocks, read));
         Ok(())
     }
 

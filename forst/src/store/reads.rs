@@ -18,6 +18,9 @@ use crate::entry::EntryKind;
 use crate::fetch::{FetchParts, FetchRequest, Fetched, FetchedPart, ValueRequest, Wanted};
 use crate::table::{FileId, filter_hash, head};
 
+#[cfg(benching)]
+mod benching;
+
 /// What a read asks for.
 enum Query {
     Key(Box<[u8]>),
@@ -170,16 +173,21 @@ impl Reads {
 impl Store {
     /// Starts reads; [`Store::poll`] answers each by its token.
     pub fn read<'k>(&mut self, batch: impl IntoIterator<Item = (u64, &'k [u8])>) {
-        let mut batch: Vec<_> = batch.into_iter().map(|(token, key)| (head(key, 0), key, token)).collect();
         let answered_before = self.reads.ready.len();
-        let reads = batch.len();
+        let (reads, to_fetch) = self.plan_batch(batch);
+        self.counters.missed_reads += (reads + answered_before - self.reads.ready.len()) as u64;
+        self.begin(to_fetch);
+    }
+
+    /// Answers what memory knows and parks the rest: how many reads there are, and the parts to fetch for them.
+    fn plan_batch<'k>(&mut self, batch: impl IntoIterator<Item = (u64, &'k [u8])>) -> (usize, Vec<Need>) {
+        let mut batch: Vec<_> = batch.into_iter().map(|(token, key)| (head(key, 0), key, token)).collect();
         batch.sort_unstable_by_key(|(head, key, _)| (*head, *key));
-        let mut to_fetch = Vec::with_capacity(batch.len());
+        let (reads, mut to_fetch) = (batch.len(), Vec::with_capacity(batch.len()));
         for (_, key, token) in batch {
             self.plan(Waiting::new(token, Query::Key(key.into())), &mut to_fetch);
         }
-        self.counters.missed_reads += (reads + answered_before - self.reads.ready.len()) as u64;
-        self.begin(to_fetch);
+        (reads, to_fetch)
     }
 
     /// Starts the reads of pages; [`Store::poll`] answers each by its token.
@@ -242,35 +250,12 @@ impl Store {
         self.reads.ready.push((waiting.token, found));
     }
 
-    /// Groups parts by table and has them fetched.
-    fn fetch(&self, mut needs: Vec<Need>) {
+    /// Has parts fetched, those of a table together.
+    fn fetch(&self, needs: Vec<Need>) {
         if needs.is_empty() {
             return;
         }
-        needs.sort_unstable_by_key(|need| (need.id(), need.part));
-        let mut needs = needs.into_iter().peekable();
-        let (mut requests, mut values) = (Vec::new(), Vec::new());
-        while let Some(first) = needs.next() {
-            let id = first.id();
-            let mut others =
-                std::iter::from_fn(|| needs.next_if(|next| next.id() == id && next.part != TAIL));
-            match first.object {
-                Object::Table(file) => {
-                    let blocks = std::iter::once(first.part).chain(others.map(|need| need.part)).collect();
-                    let parts =
-                        if first.part == TAIL { FetchParts::Tail } else { FetchParts::Blocks(blocks) };
-                    requests.push(FetchRequest { file, parts });
-                }
-                Object::Values(file, range) => {
-                    let mut records = vec![Wanted { block: first.part, range }];
-                    records.extend(others.by_ref().filter_map(|need| match need.object {
-                        Object::Values(_, range) => Some(Wanted { block: need.part, range }),
-                        Object::Table(_) => None,
-                    }));
-                    values.push(ValueRequest { file, records });
-                }
-            }
-        }
+        let (requests, values) = grouped(needs);
         let inbox: Arc<Inbox> = Arc::clone(&self.inbox);
         let done: Arc<dyn Fn(Fetched) + Send + Sync> =
             Arc::new(move |fetched| inbox.push(Event::Fetched(fetched)));
@@ -385,4 +370,31 @@ impl Store {
     pub fn reads_under_way(&self) -> usize {
         self.reads.waiting.len() - self.reads.free.len() + self.reads.ready.len()
     }
+}
+
+/// Parts by table and by value file, ascending.
+fn grouped(mut needs: Vec<Need>) -> (Vec<FetchRequest>, Vec<ValueRequest>) {
+    needs.sort_unstable_by_key(|need| (need.id(), need.part));
+    let mut needs = needs.into_iter().peekable();
+    let (mut requests, mut values) = (Vec::new(), Vec::new());
+    while let Some(first) = needs.next() {
+        let id = first.id();
+        let mut others = std::iter::from_fn(|| needs.next_if(|next| next.id() == id && next.part != TAIL));
+        match first.object {
+            Object::Table(file) => {
+                let blocks = std::iter::once(first.part).chain(others.map(|need| need.part)).collect();
+                let parts = if first.part == TAIL { FetchParts::Tail } else { FetchParts::Blocks(blocks) };
+                requests.push(FetchRequest { file, parts });
+            }
+            Object::Values(file, range) => {
+                let mut records = vec![Wanted { block: first.part, range }];
+                records.extend(others.by_ref().filter_map(|need| match need.object {
+                    Object::Values(_, range) => Some(Wanted { block: need.part, range }),
+                    Object::Table(_) => None,
+                }));
+                values.push(ValueRequest { file, records });
+            }
+        }
+    }
+    (requests, values)
 }

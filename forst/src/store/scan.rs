@@ -11,7 +11,7 @@ use crate::block::Block;
 use crate::fetch::Fetcher;
 use crate::memtable::{Memtable, SortedMemtable};
 use crate::merge::MergeOperators;
-use crate::scan::{Depth, MergeScan, Merged, Source, TableScan};
+use crate::scan::{Depth, MergeScan, Merged, Source, open_runs};
 use crate::values::ValuePlace;
 use crate::version::Version;
 
@@ -106,11 +106,9 @@ impl StoreScan {
     fn open(&self) -> Result<MergeScan<Source>> {
         let Scanned { fetcher, operators, memtables, version } = &self.scanned;
         let runs: Vec<_> = version.runs().cloned().collect();
-        let read_ahead = (self.buffer_bytes / (2 * runs.len().max(1))).clamp(16 << 10, 1 << 20) as u64;
-        let memtables = memtables.iter().map(|t| Ok(Source::memtable(SortedMemtable::new(Arc::clone(t)))));
-        let open =
-            |run| TableScan::new(Arc::clone(fetcher), run, read_ahead, Arc::default()).map(Source::Tables);
-        let sources = memtables.chain(runs.into_iter().map(open)).collect::<Result<Vec<_>>>()?;
+        let memtables = memtables.iter().map(|t| Source::memtable(SortedMemtable::new(Arc::clone(t))));
+        let mut sources: Vec<_> = memtables.collect();
+        sources.extend(open_runs(fetcher, runs, self.buffer_bytes, &Arc::default())?);
         Ok(MergeScan::new(sources, Arc::clone(operators), Depth::Bottom))
     }
 }

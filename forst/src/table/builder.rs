@@ -105,6 +105,12 @@ impl TableBuilder {
         self.properties.entries == 0
     }
 
+    /// Blocks that have ended.
+    #[cfg(benching)]
+    pub(crate) fn blocks(&self) -> usize {
+        self.index.blocks()
+    }
+
     /// Whether the table should end before `key`.
     pub(crate) fn ends_before(&self, key: &[u8]) -> bool {
         let size = self.index.data_bytes() as usize + self.block.size_bytes();

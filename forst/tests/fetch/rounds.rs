@@ -84,3 +84,22 @@ fn a_key_that_was_overwritten_is_fetched_where_it_is_newest() {
     let (batches, misses) = (50, read(50));
     assert!(misses * 100 <= batches * 64 * 102, "{misses} blocks for {} keys", batches * 64);
 }
+
+#[test]
+fn a_pass_over_everything_reads_its_runs_at_the_same_time() {
+    const ROUND_TRIP: Duration = Duration::from_millis(100);
+    let store = FaultyStore::new();
+    let world = World::new(Arc::clone(&store) as Arc<dyn ObjectStore>);
+    let restored = world.fill("first", KEYS, value_of);
+    let (mut reader, clock) = (world.open("reader", Some(&restored)), SystemClock::new());
+    store.plan(|_, _| Answer::After(ROUND_TRIP));
+    let (mut scan, start, mut entries) = (reader.scan(), clock.monotonic(), 0);
+    while scan.next_entry().unwrap().is_some() {
+        entries += 1;
+    }
+    let round_trips = clock.monotonic().saturating_sub(start).div_duration_f64(ROUND_TRIP);
+    let requests = store.requests.load(Ordering::SeqCst);
+    assert_eq!(entries, KEYS);
+    // One read of one run after the other, with equal parts of the buffers, took 90.
+    assert!(round_trips < 65.0, "{round_trips:.1} round trips for {requests} requests");
+}

@@ -2,7 +2,8 @@
 //!
 //! For measurements: a folder or memory behind a link behaves like a remote store whose distance is known. A request
 //! that takes longer by itself is not made longer. Links are full duplex: bytes read and bytes written do not wait for
-//! each other. An answer is delayed as a whole, before its first byte.
+//! each other. An answer is delayed as a whole, before its first byte. Which requests a [`SlowTail`] takes is drawn from a
+//! fixed seed.
 //!
 //! **Invariants**: every method of the trait is forwarded, as in the counting store.
 use std::fmt;
@@ -11,6 +12,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use alluvium_env::Entropy;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -33,7 +35,20 @@ pub struct Link {
     pub latency: Duration,
     /// How many bytes pass a second in each direction, for all requests together; `None` does not limit them.
     pub bytes_per_second: Option<NonZeroU64>,
+    /// Requests whose round trip is another one.
+    pub slow_tail: Option<SlowTail>,
 }
+
+/// Some requests take much longer than the others, for no reason that their client can see or change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlowTail {
+    /// How many of a million requests.
+    pub per_million: u32,
+    /// Their round trip.
+    pub latency: Duration,
+}
+
+const MILLION: u64 = 1_000_000;
 
 /// One direction: when it will have passed on all that was given to it.
 #[derive(Debug, Default)]
@@ -54,26 +69,35 @@ impl Lane {
 struct Line {
     link: Link,
     timer: Timer,
+    entropy: Entropy,
     up: Lane,
     down: Lane,
 }
 
 impl Line {
-    /// A request that began at `begun` carries nothing: it ends a round trip later.
-    async fn round_trip(&self, begun: Duration) {
-        self.timer.until(begun.saturating_add(self.link.latency)).await;
+    /// How long this request's round trip is; of several at the same time the longest.
+    fn round_trip_of(&self, requests: usize) -> Duration {
+        let Some(tail) = self.link.slow_tail else { return self.link.latency };
+        let slow =
+            (0..requests).filter(|_| self.entropy.next_u64() % MILLION < tail.per_million.into()).count();
+        if slow > 0 { tail.latency } else { self.link.latency }
     }
 
-    /// Its answer carries bytes: the first is there after a round trip.
-    async fn download(&self, begun: Duration, bytes: u64) {
-        let first = begun.saturating_add(self.link.latency);
+    /// A request that began at `begun` carries nothing: it ends a round trip later.
+    async fn round_trip(&self, begun: Duration) {
+        self.timer.until(begun.saturating_add(self.round_trip_of(1))).await;
+    }
+
+    /// Answers carry bytes: the first is there after a round trip.
+    async fn download(&self, begun: Duration, requests: usize, bytes: u64) {
+        let first = begun.saturating_add(self.round_trip_of(requests));
         self.timer.until(self.down.pass(first, bytes, self.link)).await;
     }
 
     /// The request carries bytes: it is answered a round trip after the last one was sent.
     async fn upload(&self, begun: Duration, bytes: u64) {
         let sent = self.up.pass(begun, bytes, self.link);
-        self.timer.until(sent.saturating_add(self.link.latency)).await;
+        self.timer.until(sent.saturating_add(self.round_trip_of(1))).await;
     }
 }
 
@@ -90,7 +114,8 @@ impl DelayedStore {
     /// `Unavailable` if the thread that keeps the time cannot be started.
     pub fn new(inner: Arc<dyn ObjectStore>, link: Link) -> alluvium_env::Result<Self> {
         let timer = Timer::start()?;
-        Ok(Self { inner, line: Arc::new(Line { link, timer, up: Lane::default(), down: Lane::default() }) })
+        let (up, down, entropy) = (Lane::default(), Lane::default(), Entropy::from_seed(1));
+        Ok(Self { inner, line: Arc::new(Line { link, timer, entropy, up, down }) })
     }
 
     fn now(&self) -> Duration {
@@ -145,7 +170,7 @@ impl ObjectStore for DelayedStore {
         let (begun, head) = (self.now(), options.head);
         let result = self.inner.get_opts(location, options).await;
         let content = result.as_ref().map_or(0, |result| result.range.end.saturating_sub(result.range.start));
-        self.line.download(begun, if head { 0 } else { content }).await;
+        self.line.download(begun, 1, if head { 0 } else { content }).await;
         result
     }
 
@@ -154,7 +179,7 @@ impl ObjectStore for DelayedStore {
         let begun = self.now();
         let result = self.inner.get_ranges(location, ranges).await;
         let bytes = result.as_ref().map_or(0, |parts| parts.iter().map(|part| part.len() as u64).sum());
-        self.line.download(begun, bytes).await;
+        self.line.download(begun, ranges.len(), bytes).await;
         result
     }
 
@@ -261,7 +286,7 @@ mod tests {
     }
 
     fn with_latency(latency: Duration) -> DelayedStore {
-        delayed(Link { latency, bytes_per_second: None })
+        delayed(Link { latency, ..Link::default() })
     }
 
     /// How long the quickest of several tries took: whatever else runs here only ever adds.
@@ -301,7 +326,8 @@ mod tests {
     #[test]
     fn all_requests_share_the_bandwidth_of_their_direction() {
         let io = IoRuntime::new(2).unwrap();
-        let store = delayed(Link { latency: MILLI, bytes_per_second: NonZeroU64::new(1_000_000) });
+        let store =
+            delayed(Link { latency: MILLI, bytes_per_second: NonZeroU64::new(1_000_000), slow_tail: None });
         let name = |n: u32| Path::from(format!("{n}"));
         let clock = SystemClock::new();
         let begun = clock.monotonic();
@@ -317,6 +343,25 @@ mod tests {
         assert!((51 * MILLI..150 * MILLI).contains(&took), "{took:?}");
         let took = quickest(5, &io, async || drop(store.head(&name(0)).await.unwrap()));
         assert!(took < 5 * MILLI, "a question without content took {took:?}");
+    }
+
+    #[test]
+    fn so_many_requests_of_a_hundred_are_slow_and_the_others_are_not() {
+        let (io, object) = (IoRuntime::new(2).unwrap(), Path::from("a"));
+        let tail = SlowTail { per_million: 100_000, latency: 100 * MILLI };
+        let store = delayed(Link { latency: MILLI, slow_tail: Some(tail), ..Link::default() });
+        io.block_on(store.put(&object, PutPayload::from_static(b"0123456789"))).unwrap();
+        let clock = SystemClock::new();
+        let took = io.block_on(join_all((0..1000).map(async |_| {
+            let begun = clock.monotonic();
+            store.get_range(&object, 0..4).await.unwrap();
+            clock.monotonic().saturating_sub(begun)
+        })));
+        let slow = took.iter().filter(|took| **took >= 100 * MILLI).count();
+        assert!((70..130).contains(&slow), "{slow} of 1000 for one in ten");
+        let ranges: Vec<_> = (0..100).map(|_| 0..1).collect();
+        let took = quickest(5, &io, async || drop(store.get_ranges(&object, &ranges).await.unwrap()));
+        assert!(took >= 100 * MILLI, "of a hundred ranges none was slow: {took:?}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, path::Path as ObjectPath};
 use url::Url;
 
-pub use delayed::{DelayedStore, Link};
+pub use delayed::{DelayedStore, Link, SlowTail};
 use folder::FolderLock;
 use local_reads::LocalReads;
 pub use metered::{MeteredStore, StoreMetrics, StoreRequests};

@@ -14,6 +14,8 @@
 //!
 //! **Failure**: a missing, cut or broken mirror is a miss. A full disk makes the tier shrink. Any other error, or a
 //! disk that does not answer, switches the tier off until a restart and is kept for [`DiskCache::trouble`].
+#[cfg(benching)]
+mod benching;
 mod bits;
 mod folder;
 mod header;
@@ -22,6 +24,8 @@ mod mirror;
 mod mirrors;
 mod writes;
 
+#[cfg(benching)]
+pub use benching::{BuiltPart, DiskPart, Filling};
 pub use limits::DiskLimits;
 
 /// Reads a mirror's header, and writes what it has read.

@@ -58,6 +58,13 @@ pub(super) struct Writes {
 }
 
 impl Writes {
+    /// Whether nothing waits or is being written.
+    #[cfg(benching)]
+    pub(super) fn is_idle(&self) -> bool {
+        let queue = self.queue();
+        queue.pending.is_empty() && !queue.draining
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
