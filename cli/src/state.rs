@@ -92,14 +92,34 @@ async fn ask(storage: &Storage) -> Result<()> {
             }
         }
         Err(StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) => {
-            Err(Error::invalid(format!(
-                "the store refuses the keys for {url}; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their rights"
-            )))
+            Err(Error::invalid(format!("the store refuses the keys for {url}; check {}", to_check(url).0)))
         }
         Err(other) => Err(Error::unavailable(format!(
-            "{url} does not answer ({}); check AWS_ENDPOINT_URL, AWS_REGION, the keys and the network",
-            innermost(&other)
+            "{url} does not answer ({}); check {}",
+            innermost(&other),
+            to_check(url).1
         ))),
+    }
+}
+
+/// What a person can put right where keys are refused, and where nothing answers.
+fn to_check(url: &str) -> (&'static str, &'static str) {
+    match url.split_once(':').map_or("", |(scheme, _)| scheme) {
+        "hdfs" | "viewfs" => {
+            ("the user's rights and login", "host and port, or HADOOP_CONF_DIR, and the network")
+        }
+        "oss" => (
+            "OPENDAL_OSS_ACCESS_KEY_ID, OPENDAL_OSS_ACCESS_KEY_SECRET and their rights",
+            "OPENDAL_OSS_ENDPOINT, the keys and the network",
+        ),
+        "cos" => (
+            "OPENDAL_COS_SECRET_ID, OPENDAL_COS_SECRET_KEY and their rights",
+            "OPENDAL_COS_ENDPOINT, the keys and the network",
+        ),
+        _ => (
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their rights",
+            "AWS_ENDPOINT_URL, AWS_REGION, the keys and the network",
+        ),
     }
 }
 

@@ -9,6 +9,10 @@ use hdfs_native_object_store::HdfsObjectStoreBuilder;
 use object_store::ObjectStore;
 use url::Url;
 
+/// The client's own patience is 15 attempts over minutes: a wrong port would look like a hang. These take 13 s.
+const PATIENCE: [(&str, &str); 2] =
+    [("dfs.client.failover.max.attempts", "6"), ("dfs.client.failover.sleep.base.millis", "100")];
+
 /// A client for the file system that `url` names: a name node with its port, or a name service that the Hadoop settings in
 /// `HADOOP_CONF_DIR` know, who also know how to log in.
 pub(super) fn open(url: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
@@ -18,7 +22,8 @@ pub(super) fn open(url: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
         )));
     };
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-    let client = HdfsObjectStoreBuilder::new().with_url(format!("{}://{host}{port}", url.scheme()));
+    let name_node = format!("{}://{host}{port}", url.scheme());
+    let client = HdfsObjectStoreBuilder::new().with_url(name_node).with_config(PATIENCE);
     let store = client.build().map_err(|e| {
         Error::invalid(format!("cannot open {shown}; check host and port, or HADOOP_CONF_DIR")).with_source(e)
     })?;
