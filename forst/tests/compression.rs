@@ -44,8 +44,9 @@ fn loaded(objects: &Arc<dyn ObjectStore>, io: &IoRuntime, settings: ForstSetting
         bell.wait(Duration::from_mins(1)).unwrap();
         store.poll(&mut |_, _| ()).unwrap();
     };
-    // Again and again, so that what came to the last level while memory could hold it is written anew.
-    for key in (0..5 * KEYS).map(|key| key % KEYS) {
+    // Again and again and each time everywhere, so that what came to the last level while memory could hold it is written
+    // anew. A prime, and so a permutation.
+    for key in (0..5 * KEYS).map(|number| number * 7919 % KEYS) {
         store.put(&key.to_be_bytes(), value_of(key).as_bytes()).unwrap();
         while !store.admits() {
             turn(&mut store);
