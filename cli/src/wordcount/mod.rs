@@ -120,9 +120,12 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
         Counting::Add => job.run(CountByAdd::open, &control, finish),
         Counting::GetPut => job.run(CountByGetPut::open, &control, finish),
     };
-    drop((progress, shown));
+    drop(progress);
     let mut ended = ended?;
     ended.notes.extend(backend.disk_cache().and_then(|cache| cache.trouble()));
+    // A flush that was under way ends here: what it writes counts, in the metrics as in the summary.
+    drop(backend);
+    drop(shown);
     report::print(args, &storage, &ended, counts.as_ref())?;
     Ok(ended.outcome)
 }
