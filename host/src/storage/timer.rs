@@ -118,6 +118,7 @@ impl Drop for Timer {
 #[cfg(test)]
 mod tests {
     use alluvium_env::IoRuntime;
+    use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
     use super::*;
 
@@ -131,7 +132,9 @@ mod tests {
             assert!(timer.now() >= at);
             order.lock().unwrap().push(millis);
         };
-        io.block_on(async { futures_util::join!(wait(40), wait(10), wait(30), wait(10)) });
+        // Polled in the order in which they were woken, however late this thread comes.
+        let waiting: FuturesUnordered<_> = [40, 10, 30, 10].into_iter().map(wait).collect();
+        io.block_on(waiting.collect::<()>());
         assert_eq!(*order.lock().unwrap(), [10, 10, 30, 40]);
     }
 }
