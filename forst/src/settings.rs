@@ -31,7 +31,7 @@ pub struct ForstSettings {
     /// Two blocks of one table this close are fetched in one request. More costs bytes, less costs requests.
     pub coalesce_gap_bytes: u64,
     /// The store is near: it answers from memory or an open file within microseconds. Then all ranges of a table are fetched
-    /// in one call instead of one request each, and a task thread that has run out of other work answers its reads itself.
+    /// in one call instead of one request each, and the task thread answers its part of its reads itself.
     pub vectored_reads: bool,
     /// The folder of the disk tier; `None` goes without.
     pub cache_dir: Option<PathBuf>,

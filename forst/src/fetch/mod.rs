@@ -1,6 +1,7 @@
 //! Fetches tails and blocks for the reads of a store: disk tier first, then ranged reads of the object store.
 //!
-//! **Threads**: requests come from task and background threads; everything here runs on the I/O runtime. Blocks are
+//! **Threads**: requests come from task and background threads; everything here runs on the I/O runtime, of a
+//! near store also on the task thread that helps (`queue.rs`). Blocks are
 //! checked and unpacked here, once, so the task thread only searches them.
 //!
 //! **Failure**: what the store did not answer is tried again within a deadline, then `Unavailable`; a block that does

@@ -1,5 +1,4 @@
-//! Reads of a store that is near: the I/O runtime answers them, and the task thread helps while it has nothing better to
-//! do.
+//! Reads of a store that is near: the I/O runtime answers them, and the task thread one of them at each poll.
 //!
 //! Copying a block out of the page cache and unpacking it is work, not waiting: to hand all of it to another thread leaves
 //! one core idle and the other short of time. So requests lie in a queue, and whoever has time takes the next. A request is
@@ -38,11 +37,13 @@ impl Queue {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, requests: impl Iterator<Item = Queued>) -> usize {
+    /// Returns how many have come, and how many there are.
+    fn push(&self, requests: impl Iterator<Item = Queued>) -> (usize, usize) {
         let mut queue = self.lock();
+        let before = queue.len();
         queue.extend(requests);
         self.len.store(queue.len(), Ordering::Relaxed);
-        queue.len()
+        (queue.len() - before, queue.len())
     }
 
     fn pop(&self) -> Option<Queued> {
@@ -78,12 +79,13 @@ impl Fetcher {
     /// Has requests answered by whoever has time: whoever calls this will look whether help is needed.
     pub(super) fn enqueue(self: &Arc<Self>, requests: Vec<FetchRequest>, done: &Done, span: &Span) {
         let queued = |request| Queued { request, done: Arc::clone(done), span: span.clone() };
-        let waiting = self.queue.push(requests.into_iter().flat_map(pieces).map(queued));
+        let (come, waiting) = self.queue.push(requests.into_iter().flat_map(pieces).map(queued));
         if waiting == 1 {
             // The task thread is at it before another could have woken up.
             return;
         }
-        for _ in 0..waiting.div_ceil(TABLES_A_TASK) {
+        // Those that came before have theirs.
+        for _ in 0..come.div_ceil(TABLES_A_TASK) {
             let fetcher = Arc::clone(self);
             drop(self.io.spawn(async move {
                 while (0..TABLES_A_TASK).all(|_| fetcher.take_one()) {

@@ -1,4 +1,4 @@
-//! Batched reads: planned on the task thread, fetched on the I/O runtime, answered in one hand-off (FLIP-426).
+//! Batched reads: planned on the task thread, fetched on the I/O runtime or, from near, by whoever has time, answered in one hand-off (FLIP-426).
 //!
 //! A batch is sorted by key, so the walk goes through filters and indexes in their order. A part that is being
 //! fetched is not fetched again: later reads wait for it too.
