@@ -49,6 +49,11 @@ pub(crate) struct StoreArgs {
     )]
     pub(crate) cold_compression: Compression,
 
+    /// A block's size before compression. 2KiB makes a miss on local files an eighth to a sixth cheaper, and indexes twice as
+    /// large [default: 4KiB]
+    #[arg(long, value_name = "SIZE", help_heading = "State")]
+    block_size: Option<ByteSize>,
+
     /// Where compactions run
     #[arg(long, value_name = "WHERE", default_value = "home", help_heading = "State")]
     pub(crate) compaction: CompactionPlace,
@@ -111,9 +116,10 @@ impl StoreArgs {
             [("--compression", self.compression), ("--cold-compression", self.cold_compression)];
         let changed = compressions.into_iter().filter(|(_, compression)| *compression != Compression::Lz4);
         let compressions = changed.map(|(option, compression)| format!("{option} {}", name_of(compression)));
+        let block_size = self.block_size.map(|size| format!("--block-size {size}"));
         let remote = (self.compaction == CompactionPlace::Remote).then(|| "--compaction remote".to_owned());
         let cache = self.cache_dir.as_ref().map(|folder| format!("--cache-dir {}", folder.display()));
-        compressions.chain(remote).chain(cache)
+        compressions.chain(block_size).chain(remote).chain(cache)
     }
 
     /// What one store of a process does with its share of memory; `near` if its requests stay on this machine.
@@ -123,6 +129,7 @@ impl StoreArgs {
         let min_input_bytes = self.remote_compaction_min_size.map_or(remote.min_input_bytes, |size| size.0);
         ForstSettings {
             memory_bytes: memory.0,
+            block_size_bytes: self.block_size.map_or(defaults.block_size_bytes, |size| size.0 as usize),
             compression: self.compression,
             cold_compression: self.cold_compression,
             cache_dir: self.cache_dir.clone(),
@@ -230,6 +237,8 @@ mod tests {
     fn without_an_option_a_store_has_its_defaults() {
         let (found, defaults) = (settings(&[]), ForstSettings::default());
         assert_eq!(found.memory_bytes, 7 << 20);
+        assert_eq!(found.block_size_bytes, defaults.block_size_bytes);
+        assert_eq!(defaults.block_size_bytes, 4 << 10, "the help says so");
         assert_eq!(
             (found.compression, found.cold_compression),
             (defaults.compression, defaults.cold_compression)
@@ -282,15 +291,24 @@ mod tests {
             "none",
             "--cold-compression",
             "zstd",
+            "--block-size",
+            "2KiB",
             "--compaction",
             "remote",
             "--cache-dir",
             "c",
         ];
+        assert_eq!(settings(&line).block_size_bytes, 2 << 10);
         let given: Vec<_> = parse(&line).unwrap().given().collect();
         assert_eq!(
             given,
-            ["--compression none", "--cold-compression zstd:1", "--compaction remote", "--cache-dir c"]
+            [
+                "--compression none",
+                "--cold-compression zstd:1",
+                "--block-size 2KiB",
+                "--compaction remote",
+                "--cache-dir c"
+            ]
         );
     }
 }

@@ -1,9 +1,9 @@
 //! The memory tier: decoded blocks of one store, owned by its task thread.
 //!
 //! There is no lock because there is no sharing: blocks are decoded on the I/O runtime and handed to the task thread,
-//! which alone inserts and reads them. A block is found by its number in its table's slots, so a hit costs two loads
-//! and no hash of its own, and a map of tables stays in the nearest cache. What filters and indexes take is taken from
-//! the blocks (design D14).
+//! which alone inserts and reads them. A block is found by its number among its table's places, four bytes each, and what is
+//! known of it lies in one line of memory with the addresses of its entries and its lookup: a hit waits for memory once
+//! before it searches, and takes no hash of its own. What filters and indexes take is taken from the blocks (design D14).
 //!
 //! Eviction is S3-FIFO (Yang et al., SOSP 2023): a block enters a small queue and moves to the main one only if it is
 //! asked for again, so that a scan passes through the small one; a block that was wanted soon after it had left goes to
@@ -12,14 +12,14 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use alluvium_env::{HashMap, HashSet};
+use alluvium_env::HashMap;
 
 use crate::block::Block;
 use crate::table::FileId;
 
 type BlockKey = (FileId, u32);
 
-/// What a slot, its place in a queue and the allocator add to a block.
+/// What its account, its place, its queue and the allocator add to a block.
 const ENTRY_OVERHEAD_BYTES: usize = 80;
 /// The small queue's share of the capacity: one part in so many.
 pub(crate) const SMALL_SHARE: usize = 10;
@@ -31,21 +31,74 @@ const MAX_HITS: u8 = 3;
 /// Hits after which a block is searched by hash.
 const HOT_HITS: u8 = 1;
 
-#[derive(Default)]
-struct Slot {
-    block: Option<Arc<Block>>,
+/// A place without a block.
+const NOWHERE: u32 = 0;
+/// A place of which the block left the small queue lately.
+const GHOST: u32 = u32::MAX;
+
+/// A block and its account.
+#[repr(align(64))]
+struct Held {
+    block: Block,
     hits: Cell<u8>,
     in_main: bool,
 }
 
+/// Accounts in a slab that grows by the chunk: none is ever moved.
+#[derive(Default)]
+struct Slab {
+    chunks: Vec<Vec<Option<Held>>>,
+    free: Vec<u32>,
+}
+
+const CHUNK: usize = 1024;
+
+impl Slab {
+    /// By what a place says, which need not be a block.
+    #[inline]
+    fn get(&self, place: u32) -> Option<&Held> {
+        let index = (place as usize).wrapping_sub(1);
+        self.chunks.get(index / CHUNK)?.get(index % CHUNK)?.as_ref()
+    }
+
+    fn slot(&mut self, place: u32) -> Option<&mut Option<Held>> {
+        let index = (place as usize).wrapping_sub(1);
+        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
+    }
+
+    /// Returns its place.
+    fn insert(&mut self, held: Held) -> u32 {
+        if let Some(place) = self.free.pop() {
+            if let Some(slot) = self.slot(place) {
+                *slot = Some(held);
+            }
+            return place;
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let full = self.chunks.len().saturating_sub(1) * CHUNK;
+        let Some(last) = self.chunks.last_mut() else { return NOWHERE };
+        last.push(Some(held));
+        (full + last.len()) as u32
+    }
+
+    fn remove(&mut self, place: u32) -> Option<Held> {
+        let held = self.slot(place)?.take()?;
+        self.free.push(place);
+        Some(held)
+    }
+}
+
 /// Decoded blocks within a byte budget.
 pub(crate) struct BlockCache {
-    tables: HashMap<FileId, Vec<Slot>>,
+    /// Where a table's blocks are in `held`, one more than that; or [`NOWHERE`], or [`GHOST`].
+    tables: HashMap<FileId, Vec<u32>>,
+    held: Slab,
     small: VecDeque<BlockKey>,
     main: VecDeque<BlockKey>,
-    /// Blocks that left the small queue lately, and the order in which they did.
-    ghosts: HashSet<BlockKey>,
-    ghost_order: VecDeque<BlockKey>,
+    /// Blocks that left the small queue lately, in the order in which they did.
+    ghosts: VecDeque<BlockKey>,
     small_bytes: usize,
     bytes: usize,
     capacity_bytes: usize,
@@ -64,10 +117,10 @@ impl BlockCache {
     pub(crate) fn new(resident_bytes: usize) -> Self {
         Self {
             tables: HashMap::default(),
+            held: Slab::default(),
             small: VecDeque::new(),
             main: VecDeque::new(),
-            ghosts: HashSet::default(),
-            ghost_order: VecDeque::new(),
+            ghosts: VecDeque::new(),
             small_bytes: 0,
             bytes: 0,
             capacity_bytes: resident_bytes,
@@ -79,20 +132,24 @@ impl BlockCache {
 
     /// A block, and whether it has been asked for before.
     #[inline]
-    pub(crate) fn get(&self, file: FileId, number: u32) -> Option<(&Arc<Block>, bool)> {
-        let slot = self.tables.get(&file)?.get(number as usize)?;
-        let block = slot.block.as_ref()?;
-        let hits = slot.hits.get();
+    pub(crate) fn get(&self, file: FileId, number: u32) -> Option<(&Block, bool)> {
+        let held = self.held.get(self.place((file, number))?)?;
+        let hits = held.hits.get();
         if hits < MAX_HITS {
-            slot.hits.set(hits + 1);
+            held.hits.set(hits + 1);
         }
-        Some((block, hits >= HOT_HITS))
+        Some((&held.block, hits >= HOT_HITS))
     }
 
     /// A block, without asking for it.
     #[inline]
     pub(crate) fn peek(&self, file: FileId, number: u32) -> Option<&Block> {
-        self.tables.get(&file)?.get(number as usize)?.block.as_deref()
+        self.held.get(self.place((file, number))?).map(|held| &held.block)
+    }
+
+    #[inline]
+    fn place(&self, (file, number): BlockKey) -> Option<u32> {
+        self.tables.get(&file)?.get(number as usize).copied()
     }
 
     /// Bytes of the blocks it holds.
@@ -102,40 +159,42 @@ impl BlockCache {
 
     /// Which blocks of a table are here: a bit a block; `None` if none is.
     pub(crate) fn blocks_of(&self, file: FileId) -> Option<Arc<[u64]>> {
-        let held = |slots: &[Slot]| {
-            let bit = |(place, slot): (usize, &Slot)| u64::from(slot.block.is_some()) << place;
-            slots.iter().enumerate().map(bit).sum()
+        let held = |places: &[u32]| {
+            let bit =
+                |(number, place): (usize, &u32)| u64::from(*place != NOWHERE && *place != GHOST) << number;
+            places.iter().enumerate().map(bit).sum()
         };
-        self.tables.get(&file).map(|slots| slots.chunks(64).map(held).collect())
+        self.tables.get(&file).map(|places| places.chunks(64).map(held).collect())
     }
 
-    pub(crate) fn insert(&mut self, file: FileId, number: u32, block: Arc<Block>) {
+    pub(crate) fn insert(&mut self, file: FileId, number: u32, block: Block) {
         self.insert_as(file, number, block, false);
     }
 
     /// Keeps a block that has shown to be in use.
-    pub(crate) fn insert_warm(&mut self, file: FileId, number: u32, block: Arc<Block>) {
+    pub(crate) fn insert_warm(&mut self, file: FileId, number: u32, block: Block) {
         self.insert_as(file, number, block, true);
     }
 
-    fn insert_as(&mut self, file: FileId, number: u32, block: Arc<Block>, is_warm: bool) {
+    fn insert_as(&mut self, file: FileId, number: u32, block: Block, is_warm: bool) {
         let added = weight(&block);
         if added > self.capacity_bytes.min(self.resident_bytes / LARGEST_SHARE) {
             return;
         }
         let key = (file, number);
-        let wanted_again = self.ghosts.remove(&key) || is_warm;
-        let slots = self.tables.entry(file).or_default();
-        if slots.len() <= number as usize {
-            slots.resize_with(number as usize + 1, Slot::default);
+        let places = self.tables.entry(file).or_default();
+        if places.len() <= number as usize {
+            places.resize(number as usize + 1, NOWHERE);
         }
-        let Some(slot) = slots.get_mut(number as usize) else { return };
-        if slot.block.is_some() {
-            return;
-        }
-        *slot = Slot { block: Some(block), hits: Cell::new(0), in_main: wanted_again };
+        let Some(place) = places.get_mut(number as usize) else { return };
+        let in_main = match *place {
+            NOWHERE => is_warm,
+            GHOST => true,
+            _ => return,
+        };
+        *place = self.held.insert(Held { block, hits: Cell::new(0), in_main });
         self.bytes += added;
-        if wanted_again {
+        if in_main {
             self.main.push_back(key);
         } else {
             self.small_bytes += added;
@@ -158,47 +217,52 @@ impl BlockCache {
         }
     }
 
-    fn slot(&mut self, (file, number): BlockKey) -> Option<&mut Slot> {
-        self.tables.get_mut(&file)?.get_mut(number as usize)
+    /// Has a block leave; `mark` is what is left in its place.
+    fn leave(&mut self, (file, number): BlockKey, mark: u32) {
+        let Some(place) = self.tables.get_mut(&file).and_then(|places| places.get_mut(number as usize))
+        else {
+            return;
+        };
+        if let Some(held) = self.held.remove(std::mem::replace(place, mark)) {
+            self.bytes -= weight(&held.block);
+        }
     }
 
     fn evict_small(&mut self) {
         let Some(key) = self.small.pop_front() else { return };
         // A table that is gone has taken its bytes along.
-        let Some(slot) = self.slot(key) else { return };
-        let Some(leaving) = slot.block.as_deref().map(weight) else { return };
-        if slot.hits.get() > 0 {
-            slot.hits.set(0);
-            slot.in_main = true;
+        let Some(held) = self.place(key).and_then(|place| self.held.slot(place)?.as_mut()) else { return };
+        self.small_bytes -= weight(&held.block);
+        if held.hits.get() > 0 {
+            held.hits.set(0);
+            held.in_main = true;
             self.main.push_back(key);
         } else {
-            slot.block = None;
-            self.bytes -= leaving;
+            self.leave(key, GHOST);
             self.remember(key);
         }
-        self.small_bytes -= leaving;
     }
 
     fn evict_main(&mut self) {
         let Some(key) = self.main.pop_front() else { return };
-        let Some(slot) = self.slot(key) else { return };
-        let Some(leaving) = slot.block.as_deref().map(weight) else { return };
-        if let Some(hits) = slot.hits.get().checked_sub(1) {
-            slot.hits.set(hits);
+        let Some(held) = self.place(key).and_then(|place| self.held.get(place)) else { return };
+        if let Some(hits) = held.hits.get().checked_sub(1) {
+            held.hits.set(hits);
             self.main.push_back(key);
         } else {
-            slot.block = None;
-            self.bytes -= leaving;
+            self.leave(key, NOWHERE);
         }
     }
 
     fn remember(&mut self, key: BlockKey) {
-        if self.ghosts.insert(key) {
-            self.ghost_order.push_back(key);
-        }
-        while self.ghost_order.len() > self.main.len().max(16) {
-            if let Some(old) = self.ghost_order.pop_front() {
-                self.ghosts.remove(&old);
+        self.ghosts.push_back(key);
+        while self.ghosts.len() > self.main.len().max(16) {
+            let Some((file, number)) = self.ghosts.pop_front() else { return };
+            let place = self.tables.get_mut(&file).and_then(|places| places.get_mut(number as usize));
+            if let Some(place) = place
+                && *place == GHOST
+            {
+                *place = NOWHERE;
             }
         }
     }
@@ -236,18 +300,18 @@ impl BlockCache {
 
     /// Gives a block another name, if it is here: its record was written anew.
     pub(crate) fn rename(&mut self, old: BlockKey, new: BlockKey) {
-        let Some(block) = self.slot(old).and_then(|slot| slot.block.clone()) else { return };
+        let Some(block) = self.peek(old.0, old.1).cloned() else { return };
         self.insert(new.0, new.1, block);
     }
 
     /// Forgets the blocks of tables that are gone.
     pub(crate) fn forget(&mut self, gone: &[FileId]) {
         for file in gone {
-            for slot in self.tables.remove(file).unwrap_or_default() {
-                let Some(block) = slot.block else { continue };
-                self.bytes -= weight(&block);
-                if !slot.in_main {
-                    self.small_bytes -= weight(&block);
+            for place in self.tables.remove(file).unwrap_or_default() {
+                let Some(held) = self.held.remove(place) else { continue };
+                self.bytes -= weight(&held.block);
+                if !held.in_main {
+                    self.small_bytes -= weight(&held.block);
                 }
             }
         }
@@ -258,15 +322,15 @@ impl BlockCache {
 mod tests {
     use super::*;
 
-    fn block() -> Arc<Block> {
+    fn block() -> Block {
         let mut content = vec![0; 1000];
         content.extend_from_slice(&0_u32.to_le_bytes());
-        Arc::new(Block::from_content(content).unwrap())
+        Block::from_content(content).unwrap()
     }
 
     fn held(cache: &BlockCache) -> usize {
-        let blocks = cache.tables.values().flatten().filter_map(|slot| slot.block.as_deref());
-        blocks.map(weight).sum()
+        let held = cache.tables.values().flatten().filter_map(|place| cache.held.get(*place));
+        held.map(|held| weight(&held.block)).sum()
     }
 
     #[test]
@@ -285,7 +349,9 @@ mod tests {
         }
         let kept = (0..50).filter(|n| cache.get(FileId(1), *n).is_some()).count();
         assert_eq!(kept, 50, "a scan flushed blocks that are in use");
-        assert!(cache.ghosts.len() <= 1000 && cache.ghost_order.len() <= 1000);
+        assert!(cache.ghosts.len() <= 1000);
+        assert_eq!(size_of::<Option<Held>>(), 64, "a hit waits for one line of memory");
+        assert!(cache.held.chunks.len() == 1, "what has left makes room");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Bytes of the formats: varints, framed sections, checksums.
 //!
 //! Every decoder here takes bytes from outside: it never panics and says at which offset of what it stopped.
+use std::sync::Arc;
+
 use alluvium_env::{Error, Result};
 
-use crate::compression::{Compression, Packer, Packing, unpack};
+use crate::compression::{Compression, Packer, Packing, unpack, unpack_shared};
 
 /// CRC-32C (Castagnoli, RFC 3720): checksum id 1 of the formats.
 #[inline]
@@ -144,6 +146,13 @@ pub(crate) fn read_section(what: &'static str, section: &[u8]) -> Result<Vec<u8>
     let short = || short(what, section);
     let (packing, content) = check_section(what, section)?.split_last().ok_or_else(short)?;
     unpack(*packing, content).map_err(|e| e.context(what))
+}
+
+/// As [`read_section`], for what is kept and handed around.
+pub(crate) fn read_shared_section(what: &'static str, section: &[u8]) -> Result<Arc<[u8]>> {
+    let short = || short(what, section);
+    let (packing, content) = check_section(what, section)?.split_last().ok_or_else(short)?;
+    unpack_shared(*packing, content).map_err(|e| e.context(what))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //!
 //! **Failure**: what is unpacked comes from outside: nothing is allocated for what it claims before the claim is checked.
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
 use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
@@ -117,8 +118,32 @@ fn append(
 
 /// Unpacks content that was stored so.
 pub(crate) fn unpack(packing: u8, content: &[u8]) -> Result<Vec<u8>> {
+    let Some((raw, packed)) = packed(packing, content)? else { return Ok(content.to_vec()) };
+    let mut unpacked = vec![0; raw];
+    unpack_into(packing, packed, &mut unpacked)?;
+    Ok(unpacked)
+}
+
+/// As [`unpack`], into memory that can be shared as it is.
+pub(crate) fn unpack_shared(packing: u8, content: &[u8]) -> Result<Arc<[u8]>> {
+    let Some((raw, packed)) = packed(packing, content)? else { return Ok(content.into()) };
+    if raw > MAX_SCRATCH_BYTES {
+        return unpack(packing, content).map(Arc::from);
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < raw {
+            scratch.resize(raw, 0);
+        }
+        let room = scratch.get_mut(..raw).unwrap_or_default();
+        unpack_into(packing, packed, room)?;
+        Ok(Arc::from(&*room))
+    })
+}
+
+/// How long content is unpacked, and what a compressor made of it; `None` if it is stored as it is.
+fn packed(packing: u8, content: &[u8]) -> Result<Option<(usize, &[u8])>> {
     if packing == Packing::Plain as u8 {
-        return Ok(content.to_vec());
+        return Ok(None);
     }
     let Some((raw, packed)) = content.split_first_chunk::<PREFIX_BYTES>() else {
         return Err(Error::corruption(format!("packed content of {} bytes has no length", content.len())));
@@ -127,33 +152,43 @@ pub(crate) fn unpack(packing: u8, content: &[u8]) -> Result<Vec<u8>> {
     if raw > MAX_RAW_BYTES || raw > packed.len().saturating_mul(MAX_EXPANSION) {
         return Err(Error::corruption(format!("{} bytes claim to unpack to {raw}", packed.len())));
     }
-    let failed = |e| Error::corruption("it does not unpack").with_source(e);
-    let unpacked = match packing {
-        1 => lz4_flex::block::decompress(packed, raw).map_err(std::io::Error::other).map_err(failed)?,
-        2 => unpack_zstd(packed, raw).map_err(failed)?,
-        other => return Err(Error::corruption(format!("expected compression 0, 1 or 2, got {other}"))),
-    };
-    if unpacked.len() != raw {
-        return Err(Error::corruption(format!("expected {raw} bytes unpacked, got {}", unpacked.len())));
-    }
-    Ok(unpacked)
+    Ok(Some((raw, packed)))
 }
 
+/// Fills a room that is as long as the content claims to be.
+fn unpack_into(packing: u8, packed: &[u8], room: &mut [u8]) -> Result<()> {
+    let unpacked = match packing {
+        1 => lz4_flex::block::decompress_into(packed, room).map_err(std::io::Error::other),
+        2 => unpack_zstd(packed, room),
+        other => return Err(Error::corruption(format!("expected compression 0, 1 or 2, got {other}"))),
+    };
+    let unpacked = unpacked.map_err(|e| Error::corruption("it does not unpack").with_source(e))?;
+    if unpacked != room.len() {
+        let raw = room.len();
+        return Err(Error::corruption(format!("expected {raw} bytes unpacked, got {unpacked}")));
+    }
+    Ok(())
+}
+
+/// What a thread keeps to unpack into: enough for blocks.
+const MAX_SCRATCH_BYTES: usize = 64 << 10;
+
 thread_local! {
+    /// Where a block is unpacked: in the processor's cache still from the one before, unlike the memory that it goes to, which
+    /// is then written once and from end to end.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// A decompressor takes 150 KiB, and longer to make than a block to unpack.
     static ZSTD: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-fn unpack_zstd(packed: &[u8], raw: usize) -> std::io::Result<Vec<u8>> {
+/// It writes past no room's end: a frame that holds more is an error, and needs no memory of its own.
+fn unpack_zstd(packed: &[u8], room: &mut [u8]) -> std::io::Result<usize> {
     ZSTD.with_borrow_mut(|zstd| {
         let zstd = match zstd {
             Some(zstd) => zstd,
             None => zstd.insert(Decompressor::new()?),
         };
-        // It writes past no buffer's end: a frame that holds more is an error, and needs no memory of its own.
-        let mut unpacked = Vec::with_capacity(raw);
-        zstd.decompress_to_buffer(packed, &mut unpacked)?;
-        Ok(unpacked)
+        zstd.decompress_to_buffer(packed, room)
     })
 }
 

@@ -91,7 +91,7 @@ pub fn section(bytes: &[u8]) {
 pub fn block(bytes: &[u8]) {
     let mut content = bytes;
     let key = part(&mut content);
-    let Some(block) = refused(Block::from_content(content.to_vec())) else { return };
+    let Some(block) = refused(Block::from_content(content)) else { return };
     for hot in [false, true] {
         let _ = refused(block.get(key, filter_hash(key), hot));
     }

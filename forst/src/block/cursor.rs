@@ -21,6 +21,34 @@ pub(crate) struct BlockEntry<'a> {
 impl<'a> BlockEntry<'a> {
     #[inline]
     pub(super) fn parse(entries: &'a [u8], offset: usize) -> Result<Self> {
+        match Self::parse_short(entries, offset) {
+            Some(entry) => Ok(entry),
+            None => Self::parse_any(entries, offset),
+        }
+    }
+
+    /// Most entries: key lengths of a byte and a value length of one or two.
+    #[inline]
+    fn parse_short(entries: &'a [u8], offset: usize) -> Option<Self> {
+        let [shared, suffix, low, high] = *entries.get(offset..)?.first_chunk::<4>()?;
+        let (tagged, header) = match (low < 0x80, high < 0x80) {
+            (true, _) => (usize::from(low), 3),
+            (false, true) => (usize::from(low & 0x7f) | usize::from(high) << 7, 4),
+            (false, false) => return None,
+        };
+        if shared >= 0x80 || suffix >= 0x80 {
+            return None;
+        }
+        let start = offset + header;
+        let middle = start + usize::from(suffix);
+        let end = middle + (tagged >> 2);
+        let kind = EntryKind::from_code(tagged as u64 & 3).ok()?;
+        let (suffix, value) = (entries.get(start..middle)?, entries.get(middle..end)?);
+        Some(Self { shared: usize::from(shared), suffix, kind, value, end })
+    }
+
+    #[cold]
+    fn parse_any(entries: &'a [u8], offset: usize) -> Result<Self> {
         let mut input = Input::new("a block entry", entries.get(offset..).unwrap_or_default());
         let shared = input.length()?;
         let suffix = input.length()?;

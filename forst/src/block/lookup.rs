@@ -1,55 +1,88 @@
 //! The lookup of a hot block: from a key's hash to its entry, without a search.
 //!
-//! Made when a block is asked for again, so a block that is read once pays nothing; derived, never stored.
-use super::{Block, BlockCursor};
+//! Made when a block is asked for again, so a block that is read once pays nothing; derived, never stored. What all keys of
+//! the block begin with stands beside the slots: nearly all entries share no more with the key at their restart point, so
+//! that is not looked at, and a lookup waits for memory twice, for a slot and for the entry.
+use super::{Block, BlockCursor, common};
 use crate::table::filter_hash;
 
-/// An open-addressing table of entry offsets.
-#[derive(Debug)]
+/// An open-addressing table of entry offsets; empty for a block that is too large for one, or cannot be read.
+///
+/// Layout: `prefix_length:u8 · prefix`, together [`HEADER_BYTES`] long, then the slots, each an `offset:u16le`.
+#[derive(Debug, Default)]
 pub(super) struct Lookup {
-    slots: Box<[u16]>,
+    bytes: Box<[u8]>,
 }
 
 const EMPTY: u16 = u16::MAX;
+const HEADER_BYTES: usize = 16;
+const MAX_PREFIX_BYTES: usize = HEADER_BYTES - 1;
 
 impl Lookup {
-    /// At most half of the slots are taken, of two bytes each, and their number is a power of two.
+    /// At most half of the slots are taken, of two bytes each, and their number is a power of two; the header is less than
+    /// what that leaves over.
     pub(super) const BYTES_AN_ENTRY: usize = 6;
 
-    /// The lookup of a block; `None` if it is too large for one, or cannot be read.
-    pub(super) fn of(block: &Block) -> Option<Self> {
+    /// The lookup of a block.
+    pub(super) fn of(block: &Block) -> Self {
         if block.entries().len() >= usize::from(EMPTY) {
-            return None;
+            return Self::default();
         }
+        Self::of_small(block).unwrap_or_default()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn of_small(block: &Block) -> Option<Self> {
         let mut hashes = Vec::new();
         let mut cursor = BlockCursor::default();
         let mut offset = 0;
         cursor.rewind(block).ok()?;
+        let first = cursor.entry(block)?.1.to_vec();
+        let mut prefix = first.len().min(MAX_PREFIX_BYTES);
         while let Some((_, key, _)) = cursor.entry(block) {
             hashes.push((filter_hash(key), offset as u16));
+            prefix = prefix.min(common(&first, key));
             offset = cursor.next_offset();
             cursor.advance(block).ok()?;
         }
-        let mut slots = vec![EMPTY; (hashes.len() * 3 / 2 + 1).next_power_of_two()].into_boxed_slice();
-        let mask = slots.len() - 1;
-        for (hash, offset) in hashes {
-            let mut at = hash as usize & mask;
-            while slots.get(at).is_some_and(|slot| *slot != EMPTY) {
-                at = (at + 1) & mask;
-            }
-            if let Some(slot) = slots.get_mut(at) {
-                *slot = offset;
-            }
+        let slots = (hashes.len() * 3 / 2 + 1).next_power_of_two();
+        let mut lookup = Self { bytes: vec![u8::MAX; HEADER_BYTES + slots * 2].into_boxed_slice() };
+        if let Some((length, rest)) = lookup.bytes.split_first_mut() {
+            *length = prefix as u8;
+            rest.get_mut(..prefix)?.copy_from_slice(first.get(..prefix)?);
         }
-        Some(Self { slots })
+        for (hash, offset) in hashes {
+            let mut at = hash as usize & (slots - 1);
+            while lookup.slot(at)? != EMPTY {
+                at = (at + 1) & (slots - 1);
+            }
+            let place = HEADER_BYTES + at * 2;
+            lookup.bytes.get_mut(place..place + 2)?.copy_from_slice(&offset.to_le_bytes());
+        }
+        Some(lookup)
+    }
+
+    /// What all keys of the block begin with, as far as it is kept.
+    #[inline]
+    pub(super) fn prefix(&self) -> &[u8] {
+        let (length, rest) = self.bytes.split_first().unwrap_or((&0, &[]));
+        rest.get(..usize::from(*length)).unwrap_or_default()
+    }
+
+    #[inline]
+    fn slot(&self, at: usize) -> Option<u16> {
+        let slot = self.bytes.get(HEADER_BYTES + at * 2..)?.first_chunk::<2>()?;
+        Some(u16::from_le_bytes(*slot))
     }
 
     /// The offsets of entries whose key may have this hash.
     #[inline]
     pub(super) fn candidates(&self, hash: u64) -> impl Iterator<Item = usize> {
-        let mask = self.slots.len() - 1;
-        let probes = (0..self.slots.len()).map(move |step| (hash as usize + step) & mask);
-        probes
-            .map_while(|at| self.slots.get(at).filter(|slot| **slot != EMPTY).map(|slot| usize::from(*slot)))
+        let slots = self.bytes.len().saturating_sub(HEADER_BYTES) / 2;
+        let probes = (0..slots).map(move |step| (hash as usize + step) & (slots - 1));
+        probes.map_while(|at| self.slot(at).filter(|slot| *slot != EMPTY).map(usize::from))
     }
 }

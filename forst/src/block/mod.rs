@@ -10,12 +10,13 @@ mod lookup;
 pub(crate) use builder::BlockBuilder;
 pub(crate) use cursor::{BlockCursor, BlockEntry};
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
 
-use crate::coding::read_section;
+use crate::coding::read_shared_section;
 use crate::entry::EntryKind;
 use lookup::Lookup;
 
@@ -28,46 +29,54 @@ fn common(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// A decoded block.
+/// A decoded block. A clone has the same bytes, and no lookup yet.
 #[derive(Debug)]
 pub(crate) struct Block {
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
     /// Where the entries end and the restart array begins.
-    entries_end: usize,
-    restarts: usize,
-    lookup: OnceLock<Option<Lookup>>,
+    entries_end: u32,
+    restarts: u32,
+    lookup: OnceCell<Lookup>,
+}
+
+impl Clone for Block {
+    fn clone(&self) -> Self {
+        Self { bytes: Arc::clone(&self.bytes), lookup: OnceCell::new(), ..*self }
+    }
 }
 
 impl Block {
     /// Checks and unpacks a block as it is stored.
     pub(crate) fn decode(stored: &[u8]) -> Result<Self> {
-        Self::from_content(read_section("a data block", stored)?)
+        Self::from_content(read_shared_section("a data block", stored)?)
     }
 
     /// Takes over a block's content: entries, restart offsets, their count.
-    pub(crate) fn from_content(bytes: Vec<u8>) -> Result<Self> {
+    pub(crate) fn from_content(bytes: impl Into<Arc<[u8]>>) -> Result<Self> {
+        let bytes = bytes.into();
         let wrong =
             || Error::corruption(format!("a data block of {} bytes has no restart array", bytes.len()));
         let (_, count) = bytes.split_last_chunk::<4>().ok_or_else(wrong)?;
-        let restarts = u32::from_le_bytes(*count) as usize;
+        let restarts = u32::from_le_bytes(*count);
         let array = restarts.checked_mul(4).and_then(|n| n.checked_add(4)).ok_or_else(wrong)?;
-        let entries_end = bytes.len().checked_sub(array).ok_or_else(wrong)?;
-        Ok(Self { bytes, entries_end, restarts, lookup: OnceLock::new() })
+        let entries_end =
+            u32::try_from(bytes.len()).ok().and_then(|n| n.checked_sub(array)).ok_or_else(wrong)?;
+        Ok(Self { bytes, entries_end, restarts, lookup: OnceCell::new() })
     }
 
     /// Memory it takes, with the lookup that it may get.
     pub(crate) fn size_bytes(&self) -> usize {
-        let lookup = self.restarts * RESTART_INTERVAL * Lookup::BYTES_AN_ENTRY;
-        self.bytes.capacity() + lookup + size_of::<Self>()
+        let lookup = self.restarts as usize * RESTART_INTERVAL * Lookup::BYTES_AN_ENTRY;
+        self.bytes.len() + lookup + size_of::<Self>()
     }
 
     pub(crate) fn entries(&self) -> &[u8] {
-        self.bytes.get(..self.entries_end).unwrap_or_default()
+        self.bytes.get(..self.entries_end as usize).unwrap_or_default()
     }
 
     #[inline]
     fn restart(&self, index: usize) -> usize {
-        let at = self.entries_end + index * 4;
+        let at = self.entries_end as usize + index * 4;
         let offset = self.bytes.get(at..).and_then(|b| b.first_chunk::<4>());
         offset.map_or(0, |b| u32::from_le_bytes(*b) as usize)
     }
@@ -81,7 +90,7 @@ impl Block {
 
     /// The first restart interval that can hold `key`: the last whose first key is not above it.
     fn interval_of(&self, key: &[u8]) -> Result<usize> {
-        let (mut low, mut high) = (0, self.restarts);
+        let (mut low, mut high) = (0, self.restarts as usize);
         while high - low > 1 {
             let middle = usize::midpoint(low, high);
             if self.restart_key(middle)? <= key {
@@ -96,39 +105,37 @@ impl Block {
     /// The entry of exactly this key, by its [`crate::table::filter_hash`]; `hot` says that it pays to search by that.
     #[inline]
     pub(crate) fn get(&self, key: &[u8], hash: u64, hot: bool) -> Result<Option<(EntryKind, &[u8])>> {
-        let lookup = if hot { self.lookup.get_or_init(|| Lookup::of(self)).as_ref() } else { None };
-        match lookup {
-            Some(lookup) => self.probe(lookup, key, hash),
-            None => self.search(key),
+        if !hot {
+            return self.search(key);
         }
-    }
-
-    /// Loads the block's own fields.
-    #[inline]
-    pub(crate) fn touch(&self) -> usize {
-        self.entries_end
+        let lookup = self.lookup.get_or_init(|| Lookup::of(self));
+        if lookup.is_empty() { self.search(key) } else { self.probe(lookup, key, hash) }
     }
 
     /// Loads what a search by hash looks at first.
     #[inline]
     pub(crate) fn touch_slots(&self, hash: u64) -> Option<usize> {
-        self.lookup.get()?.as_ref()?.candidates(hash).next()
+        self.lookup.get()?.candidates(hash).next()
     }
 
     /// Loads what a search by hash looks at next.
     #[inline]
-    pub(crate) fn touch_entry(&self, hash: u64) -> Option<(u8, usize)> {
-        let offset = self.touch_slots(hash)?;
-        Some((*self.bytes.get(offset)?, self.restart(self.restart_before(offset))))
+    pub(crate) fn touch_entry(&self, hash: u64) -> Option<u8> {
+        self.bytes.get(self.touch_slots(hash)?).copied()
     }
 
     fn probe(&self, lookup: &Lookup, key: &[u8], hash: u64) -> Result<Option<(EntryKind, &[u8])>> {
         for offset in lookup.candidates(hash) {
             let entry = BlockEntry::parse(self.entries(), offset)?;
-            let Some(start) = key.strip_suffix(entry.suffix) else { continue };
-            if start.len() == entry.shared
-                && (start.is_empty() || self.restart_key(self.restart_before(offset))?.starts_with(start))
-            {
+            let Some(start) = key.strip_suffix(entry.suffix).filter(|start| start.len() == entry.shared)
+            else {
+                continue;
+            };
+            let is_same = match lookup.prefix().get(..entry.shared) {
+                Some(prefix) => start == prefix,
+                None => self.restart_key(self.restart_before(offset))?.starts_with(start),
+            };
+            if is_same {
                 return Ok(Some((entry.kind, entry.value)));
             }
         }
@@ -138,7 +145,7 @@ impl Block {
     /// The restart point at or before an entry.
     #[inline]
     fn restart_before(&self, offset: usize) -> usize {
-        let (mut low, mut high) = (0, self.restarts);
+        let (mut low, mut high) = (0, self.restarts as usize);
         while high - low > 1 {
             let middle = usize::midpoint(low, high);
             if self.restart(middle) <= offset {
@@ -202,8 +209,12 @@ mod tests {
         fn a_block_answers_as_a_map_does(
             entries in proptest::collection::btree_map(
                 proptest::collection::vec(0_u8..3, 0..7), proptest::collection::vec(any::<u8>(), 0..5), 1..120),
+            start in proptest::collection::vec(0_u8..3, 0..20),
             probes in proptest::collection::vec(proptest::collection::vec(0_u8..3, 0..7), 50),
         ) {
+            let whole = |key: &Vec<u8>| [start.as_slice(), key].concat();
+            let probes: Vec<_> = probes.iter().map(whole).chain(probes.clone()).collect();
+            let entries: BTreeMap<_, _> = entries.iter().map(|(key, value)| (whole(key), value.clone())).collect();
             let block = build(&entries);
             for key in entries.keys().chain(&probes) {
                 let hash = filter_hash(key);

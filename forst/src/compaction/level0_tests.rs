@@ -7,7 +7,7 @@ use super::{Action, Compaction, LevelTargets, pick};
 use crate::expiry::Ages;
 use crate::key_range::KeyRange;
 use crate::table::{FileId, FileMeta, Held, KeepAll, TableFile};
-use crate::version::{LEVELS, Run, Version, VersionEdit};
+use crate::version::{LEVELS, Run, Version, VersionEdit, table_of};
 
 fn file(id: u64, start: u8, end: u8, size_bytes: u64) -> Arc<TableFile> {
     let meta = FileMeta {
@@ -99,8 +99,8 @@ fn a_slice_cuts_no_table_of_the_level_below_and_leaves_the_rest_of_level_0() {
     assert_eq!(slice.inputs().map(|file| file.shown_bytes()).sum::<u64>(), 2000 + 4 * 500, "half is a guess");
     let after = after(&before, &slice, 500);
     assert!(after.level0.iter().flatten().all(|file| *file.keys() == KeyRange::new(&[20], &[100])));
-    assert_eq!(after.candidates(&[5]).map(|file| file.id.0).collect::<Vec<_>>(), [500]);
-    assert_eq!(after.candidates(&[25]).map(|file| file.id.0).collect::<Vec<_>>(), [100, 101, 102, 103, 2]);
+    assert_eq!(stack(&after, 5), [500]);
+    assert_eq!(stack(&after, 25), [100, 101, 102, 103, 2]);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn the_oldest_run_sinks_where_it_meets_nothing_whatever_is_newer() {
 
 /// What a key's newest to oldest tables are, by file.
 fn stack(version: &Version, key: u8) -> Vec<u64> {
-    version.candidates(&[key]).map(|file| file.id.0).collect()
+    version.runs().filter_map(|run| table_of(run, &[key])).map(|file| file.id.0).collect()
 }
 
 proptest! {

@@ -39,7 +39,7 @@ type BlockKey = (FileId, u32);
 pub(crate) struct Written {
     pub(crate) tables: Vec<WrittenTable>,
     /// Records of value files that the cache may take over.
-    pub(crate) records: Vec<(FileId, u32, Arc<Block>)>,
+    pub(crate) records: Vec<(FileId, u32, Block)>,
     /// Records that were written anew: where they were, where they are.
     pub(crate) moved: Vec<(BlockKey, BlockKey)>,
 }

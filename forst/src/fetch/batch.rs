@@ -86,7 +86,7 @@ impl Fetcher {
             if let Ok(block) = Block::decode(&bytes)
                 && file.tail().is_some_and(|tail| belongs(&block, tail, wanted.block as usize))
             {
-                parts.push(FetchedPart::Block(wanted.block, Ok(Arc::new(block))));
+                parts.push(FetchedPart::Block(wanted.block, Ok(block)));
             } else {
                 // Garbage from the disk is a miss.
                 disk.doubt(file, wanted.block);
@@ -135,7 +135,7 @@ impl Fetcher {
         wanted: &Wanted,
         stored: &[u8],
         good: &mut Vec<Stored>,
-    ) -> Result<Arc<Block>> {
+    ) -> Result<Block> {
         let block = match Block::decode(stored) {
             Ok(block) => {
                 if self.disk.is_some() {
@@ -147,7 +147,7 @@ impl Fetcher {
             // Bytes can break on the way; what is broken at rest breaks again.
             Err(_) => Block::decode(&self.requests.read(file.path(), wanted.range.clone()).await?),
         };
-        block.map(Arc::new).map_err(|e| e.context(place(file, wanted.range.start)))
+        block.map_err(|e| e.context(place(file, wanted.range.start)))
     }
 }
 

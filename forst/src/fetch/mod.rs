@@ -62,7 +62,7 @@ pub(crate) enum FetchParts {
 /// A part that arrived, or why it did not.
 pub(crate) enum FetchedPart {
     Tail(Result<Arc<TableTail>>),
-    Block(u32, Result<Arc<Block>>),
+    Block(u32, Result<Block>),
 }
 
 /// One answer to a request; a request may be answered in several.

@@ -80,7 +80,7 @@ impl Fetcher {
                 Ok(records) => records.get(number).map_or(&[][..], |record| record),
                 Err(error) => return FetchedPart::Block(wanted.block, Err(error.duplicate())),
             };
-            let block = Block::decode(record).map(Arc::new);
+            let block = Block::decode(record);
             FetchedPart::Block(wanted.block, block.map_err(|e| e.context(place(file, wanted))))
         };
         let parts: Vec<_> = group.wanted.iter().enumerate().map(part).collect();

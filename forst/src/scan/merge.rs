@@ -210,7 +210,7 @@ impl<S: SortedSource> MergeScan<S> {
                         let Some(of) = self.sources.get(source) else { break };
                         let place = of.place(value)?;
                         self.older.clear();
-                        self.older.extend_from_slice(place.value_in(&*of.record(&place)?, &self.key)?);
+                        self.older.extend_from_slice(place.value_in(&of.record(&place)?, &self.key)?);
                         operator.merge(&mut self.older, &self.value)?;
                         std::mem::swap(&mut self.older, &mut self.value);
                         self.kind = EntryKind::Put;

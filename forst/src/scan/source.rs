@@ -1,5 +1,4 @@
 //! Sorted sources of entries, and the ones that background work reads.
-use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
 
@@ -33,7 +32,7 @@ pub(crate) trait SortedSource {
     fn place(&self, pointer: &[u8]) -> Result<ValuePlace>;
 
     /// The record at a place.
-    fn record(&self, place: &ValuePlace) -> Result<Arc<Block>, Self::Stop>;
+    fn record(&self, place: &ValuePlace) -> Result<Block, Self::Stop>;
 }
 
 /// A memtable has no pointers.
@@ -103,7 +102,7 @@ impl SortedSource for Source {
         }
     }
 
-    fn record(&self, place: &ValuePlace) -> Result<Arc<Block>> {
+    fn record(&self, place: &ValuePlace) -> Result<Block> {
         match self {
             Self::Memtable { .. } => Err(no_pointers()),
             Self::Tables(scan) => scan.record(place),

@@ -126,10 +126,10 @@ impl TableScan {
     }
 
     /// The record at a place. Waits for it: folds onto values that lie apart are rare.
-    pub(crate) fn record(&self, place: &ValuePlace) -> Result<Arc<Block>> {
+    pub(crate) fn record(&self, place: &ValuePlace) -> Result<Block> {
         let stored = self.fetcher.io().block_on(self.fetcher.read_records(vec![place.clone()]))?;
         let record = Block::decode(stored.first().map_or(&[][..], |record| record));
-        record.map(Arc::new).map_err(|e| e.context(place.to_string()))
+        record.map_err(|e| e.context(place.to_string()))
     }
 
     pub(crate) fn advance(&mut self) -> Result<()> {

@@ -23,6 +23,8 @@ pub(super) struct Counters {
     answered: Cell<u64>,
     /// Both of these when they were compared, and whether the first were the most.
     window: Cell<(u64, u64, bool)>,
+    /// How surely a key that is asked of the bottom run is there: up with each that is, further down with each that is not.
+    bottom_has: Cell<u8>,
     pub(super) disk_hits: u64,
     pub(super) misses: u64,
     /// Reads of a key that memory could not answer.
@@ -38,6 +40,7 @@ impl Default for Counters {
             memory_hits: Cell::default(),
             answered: Cell::default(),
             window: Cell::new((0, 0, true)),
+            bottom_has: Cell::default(),
             disk_hits: 0,
             misses: 0,
             missed_reads: 0,
@@ -46,6 +49,12 @@ impl Default for Counters {
         }
     }
 }
+
+/// How far `bottom_has` goes, and from where on it is sure.
+const BOTTOM_MOST: u8 = 128;
+const BOTTOM_SURE: u8 = 64;
+/// One key that is not there for so many that are: a search for nothing costs several times what its filter does.
+const BOTTOM_LACKS: u8 = 16;
 
 /// Reads after which they are compared anew.
 const WINDOW: u64 = 4096;
@@ -69,6 +78,22 @@ impl Counters {
         self.mostly_hits() && answered_before > 0
     }
 
+    /// Whether nearly all keys that are asked of the bottom run are there.
+    #[inline]
+    pub(super) fn bottom_has_all(&self) -> bool {
+        self.bottom_has.get() >= BOTTOM_SURE
+    }
+
+    /// A run, the bottom one or another, was asked for a key, and had it or not.
+    #[inline]
+    pub(super) fn asked(&self, is_bottom: bool, had: bool) {
+        if is_bottom {
+            let sure = self.bottom_has.get();
+            let sure = if had { (sure + 1).min(BOTTOM_MOST) } else { sure.saturating_sub(BOTTOM_LACKS) };
+            self.bottom_has.set(sure);
+        }
+    }
+
     #[inline]
     pub(super) fn answered(&self) {
         self.answered.set(self.answered.get() + 1);
@@ -87,5 +112,28 @@ impl Counters {
             flushes: self.flushes,
             compactions: self.compactions,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bottom_runs_filters_are_asked_again_once_one_key_in_sixteen_is_not_there() {
+        let counters = Counters::default();
+        assert!(!counters.bottom_has_all(), "before it is known");
+        (0..100).for_each(|_| counters.asked(true, true));
+        assert!(counters.bottom_has_all());
+        for _ in 0..1000 {
+            counters.asked(true, false);
+            (0..10).for_each(|_| counters.asked(true, true));
+        }
+        assert!(!counters.bottom_has_all(), "one in eleven");
+        for _ in 0..1000 {
+            (0..50).for_each(|_| counters.asked(true, true));
+            counters.asked(true, false);
+        }
+        assert!(counters.bottom_has_all(), "one in fifty");
     }
 }

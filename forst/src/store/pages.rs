@@ -190,7 +190,7 @@ impl<'a> Plan<'a> {
         if absent == 0 { Ok(page) } else { Err(Stop::Missing) }
     }
 
-    fn record(&self, place: &ValuePlace) -> Result<Arc<Block>, Stop> {
+    fn record(&self, place: &ValuePlace) -> Result<Block, Stop> {
         if let Some(record) = self.store.record(place, self.got) {
             return Ok(record);
         }
@@ -269,7 +269,7 @@ impl SortedSource for PageSource<'_> {
         }
     }
 
-    fn record(&self, place: &ValuePlace) -> Result<Arc<Block>, Stop> {
+    fn record(&self, place: &ValuePlace) -> Result<Block, Stop> {
         match self {
             Self::Memory(_) => Err(no_pointers().into()),
             Self::Run(cursor) => cursor.plan.record(place),

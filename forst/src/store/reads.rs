@@ -105,7 +105,7 @@ impl Waiting {
 }
 
 /// A part that has come: a block, a tail, or why there is neither.
-type Arrived<'a> = Result<Option<(FileId, u32, &'a Arc<Block>)>, &'a Error>;
+type Arrived<'a> = Result<Option<(FileId, u32, &'a Block)>, &'a Error>;
 
 /// All reads under way.
 #[derive(Default)]
@@ -282,7 +282,7 @@ impl Store {
                 FetchedPart::Block(number, block) => (number, block.map(Some)),
             };
             if let Ok(Some(block)) = &outcome {
-                self.cache.insert(id, number, Arc::clone(block));
+                self.cache.insert(id, number, block.clone());
             }
             let Some((first, others)) = self.reads.parts.remove(&(id, number)) else { continue };
             for index in std::iter::once(first).chain(others) {
@@ -325,7 +325,7 @@ impl Store {
         let Some(Some(waiting)) = self.reads.waiting.get_mut(index as usize) else { return false };
         waiting.missing -= 1;
         match arrived {
-            Ok(Some((file, number, block))) => waiting.got.push((file, number, Arc::clone(block))),
+            Ok(Some((file, number, block))) => waiting.got.push((file, number, block.clone())),
             Ok(None) => {}
             Err(error) => waiting.failed = Some(error.duplicate()),
         }

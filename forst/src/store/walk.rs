@@ -11,6 +11,7 @@ use crate::entry::EntryKind;
 use crate::scan::unfoldable;
 use crate::table::{FileId, TableFile, filter_hash};
 use crate::values::{ValueFile, ValuePlace};
+use crate::version::table_of;
 
 /// What memory knows of a key.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,7 +62,24 @@ pub(super) enum Object {
 pub(super) const TAIL: u32 = u32::MAX;
 
 /// A block that was fetched for one read: kept with it, since the cache promises nothing.
-pub(super) type GotBlock = (FileId, u32, Arc<Block>);
+pub(super) type GotBlock = (FileId, u32, Block);
+
+/// A key with its [`filter_hash`].
+#[derive(Clone, Copy)]
+struct Sought<'k> {
+    key: &'k [u8],
+    hash: u64,
+}
+
+/// What a table has for a key.
+enum Look<'a> {
+    /// The block that holds it if the table does, and whether that is asked for again and again.
+    Block(&'a Block, bool),
+    /// Certainly no entry.
+    Nothing,
+    /// A part that is not in memory.
+    Missing(u32),
+}
 
 /// The entries of one key, newest first, until one ends the walk.
 struct Fold<'a> {
@@ -149,34 +167,38 @@ impl Store {
         }
         let hash = filter_hash(key);
         let (mut missing, mut newest, mut blocks) = (false, 0, 0);
-        for file in self.version.candidates(key) {
-            let tail = file.tail();
-            let part = match tail {
-                None => TAIL,
-                Some(tail) if tail.may_hold(hash) => tail.index.block_of(key) as u32,
-                Some(tail) if tail.deleted.covers(key) => break,
-                Some(_) => continue,
-            };
-            let Some((block, hot)) = self.block(file.id, part, got) else {
-                let Some(needs) = &mut needs else { return Ok(Resident::Miss) };
-                missing = true;
-                if part != TAIL {
-                    newest = if blocks == 0 { needs.len() } else { newest };
-                    blocks += 1;
+        let bottom = self.version.bottom();
+        for run in self.version.runs() {
+            let Some(file) = table_of(run, key) else { continue };
+            let is_bottom = bottom.is_some_and(|bottom| std::ptr::eq(bottom, run));
+            let deletes = || file.tail().is_some_and(|tail| tail.deleted.covers(key));
+            let (block, hot) = match self.look(file, Sought { key, hash }, is_bottom, got) {
+                Look::Block(block, hot) => (block, hot),
+                Look::Nothing if deletes() => break,
+                Look::Nothing => continue,
+                Look::Missing(part) => {
+                    let Some(needs) = &mut needs else { return Ok(Resident::Miss) };
+                    missing = true;
+                    if part != TAIL {
+                        newest = if blocks == 0 { needs.len() } else { newest };
+                        blocks += 1;
+                    }
+                    if part == TAIL || blocks == 1 || self.wants_all(key) {
+                        needs.push(Need::new(file, part));
+                    }
+                    if deletes() {
+                        break;
+                    }
+                    continue;
                 }
-                if part == TAIL || blocks == 1 || self.wants_all(key) {
-                    needs.push(Need::new(file, part));
-                }
-                if tail.is_some_and(|tail| tail.deleted.covers(key)) {
-                    break;
-                }
-                continue;
             };
             // What an older block holds is of no use yet to a key that does not fold.
             if missing && self.operators.operator(key).is_none() {
                 continue;
             }
-            if let Some((kind, value)) = block.get(key, hash, hot)? {
+            let entry = block.get(key, hash, hot)?;
+            self.counters.asked(is_bottom, entry.is_some());
+            if let Some((kind, value)) = entry {
                 match fold.add(kind, value) {
                     Step::GoOn => {}
                     Step::Base(_) | Step::Pointer if missing => break,
@@ -197,7 +219,7 @@ impl Store {
                     }
                 }
             }
-            if tail.is_some_and(|tail| tail.deleted.covers(key)) {
+            if deletes() {
                 break;
             }
         }
@@ -209,6 +231,32 @@ impl Store {
             need.newest_of_several = true;
         }
         Ok(Resident::Miss)
+    }
+
+    /// Looks what a table has for a key. A filter is asked first, but for the one of the bottom run where nearly all keys are
+    /// there: then the block, if it is in memory, is as quickly asked itself.
+    #[inline]
+    fn look<'a>(
+        &'a self,
+        file: &Arc<TableFile>,
+        sought: Sought<'_>,
+        is_bottom: bool,
+        got: &'a [GotBlock],
+    ) -> Look<'a> {
+        let Some(tail) = file.tail() else { return Look::Missing(TAIL) };
+        let part = || tail.index.block_of(sought.key) as u32;
+        if is_bottom
+            && self.counters.bottom_has_all()
+            && let Some((block, hot)) = self.block(file.id, part(), got)
+        {
+            return Look::Block(block, hot);
+        }
+        if !tail.may_hold(sought.hash) {
+            self.counters.asked(is_bottom, false);
+            return Look::Nothing;
+        }
+        let part = part();
+        self.block(file.id, part, got).map_or(Look::Missing(part), |(block, hot)| Look::Block(block, hot))
     }
 
     /// Counts a read that memory answered, unless blocks were fetched for it.
@@ -244,14 +292,14 @@ impl Store {
     }
 
     /// A record of a value file, if memory has it.
-    pub(super) fn record(&self, place: &ValuePlace, got: &[GotBlock]) -> Option<Arc<Block>> {
+    pub(super) fn record(&self, place: &ValuePlace, got: &[GotBlock]) -> Option<Block> {
         let (id, number) = (place.file.id, place.number);
         if let Some((_, _, record)) = got.iter().find(|(f, p, _)| *f == id && *p == number) {
-            return Some(Arc::clone(record));
+            return Some(record.clone());
         }
         let (record, _) = self.cache.get(id, number)?;
         self.counters.memory_hit();
-        Some(Arc::clone(record))
+        Some(record.clone())
     }
 
     /// Folds the operands, oldest first, onto the base.

@@ -47,7 +47,10 @@ impl Store {
             let group = group.get(..taken).unwrap_or_default();
             self.warm_writes(group.iter().copied());
             if self.cache.bytes() >= SMALL_BYTES && self.counters.mostly_hits() {
-                self.version.runs().for_each(|run| self.warm_run(run, group));
+                let bottom = self.version.bottom().filter(|_| self.counters.bottom_has_all());
+                for run in self.version.runs() {
+                    self.warm_run(run, group, bottom.is_some_and(|bottom| std::ptr::eq(bottom, run)));
+                }
             }
             if taken < GROUP {
                 return;
@@ -56,15 +59,17 @@ impl Store {
     }
 
     /// One short loop a step; each waits for one line of memory a key, all keys at once.
-    fn warm_run(&self, run: &Run, keys: &[&[u8]]) {
+    fn warm_run(&self, run: &Run, keys: &[&[u8]], unfiltered: bool) {
         let mut steps: [Option<Step<'_>>; GROUP] = [None; GROUP];
         for (step, key) in steps.iter_mut().zip(keys) {
             let tail = table_of(run, key).and_then(|file| Some((file.id, file.tail()?.as_ref())));
             *step = tail.map(|(file, tail)| Step { hash: filter_hash(key), key, file, tail });
         }
-        let mut held = [false; GROUP];
-        for (held, step) in held.iter_mut().zip(&steps) {
-            *held = step.is_some_and(|step| step.tail.may_hold(step.hash));
+        let mut held = [unfiltered; GROUP];
+        if !unfiltered {
+            for (held, step) in held.iter_mut().zip(&steps) {
+                *held = step.is_some_and(|step| step.tail.may_hold(step.hash));
+            }
         }
         for (step, held) in steps.iter_mut().zip(held) {
             *step = step.filter(|_| held);
@@ -82,9 +87,6 @@ impl Store {
             *block = found.map(|block| (block, step.hash));
         }
         let blocks = || blocks.iter().flatten();
-        for (block, _) in blocks() {
-            black_box(block.touch());
-        }
         for (block, hash) in blocks() {
             black_box(block.touch_slots(*hash));
         }

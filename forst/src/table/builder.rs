@@ -190,10 +190,10 @@ impl TableBuilder {
         let (entries, warm) = std::mem::take(&mut self.block_entries);
         let is_warm = warm * 2 >= entries;
         if self.keeping.takes(is_warm, content.len())
-            && let Ok(block) = Block::from_content(content.to_vec())
+            && let Ok(block) = Block::from_content(content)
         {
             let number = self.index.blocks() as u32;
-            self.blocks.push(KeptBlock { number, block: Arc::new(block), is_warm });
+            self.blocks.push(KeptBlock { number, block, is_warm });
         }
         self.index.push(&self.separator, self.piece.len() - start);
         if let Some(next) = next_key {

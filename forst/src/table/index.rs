@@ -1,45 +1,42 @@
 //! The index of a table: where each block begins, in keys and in bytes.
 use alluvium_env::{Error, Result};
 
+use super::search::{IndexSearch, Search};
 use crate::coding::{Input, put_varint};
+
+/// Separators one behind the other, and where each ends.
+#[derive(Debug, Default)]
+pub(super) struct Separators {
+    keys: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl Separators {
+    /// Separator of a block.
+    #[inline]
+    pub(super) fn get(&self, block: usize) -> &[u8] {
+        let start = match block.checked_sub(1) {
+            Some(before) => self.ends.get(before).copied().unwrap_or(0) as usize,
+            None => 0,
+        };
+        let end = self.ends.get(block).copied().unwrap_or(0) as usize;
+        self.keys.get(start..end).unwrap_or_default()
+    }
+}
 
 /// Separators and offsets of the blocks. Separator `i` is above every key of block `i - 1` and not above any of block
 /// `i`; separator 0 is empty.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    keys: Vec<u8>,
-    key_ends: Vec<u32>,
+    separators: Separators,
     search: Search,
     /// One more than there are blocks: block `i` lies in `offsets[i]..offsets[i + 1]`.
     offsets: Vec<u64>,
 }
 
-/// Narrows a search down to separators whose first differing bytes are the key's: numbers, one beside the other.
-#[derive(Debug, Default)]
-struct Search {
-    /// Bytes that all separators but the empty first one begin with.
-    common: usize,
-    /// The eight bytes behind those, of separator 1 and on; missing ones are zero.
-    heads: Vec<u64>,
-}
-
-/// Eight bytes of a key from `start` on as a number that orders as they do.
-#[inline]
-pub(crate) fn head(key: &[u8], start: usize) -> u64 {
-    let rest = key.get(start..).unwrap_or_default();
-    if let Some(whole) = rest.first_chunk::<8>() {
-        return u64::from_be_bytes(*whole);
-    }
-    let mut bytes = [0; 8];
-    for (to, from) in bytes.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    u64::from_be_bytes(bytes)
-}
-
 impl Index {
     pub(crate) fn blocks(&self) -> usize {
-        self.key_ends.len()
+        self.separators.ends.len()
     }
 
     /// Adds the next block.
@@ -47,8 +44,8 @@ impl Index {
         if self.offsets.is_empty() {
             self.offsets.push(0);
         }
-        self.keys.extend_from_slice(separator);
-        self.key_ends.push(self.keys.len() as u32);
+        self.separators.keys.extend_from_slice(separator);
+        self.separators.ends.push(self.separators.keys.len() as u32);
         let end = self.data_bytes() + size_bytes as u64;
         self.offsets.push(end);
     }
@@ -60,37 +57,20 @@ impl Index {
 
     #[inline]
     pub(crate) fn separator(&self, block: usize) -> &[u8] {
-        let start = match block.checked_sub(1) {
-            Some(before) => self.key_ends.get(before).copied().unwrap_or(0) as usize,
-            None => 0,
-        };
-        let end = self.key_ends.get(block).copied().unwrap_or(0) as usize;
-        self.keys.get(start..end).unwrap_or_default()
+        self.separators.get(block)
     }
 
     /// The one block that can hold `key`.
     #[inline]
     pub(crate) fn block_of(&self, key: &[u8]) -> usize {
-        if self.search.heads.len() + 1 != self.blocks() {
-            return self.last_not_above(key, 0, self.blocks());
-        }
-        let shared = self.separator(1).get(..self.search.common).unwrap_or_default();
-        match key.get(..self.search.common) {
-            Some(start) if start == shared => {}
-            _ if key < shared => return 0,
-            _ => return self.blocks().saturating_sub(1),
-        }
-        let wanted = head(key, self.search.common);
-        let low = self.search.heads.partition_point(|head| *head < wanted);
-        // Heads that are equal say nothing of the bytes behind them.
-        let same = self.search.heads.iter().skip(low).take_while(|head| **head == wanted).count();
-        if same == 0 { low } else { self.last_not_above(key, low, low + same + 1) }
+        let among = self.search.among(key, self.separator(1));
+        let (low, high) = among.unwrap_or((0, self.blocks()));
+        if high - low == 1 { low } else { self.last_not_above(key, low, high) }
     }
 
     /// Begins a search that goes one step at a time, for many at once.
     pub(crate) fn begin_search(&self, key: &[u8]) -> IndexSearch<'_> {
-        let heads = self.search.heads.as_slice();
-        IndexSearch { heads, wanted: head(key, self.search.common), low: 0, left: heads.len() }
+        self.search.begin(key)
     }
 
     /// The last separator of `low..high` that is not above `key`; `low`, if all of them are.
@@ -108,12 +88,8 @@ impl Index {
 
     /// Makes searching fast, once all blocks are there.
     pub(crate) fn finish(&mut self) {
-        let (first, last) = (self.separator(1), self.separator(self.blocks().saturating_sub(1)));
-        // The separators ascend, so what the first and the last one share, all of them do.
-        let common = first.iter().zip(last).take_while(|(a, b)| a == b).count();
-        let heads = (1..self.blocks()).map(|block| head(self.separator(block), common)).collect();
-        self.search = Search { common, heads };
-        self.keys.shrink_to_fit();
+        self.search = Search::of(&self.separators, self.blocks());
+        self.separators.keys.shrink_to_fit();
     }
 
     /// Where a block lies in the file; `None` past the last one.
@@ -122,9 +98,10 @@ impl Index {
     }
 
     pub(crate) fn size_bytes(&self) -> usize {
-        self.keys.capacity()
-            + self.key_ends.capacity() * 4
-            + (self.offsets.capacity() + self.search.heads.capacity()) * 8
+        self.separators.keys.capacity()
+            + self.separators.ends.capacity() * 4
+            + self.offsets.capacity() * 8
+            + self.search.size_bytes()
     }
 
     /// Appends `count · (separator_len · separator · block_size)*`, numbers as varints.
@@ -162,34 +139,6 @@ impl Index {
     }
 }
 
-/// A search under way: near enough to say which block will be looked at.
-pub(crate) struct IndexSearch<'a> {
-    heads: &'a [u64],
-    wanted: u64,
-    low: usize,
-    left: usize,
-}
-
-impl IndexSearch<'_> {
-    /// Goes on by one comparison; `false` if there is none left.
-    #[inline]
-    pub(crate) fn step(&mut self) -> bool {
-        if self.left == 0 {
-            return false;
-        }
-        let half = self.left / 2;
-        let below = self.heads.get(self.low + half).is_some_and(|head| *head < self.wanted);
-        self.low += if below { half + 1 } else { 0 };
-        self.left = if below { self.left - half - 1 } else { half };
-        true
-    }
-
-    /// The block it has come to.
-    pub(crate) fn block(&self) -> usize {
-        self.low
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -218,17 +167,28 @@ mod tests {
             separators in proptest::collection::btree_set(
                 proptest::collection::vec(0_u8..3, 1..14), 0..40),
             start in proptest::collection::vec(0_u8..3, 0..3),
+            gap in proptest::collection::vec(0_u8..2, 0..4),
             probes in proptest::collection::vec(proptest::collection::vec(0_u8..3, 0..16), 40),
         ) {
+            // What comes after the first byte of each but the shortest is the same in all.
+            let whole = |rest: &Vec<u8>| match rest.split_first() {
+                Some((first, rest)) if !rest.is_empty() => [&start, &[*first][..], &gap, rest].concat(),
+                _ => [&start, rest.as_slice()].concat(),
+            };
+            let separators: std::collections::BTreeSet<_> = separators.iter().map(whole).collect();
             let mut index = Index::default();
             index.push(b"", 1);
             for separator in &separators {
-                index.push(&[start.as_slice(), separator].concat(), 1);
+                index.push(separator, 1);
             }
             index.finish();
-            let whole = separators.iter().map(|s| [start.as_slice(), s].concat());
-            for key in whole.chain(probes.iter().map(|p| [start.as_slice(), p].concat())).chain(probes.clone()) {
-                prop_assert_eq!(index.block_of(&key), index.last_not_above(&key, 0, index.blocks()), "{:?}", key);
+            for key in separators.iter().cloned().chain(probes.iter().map(whole)).chain(probes.clone()) {
+                let found = index.block_of(&key);
+                prop_assert_eq!(found, index.last_not_above(&key, 0, index.blocks()), "{:?}", key);
+                let mut search = index.begin_search(&key);
+                while search.step() {}
+                let (low, high) = index.search.among(&key, index.separator(1)).unwrap_or((found, found + 1));
+                prop_assert!(index.search.among(&key, index.separator(1)).is_none() || search.block() == low && low <= found && found < high);
             }
         }
 

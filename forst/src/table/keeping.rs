@@ -68,7 +68,7 @@ impl Keeping {
 /// A block that was kept.
 pub(crate) struct KeptBlock {
     pub(crate) number: u32,
-    pub(crate) block: Arc<Block>,
+    pub(crate) block: Block,
     /// Whether it came of blocks that were in memory.
     pub(crate) is_warm: bool,
 }

@@ -11,12 +11,14 @@ mod filter;
 mod format_tests;
 mod index;
 mod keeping;
+mod search;
 mod tail;
 
 pub(crate) use builder::{BuiltTable, TableBuilder, TableOptions, content_hash};
 pub(crate) use file::{FileId, FileMeta, Held, TableFile};
 pub use file::{KeepAll, Ownership};
 pub(crate) use filter::{Filter, filter_hash};
-pub(crate) use index::{Index, IndexSearch, head};
+pub(crate) use index::Index;
 pub(crate) use keeping::{Keep, Keeping, KeptBlock, WarmBlocks, is_warm};
+pub(crate) use search::{IndexSearch, head};
 pub(crate) use tail::{FOOTER_BYTES, KeyGroupEntry, Properties, TableTail, TailLayout};

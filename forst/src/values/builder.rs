@@ -22,7 +22,7 @@ pub(crate) struct BuiltValues {
     pub(crate) file: Arc<ValueFile>,
     pub(crate) payload: Vec<Bytes>,
     /// The records by number, if they were to be kept.
-    pub(crate) records: Vec<(u32, Arc<Block>)>,
+    pub(crate) records: Vec<(u32, Block)>,
 }
 
 /// Collects the records of one file.
@@ -37,7 +37,7 @@ pub(crate) struct ValueBuilder {
     lengths: Vec<u32>,
     block: BlockBuilder,
     sections: SectionWriter,
-    records: Vec<(u32, Arc<Block>)>,
+    records: Vec<(u32, Block)>,
 }
 
 impl ValueBuilder {
@@ -67,9 +67,9 @@ impl ValueBuilder {
             let content = self.block.finish();
             self.sections.put(&mut self.piece, content, Compression::Lz4);
             if content.len() <= self.keep_bytes
-                && let Ok(block) = Block::from_content(content.to_vec())
+                && let Ok(block) = Block::from_content(content)
             {
-                self.records.push((self.lengths.len() as u32, Arc::new(block)));
+                self.records.push((self.lengths.len() as u32, block));
             }
             self.block.reset();
         } else {

@@ -57,10 +57,10 @@ impl Version {
         self.level0.iter().chain(self.levels.iter()).filter(|run| !run.is_empty())
     }
 
-    /// The tables that may hold `key`, newest first.
+    /// The run below all others.
     #[inline]
-    pub(crate) fn candidates(&self, key: &[u8]) -> impl Iterator<Item = &Arc<TableFile>> {
-        self.runs().filter_map(move |run| table_of(run, key))
+    pub(crate) fn bottom(&self) -> Option<&Run> {
+        self.levels.iter().rev().find(|run| !run.is_empty()).or(self.level0.last())
     }
 
     /// All runs that have tables with their levels, newest first.
