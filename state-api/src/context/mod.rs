@@ -4,16 +4,20 @@
 //! reset before each poll, tells the controller whether *that* record has done something.
 //!
 //! **Threads**: the task thread's own; `Rc` and `RefCell` throughout, no lock and no atomic on the hot path.
+mod timers;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
-use alluvium_env::Result;
+use alluvium_env::{Clock, Result, SystemClock};
 
 use crate::scope::Place;
+use crate::timers::TimerQueue;
 use crate::{
     Access, InNamespace, KeyCodec, KeyedStateBackend, Lookup, PageRequest, ReadBatch, ReadId, ReadTable,
-    RecordBatch, RecordRef, RecordSlot, StateFuture, StateId, States, state_key,
+    RecordBatch, RecordRef, RecordSlot, StateFuture, StateId, States, Timestamp, state_key,
 };
 
 /// The reads of a task, shared with the futures that wait for them.
@@ -58,6 +62,10 @@ pub struct TaskContext<Out> {
     /// Which of the first 64 states are read, and which are written: what to warm for the next records.
     reads_of: Cell<u64>,
     writes_of: Cell<u64>,
+    /// Of both time domains, if the function uses timers.
+    timers: RefCell<Vec<TimerQueue>>,
+    watermark: Cell<Timestamp>,
+    clock: Arc<dyn Clock>,
 }
 
 /// State keys of records to come, one behind the other, and where each ends.
@@ -85,7 +93,16 @@ impl<Out> TaskContext<Out> {
             effect: Cell::new(false),
             reads_of: Cell::new(0),
             writes_of: Cell::new(0),
+            timers: RefCell::default(),
+            watermark: Cell::new(Timestamp::MIN),
+            clock: Arc::new(SystemClock::new()),
         }
+    }
+
+    /// Processing time comes from this clock, not from the machine's.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     /// Where an operator registers its states.
@@ -152,6 +169,24 @@ impl<Out> TaskContext<Out> {
     /// Reads that are not answered.
     pub fn outstanding_reads(&self) -> usize {
         self.reads.table.borrow().outstanding()
+    }
+
+    /// Reads a page for a record, or for whoever polls with a waker of its own.
+    fn read_page<T>(
+        &self,
+        slot: RecordSlot,
+        request: PageRequest<'_>,
+        decode: fn(Option<&[u8]>) -> Result<T>,
+    ) -> StateFuture<T> {
+        match self.backend.borrow().try_page(request) {
+            Ok(Lookup::Hit(page)) => StateFuture::ready(decode(Some(page.as_ref()))),
+            Ok(Lookup::Absent) => StateFuture::ready(decode(None)),
+            Ok(Lookup::Miss) => {
+                let id = self.reads.table.borrow_mut().request_page(slot, request);
+                StateFuture::waiting(Rc::clone(&self.reads), id, decode)
+            }
+            Err(error) => StateFuture::ready(Err(error)),
+        }
     }
 
     /// Takes the answers that have arrived and names the records that can run on.
@@ -256,15 +291,7 @@ impl<Out> Context<Out> {
         request: PageRequest<'_>,
         decode: fn(Option<&[u8]>) -> Result<T>,
     ) -> StateFuture<T> {
-        match self.task.backend.borrow().try_page(request) {
-            Ok(Lookup::Hit(page)) => StateFuture::ready(decode(Some(page.as_ref()))),
-            Ok(Lookup::Absent) => StateFuture::ready(decode(None)),
-            Ok(Lookup::Miss) => {
-                let id = self.task.reads.table.borrow_mut().request_page(self.slot, request);
-                StateFuture::waiting(Rc::clone(&self.task.reads), id, decode)
-            }
-            Err(error) => StateFuture::ready(Err(error)),
-        }
+        self.task.read_page(self.slot, request, decode)
     }
 
     /// Writes a value: encodes with `encode`, then hands key and value to `write`.
