@@ -176,6 +176,7 @@ mod scope;
 pub mod snapshot;
 mod state;
 pub mod state_key;
+mod timestamp;
 mod ttl;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
@@ -200,4 +201,5 @@ pub use schema::{Schema, StoredSchema};
 pub use scope::{InNamespace, Scope};
 pub use snapshot::{CheckpointId, FileOwnership, FileRef, RestoredPart, SnapshotTask, SubtaskSnapshot};
 pub use state::{AggregatingState, ListState, MapState, ReducingState, States, ValueState};
+pub use timestamp::Timestamp;
 pub use ttl::{Age, Lifetimes, StampedBackend, StateTtl, TtlBackend, TtlTime, TtlUpdate, TtlVisibility};

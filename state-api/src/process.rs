@@ -3,7 +3,7 @@ use std::future::Future;
 
 use alluvium_env::Result;
 
-use crate::{Codec, Context};
+use crate::{Codec, Context, Timestamp};
 
 /// A function over a keyed stream. Records of one key run one after the other, in arrival order; records of different
 /// keys overlap wherever one of them waits for state.
@@ -20,4 +20,13 @@ pub trait KeyedProcess: 'static {
     /// # Errors
     /// An error ends the job; it continues from its last checkpoint.
     fn process(&self, record: Self::In, ctx: &Context<Self::Out>) -> impl Future<Output = Result<()>>;
+
+    /// Handles a timer of a key that is due, registered for `_at`; takes its turn among the key's records. Without an
+    /// implementation nothing happens.
+    ///
+    /// # Errors
+    /// As those of [`process`](Self::process).
+    fn on_timer(&self, _at: Timestamp, _ctx: &Context<Self::Out>) -> impl Future<Output = Result<()>> {
+        std::future::ready(Ok(()))
+    }
 }
