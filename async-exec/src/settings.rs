@@ -1,6 +1,8 @@
 //! What bounds the records in flight.
 use alluvium_env::{Error, Result};
 
+use crate::EpochMode;
+
 /// Limits of an [`AsyncExecutionController`](crate::AsyncExecutionController).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerSettings {
@@ -14,6 +16,11 @@ pub struct ControllerSettings {
     /// Record batches that records in flight may keep alive: one waiting record pins the whole batch it came in, so
     /// this times the size of a batch bounds the bytes. Default: [`Self::DEFAULT_MAX_HELD_BATCHES`].
     pub max_held_batches: usize,
+    /// Whether records behind an event run before it is done. Default: they do not.
+    pub epoch_mode: EpochMode,
+    /// Whether a barrier leaves records that have done nothing yet as they are, to be kept as inputs of the checkpoint
+    /// and run again after a restore; otherwise it waits until nothing is in flight. Default: it leaves them.
+    pub keep_inputs: bool,
 }
 
 impl ControllerSettings {
@@ -50,6 +57,8 @@ impl Default for ControllerSettings {
             max_in_flight: Self::DEFAULT_MAX_IN_FLIGHT,
             batch_reads: Self::DEFAULT_BATCH_READS,
             max_held_batches: Self::DEFAULT_MAX_HELD_BATCHES,
+            epoch_mode: EpochMode::default(),
+            keep_inputs: true,
         }
     }
 }

@@ -5,7 +5,16 @@ use std::rc::Rc;
 use alluvium_env::Result;
 use alluvium_state_api::{Context, KeyedProcess};
 
-/// Makes the future of a record.
+/// What the user's code is called for.
+#[derive(Debug)]
+pub enum Work<In> {
+    /// [`KeyedProcess::process`] of a record.
+    Record(In),
+    /// [`KeyedProcess::on_timer`] of a timer that is due, unless it was deleted since.
+    Timer,
+}
+
+/// Makes the future of a record or of a timer.
 ///
 /// The type of an `async fn`'s future cannot be written down, but it can be inferred from a function that returns it.
 /// [`controller`](crate::controller()) passes such a function; elsewhere this trait is only a bound:
@@ -22,28 +31,37 @@ pub trait StartRecord<P: KeyedProcess> {
     type Running: Future<Output = Result<()>>;
 
     /// Makes it; nothing of the user's code runs before it is polled.
-    fn start(&self, process: Rc<P>, record: P::In, ctx: Context<P::Out>) -> Self::Running;
+    fn start(&self, process: Rc<P>, work: Work<P::In>, ctx: Context<P::Out>) -> Self::Running;
 }
 
 impl<P, S, F> StartRecord<P> for S
 where
     P: KeyedProcess,
-    S: Fn(Rc<P>, P::In, Context<P::Out>) -> F,
+    S: Fn(Rc<P>, Work<P::In>, Context<P::Out>) -> F,
     F: Future<Output = Result<()>>,
 {
     type Running = F;
 
     #[inline]
-    fn start(&self, process: Rc<P>, record: P::In, ctx: Context<P::Out>) -> F {
-        self(process, record, ctx)
+    fn start(&self, process: Rc<P>, work: Work<P::In>, ctx: Context<P::Out>) -> F {
+        self(process, work, ctx)
     }
 }
 
 /// The one function that is started: the user's, with what it borrows.
-pub(crate) async fn process<P: KeyedProcess>(
+pub(crate) async fn run<P: KeyedProcess>(
     process: Rc<P>,
-    record: P::In,
+    work: Work<P::In>,
     ctx: Context<P::Out>,
 ) -> Result<()> {
-    process.process(record, &ctx).await
+    match work {
+        Work::Record(record) => process.process(record, &ctx).await,
+        Work::Timer => {
+            if let Some(timer) = ctx.begin_timer()? {
+                process.on_timer(timer, &ctx).await?;
+                ctx.end_timer()?;
+            }
+            Ok(())
+        }
+    }
 }

@@ -9,10 +9,10 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, EpochEnd, StartRecord, controller};
+use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, Kept, StartRecord, controller};
 use alluvium_state_api::{
-    Context, KeyedProcess, MaxParallelism, RecordBatch, RecordBatchBuilder, RecordRef, ReducingState, Result,
-    Sum, TaskContext, ValueState,
+    Context, KeyedProcess, MaxParallelism, RecordBatch, RecordBatchBuilder, ReducingState, Result, Sum,
+    TaskContext, ValueState,
 };
 use fake::{Store, Values, silent};
 use futures_util::future::LocalBoxFuture;
@@ -108,7 +108,12 @@ struct Case {
 fn cases() -> impl Strategy<Value = Case> {
     let settings =
         (1..20_usize, 1..8_usize, 1..4_usize).prop_map(|(max_in_flight, batch_reads, max_held_batches)| {
-            ControllerSettings { max_in_flight, batch_reads, max_held_batches }
+            ControllerSettings {
+                max_in_flight,
+                batch_reads,
+                max_held_batches,
+                ..ControllerSettings::default()
+            }
         });
     let records = proptest::collection::vec((0..6_u8, 0..KINDS), 0..120);
     let rest = (1..10_usize, settings, prop_oneof![Just(0_u64), Just(30), Just(100)], any::<u64>());
@@ -202,28 +207,26 @@ impl<S: StartRecord<Model>> Job<'_, S> {
     }
 
     fn barrier(&mut self) -> Checkpoint {
-        self.controller.close_epoch(EpochEnd::Settled);
+        self.controller.begin_barrier();
         let admitted = self.admitted;
         let touched = self.log.borrow().touched.clone();
-        while !self.controller.epoch_ended() {
+        while !self.controller.barrier_reached() {
             self.controller.flush();
             self.run_batch();
             self.poll();
-            assert_eq!(self.log.borrow().touched, touched, "a clean record ran in an epoch that settles");
+            assert_eq!(self.log.borrow().touched, touched, "a clean record ran at a barrier");
         }
-        assert_eq!(self.admitted, admitted, "a closed epoch admits nothing");
-        let mut bytes = Vec::new();
-        let count = self.controller.keep_inputs(&mut bytes);
-        let (mut rest, mut kept) = (bytes.as_slice(), Vec::new());
-        while let Some((key, value)) = RecordRef::read_from(&mut rest).unwrap() {
-            kept.push((key.to_vec(), value.to_vec()));
-        }
-        assert_eq!(kept.len(), count);
+        assert_eq!(self.admitted, admitted, "a barrier admits nothing");
+        let mut kept = Vec::new();
+        self.controller.keep(|input| match input {
+            Kept::Record(record) => kept.push((record.key.to_vec(), record.value.to_vec())),
+            Kept::Timer(_) | Kept::Event(_) => unreachable!("there is neither"),
+        });
         let in_flight = |(_, value): &&(Vec<u8>, Vec<u8>)| !self.log.borrow().ended.contains(&id_of(value));
         let expected: Encoded = self.records[..self.admitted].iter().filter(in_flight).cloned().collect();
         assert_eq!(kept, expected, "the inputs are the records in flight, in arrival order");
         assert!(kept.iter().all(|(_, value)| !self.log.borrow().touched.contains(&id_of(value))));
-        self.controller.open_epoch();
+        self.controller.end_barrier();
         Checkpoint { values: self.store.values.borrow().clone(), kept, position: self.admitted }
     }
 

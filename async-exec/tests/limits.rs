@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, EpochEnd, StartRecord, controller};
+use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, StartRecord, controller};
 use alluvium_env::{Error, ErrorKind};
 use alluvium_state_api::{
     Context, KeyGroup, KeyedProcess, MaxParallelism, Notify, RecordBatchBuilder, Result, TaskContext,
@@ -178,13 +178,14 @@ fn a_batch_that_is_held_already_may_go_on_when_no_other_may_start() {
 }
 
 #[test]
-fn an_epoch_that_drains_lets_everyone_end_and_admits_nobody() {
+fn a_barrier_that_drains_lets_everyone_end_and_admits_nobody() {
     let store = missing();
-    let mut controller = append_on(&store, ControllerSettings::default());
+    let settings = ControllerSettings { keep_inputs: false, ..ControllerSettings::default() };
+    let mut controller = append_on(&store, settings);
     controller.run_batch(&batch_of([("a", 0), ("a", 1), ("b", 2)]), 0).unwrap();
-    controller.close_epoch(EpochEnd::Drained);
+    controller.begin_barrier();
     assert_eq!(controller.run_batch(&batch_of([("c", 3)]), 0).unwrap(), 0);
-    while !controller.epoch_ended() {
+    while !controller.barrier_reached() {
         assert!(controller.in_flight() > 0);
         controller.flush();
         controller.poll().unwrap();
@@ -192,13 +193,13 @@ fn an_epoch_that_drains_lets_everyone_end_and_admits_nobody() {
     let mut ended = numbers(&controller);
     ended.sort_unstable();
     assert_eq!(ended, [0, 1, 2]);
-    controller.open_epoch();
-    assert!(controller.admits() && !controller.epoch_ended());
+    controller.end_barrier();
+    assert!(controller.admits() && !controller.barrier_reached());
 }
 
 #[test]
-#[should_panic(expected = "once the epoch has settled")]
-fn inputs_of_an_unsettled_epoch_are_refused() {
+#[should_panic(expected = "once the barrier is reached")]
+fn inputs_are_refused_before_the_barrier_is_reached() {
     struct Early(ValueState<u64>);
     impl KeyedProcess for Early {
         type In = u64;
@@ -212,7 +213,7 @@ fn inputs_of_an_unsettled_epoch_are_refused() {
     let early = Rc::new(Early(task.states().value("early").unwrap()));
     let mut controller = controller(early, task, ControllerSettings::default(), silent());
     controller.run_batch(&batch_of([("a", 0)]), 0).unwrap();
-    controller.keep_inputs(&mut Vec::new());
+    controller.keep(|_| ());
 }
 
 /// The key group of a string key, as an error names it.

@@ -46,6 +46,7 @@ pub fn run<P: KeyedProcess, K: KeyCodec>(
         for ctx in Context::of_batch(&task, due) {
             if let Some(timer) = ctx.begin_timer()? {
                 block_on(process.on_timer(timer, &ctx))?;
+                ctx.end_timer()?;
             }
         }
         (due, more) = task.take_due_timers(TimeDomain::EventTime, TIMERS)?;

@@ -27,7 +27,7 @@ pub trait KeyedProcess: 'static {
 
     /// Handles a timer of a key, which the context shows as it does a record's; write it as `async fn`. It takes its turn
     /// among the records of its key, timers of one key come in the order of their times, and one that was deleted before its
-    /// turn does not come. The timer is out of state by now, so it may be registered again.
+    /// turn does not come. It may be registered again.
     ///
     /// # Errors
     /// An error ends the job; it continues from its last checkpoint, with the timers of that.

@@ -3,62 +3,87 @@ use std::future::Future;
 use std::rc::Rc;
 use std::task::{Context as Waking, Poll};
 
-use alluvium_state_api::{Codec, Context, KeyedProcess, RecordBatch, RecordRef, RecordSlot, Result};
+use alluvium_state_api::{Codec, Context, Error, KeyedProcess, RecordBatch, RecordRef, RecordSlot, Result};
 
-use super::AsyncExecutionController;
-use crate::slots::{InFlight, Slots, Stage};
-use crate::{EpochEnd, StartRecord};
+use super::{AsyncExecutionController, Awaits};
+use crate::line::{Line, Ticket};
+use crate::slots::{Busy, Slots, Stage};
+use crate::{StartRecord, Work};
+
+/// What is admitted: a record of the stream.
+pub(super) const RECORD: u8 = 0;
+/// A timer as the action of an event.
+pub(super) const ACTION: u8 = 1;
+/// A timer like a record: by processing time.
+pub(super) const TIMER: u8 = 2;
 
 /// Lists a slot to be polled, if there is a suspended record in it.
 fn wake<F>(slots: &mut Slots<F>, runnable: &mut Vec<u32>, slot: u32) {
-    let record = &mut slots.get(slot).record;
-    if record.stage == Stage::Suspended {
-        record.stage = Stage::Runnable;
+    let busy = &mut slots.get(slot).busy;
+    if busy.stage == Stage::Suspended {
+        busy.stage = Stage::Runnable;
         runnable.push(slot);
     }
 }
 
-impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
-    /// A record arrives: it queues behind its key, or gets its first poll in the spare slot.
+impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
+    /// A record or timer arrives: it queues behind its key, or gets its first poll in the spare slot.
     #[inline]
-    pub(super) fn admit(&mut self, batch: &Rc<RecordBatch>, index: u32, record: RecordRef<'_>) -> Result<()> {
-        if self.keys.contains(record.hash) {
+    pub(super) fn admit<const KIND: u8>(
+        &mut self,
+        batch: &Rc<RecordBatch>,
+        index: u32,
+        record: RecordRef<'_>,
+    ) -> Result<()> {
+        if let Some(slot) = self.keys.slot(record.hash) {
             self.stats.queued += 1;
-            self.keep(batch, index, record.hash, Stage::Waiting);
+            let ticket = self.ticket::<KIND>(batch, index);
+            self.lines.join(&mut self.slots.get(slot).busy.line, ticket);
             return Ok(());
         }
         let slot = self.slots.spare();
-        let place = |error: alluvium_state_api::Error| error.context(format!("key group {}", record.group.0));
-        self.set(slot, batch, index, record.value).map_err(place)?;
+        let place = |error: Error| error.context(format!("key group {}", record.group.0));
+        self.set(slot, batch, index, (record.value, KIND != RECORD)).map_err(place)?;
         if self.poll_slot(slot).map_err(place)?.is_ready() {
             self.stats.records += 1;
         } else {
             self.stats.suspended += 1;
-            self.keep(batch, index, record.hash, Stage::Suspended);
+            self.occupy::<KIND>(batch, index, record.hash);
             self.suspend(slot);
         }
         self.submit_full();
         Ok(())
     }
 
-    /// Takes the spare slot for a record that stays in flight, at the end of its key's line.
-    fn keep(&mut self, batch: &Rc<RecordBatch>, index: u32, hash: u64, stage: Stage) {
-        let held = self.held.hold(batch);
+    /// Accounts for a record that stays in flight.
+    fn ticket<const KIND: u8>(&mut self, batch: &Rc<RecordBatch>, index: u32) -> Ticket {
+        let epoch = if KIND == ACTION { self.epochs.oldest() } else { self.epochs.current() };
+        self.epochs.enter(epoch);
         let arrival = self.arrivals;
         self.arrivals += 1;
-        let record = InFlight { stage, touched: false, held, index, hash, next: None, arrival };
-        let slot = self.slots.take_spare(record);
-        if let Some(before) = self.keys.join(hash, slot) {
-            self.slots.get(before).record.next = Some(slot);
-        }
+        Ticket { held: self.held.hold(batch), index, epoch, arrival, timer: KIND != RECORD }
     }
 
-    /// Puts the future of a record into a slot.
+    /// Takes the spare slot for a record that stays in flight and whose key was not busy.
+    fn occupy<const KIND: u8>(&mut self, batch: &Rc<RecordBatch>, index: u32, hash: u64) {
+        let ticket = self.ticket::<KIND>(batch, index);
+        let busy = Busy { stage: Stage::Suspended, touched: false, ticket, hash, line: Line::EMPTY };
+        let slot = self.slots.take_spare(busy);
+        self.keys.occupy(hash, slot);
+    }
+
+    /// Puts the future of a record or timer into a slot.
     #[inline]
-    fn set(&mut self, slot: u32, batch: &Rc<RecordBatch>, index: u32, value: &[u8]) -> Result<()> {
-        let record = P::In::decode(value)?;
+    fn set(
+        &mut self,
+        slot: u32,
+        batch: &Rc<RecordBatch>,
+        index: u32,
+        (value, timer): (&[u8], bool),
+    ) -> Result<()> {
+        let work = if timer { Work::Timer } else { Work::Record(P::In::decode(value)?) };
         let ctx = Context::new(Rc::clone(&self.task), Rc::clone(batch), index as usize, RecordSlot(slot));
-        let running = self.start.start(Rc::clone(&self.process), record, ctx);
+        let running = self.start.start(Rc::clone(&self.process), work, ctx);
         self.slots.get(slot).future.set(Some(running));
         Ok(())
     }
@@ -81,24 +106,29 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
 
     /// The record in flight in a slot was polled and goes on later.
     fn suspend(&mut self, slot: u32) {
-        let record = &mut self.slots.get(slot).record;
-        record.stage = Stage::Suspended;
-        if self.task.take_effect() && !record.touched {
-            record.touched = true;
+        let busy = &mut self.slots.get(slot).busy;
+        busy.stage = Stage::Suspended;
+        if self.task.take_effect() && !busy.touched {
+            busy.touched = true;
             self.unsettled += 1;
         }
     }
 
-    /// The record in flight in a slot has ended. Returns who stands behind it.
-    fn end(&mut self, slot: u32) -> Option<u32> {
-        let record = self.slots.release(slot);
+    /// The record that ran in a slot has ended. Whether there is a next one, which then has the slot.
+    fn end(&mut self, slot: u32) -> bool {
+        let busy = &mut self.slots.get(slot).busy;
+        let Ticket { held, epoch, .. } = busy.ticket;
         self.stats.records += 1;
-        self.unsettled -= usize::from(record.touched);
-        self.held.release(record.held);
-        if record.next.is_none() {
-            self.keys.free(record.hash);
+        self.unsettled -= usize::from(std::mem::take(&mut busy.touched));
+        self.held.release(held);
+        self.epochs.leave(epoch);
+        if let Some(next) = self.lines.take_first(&mut busy.line) {
+            busy.ticket = next;
+            return true;
         }
-        record.next
+        self.keys.free(busy.hash);
+        self.slots.release(slot);
+        false
     }
 
     /// Lists what the backend has answered, then what was woken.
@@ -113,14 +143,14 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
         Ok(())
     }
 
-    /// Polls what is listed. In an epoch that settles, clean records stay listed.
+    /// Polls what is listed. At a barrier that settles, clean records stay listed.
     pub(super) fn run(&mut self) -> Result<()> {
         let mut listed = std::mem::take(&mut self.runnable);
         for slot in listed.drain(..) {
-            if self.settles() && !self.slots.get(slot).record.touched {
+            if self.settles() && !self.slots.get(slot).busy.touched {
                 self.runnable.push(slot);
             } else {
-                self.run_line(slot).map_err(|(slot, error)| error.context(self.place(slot)))?;
+                self.run_line(slot).map_err(|error| error.context(self.place(slot)))?;
             }
         }
         // Keeps the larger buffer.
@@ -130,52 +160,49 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
     }
 
     /// Polls the record in a slot and, whenever one ends, starts the next of its key.
-    fn run_line(&mut self, first: u32) -> Result<(), (u32, alluvium_state_api::Error)> {
-        let mut slot = first;
+    fn run_line(&mut self, slot: u32) -> Result<()> {
+        self.polled = slot;
         loop {
-            self.polled = slot;
             let fresh = self.slots.get(slot).future.is_none();
             if fresh {
-                self.restart(slot).map_err(|error| (slot, error))?;
+                self.restart(slot)?;
             }
-            let polled = self.poll_slot(slot).map_err(|error| (slot, error))?;
+            let polled = self.poll_slot(slot)?;
             self.submit_full();
             if polled.is_pending() {
                 self.stats.suspended += u64::from(fresh);
                 self.suspend(slot);
                 return Ok(());
             }
-            match self.end(slot) {
-                None => return Ok(()),
-                Some(next) if self.settles() => {
-                    self.slots.get(next).record.stage = Stage::Runnable;
-                    self.runnable.push(next);
-                    return Ok(());
-                }
-                Some(next) => slot = next,
+            if !self.end(slot) {
+                return Ok(());
+            }
+            if self.settles() {
+                self.runnable.push(slot);
+                return Ok(());
             }
         }
     }
 
-    /// Puts the future of a record that was queued into its slot.
+    /// Puts the future of a record that waited into its slot.
     fn restart(&mut self, slot: u32) -> Result<()> {
-        let InFlight { held, index, .. } = self.slots.get(slot).record;
+        let Ticket { held, index, timer, .. } = self.slots.get(slot).busy.ticket;
         let Some(batch) = self.held.get(held).map(Rc::clone) else { return Ok(()) };
         let value = batch.get(index as usize).map(|record| record.value).unwrap_or_default();
-        self.set(slot, &batch, index, value)
+        self.set(slot, &batch, index, (value, timer))
     }
 
     /// Where an error of the record in a slot belongs.
     pub(super) fn place(&mut self, slot: u32) -> String {
-        let InFlight { held, index, .. } = self.slots.get(slot).record;
+        let Ticket { held, index, .. } = self.slots.get(slot).busy.ticket;
         let batch = self.held.get(held);
         let group = batch.and_then(|batch| batch.get(index as usize)).map_or(0, |record| record.group.0);
         format!("key group {group}")
     }
 
     /// Whether only touched records may run.
-    fn settles(&self) -> bool {
-        self.closed == Some(EpochEnd::Settled)
+    pub(super) fn settles(&self) -> bool {
+        self.barrier == Some(Awaits::Settled)
     }
 
     /// A user function may have asked for reads and given them up, so this is looked at after every poll.

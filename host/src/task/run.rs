@@ -7,9 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use alluvium_async_exec::{
-    AsyncExecutionController, ControllerStats, EpochEnd, MailboxReceiver, StartRecord,
-};
+use alluvium_async_exec::{AsyncExecutionController, ControllerStats, Kept, MailboxReceiver, StartRecord};
 use alluvium_env::{Clock, Result};
 use alluvium_state_api::{CheckpointId, KeyedProcess, RecordBatch, StateId};
 
@@ -135,19 +133,25 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
 
     /// Settles the records that have done something, keeps the others as inputs, fixes the state.
     fn snapshot(&mut self, id: CheckpointId) -> Result<()> {
-        self.controller.close_epoch(EpochEnd::Settled);
-        while !self.controller.epoch_ended() {
+        self.controller.begin_barrier();
+        while !self.controller.barrier_reached() {
             self.controller.flush();
             self.inbox.wait_for_bell()?;
             self.controller.poll()?;
         }
         self.deliver()?;
         let start = self.clock.monotonic();
-        let mut inputs = Vec::new();
-        let inputs_count = self.controller.keep_inputs(&mut inputs) as u64;
+        let (mut inputs, mut inputs_count) = (Vec::new(), 0);
+        self.controller.keep(|kept| match kept {
+            Kept::Record(record) | Kept::Timer(record) => {
+                record.write_to(&mut inputs);
+                inputs_count += 1;
+            }
+            Kept::Event(never) => match *never {},
+        });
         let task = self.controller.task().with_backend(|backend| backend.snapshot(id));
         let took = self.clock.monotonic().saturating_sub(start);
-        self.controller.open_epoch();
+        self.controller.end_barrier();
         let sync_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let taken = TakenSnapshot { task, inputs: inputs.into(), inputs_count, sync_micros };
         self.tell(Event::Snapshot { subtask: self.subtask, id, taken });

@@ -55,6 +55,7 @@ impl Subtask {
             }
             for ctx in Context::of_batch(&self.task, due) {
                 let timer = check("begin", ctx.begin_timer());
+                check("end", ctx.end_timer());
                 let timer = timer.unwrap_or_else(|| panic!("a timer that nobody deleted does not begin"));
                 // One that was registered without a namespace has no bytes of one.
                 let namespace = timer.namespace::<Option<u16>>().unwrap_or_default();

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use alluvium_env::{Clock, Result, SystemClock};
+use alluvium_env::{Clock, Error, Result, SystemClock};
 
 use crate::scope::Place;
 use crate::timers::TimerQueue;
@@ -64,6 +64,8 @@ pub struct TaskContext<Out> {
     writes_of: Cell<u64>,
     /// Of both time domains, if the function uses timers.
     timers: RefCell<Vec<TimerQueue>>,
+    /// A timer could not leave state; told when it ends.
+    stuck_timer: Cell<Option<Error>>,
     watermark: Cell<Timestamp>,
     clock: Arc<dyn Clock>,
 }
@@ -94,6 +96,7 @@ impl<Out> TaskContext<Out> {
             reads_of: Cell::new(0),
             writes_of: Cell::new(0),
             timers: RefCell::default(),
+            stuck_timer: Cell::default(),
             watermark: Cell::new(Timestamp::MIN),
             clock: Arc::new(SystemClock::new()),
         }
@@ -209,13 +212,15 @@ pub struct Context<Out> {
     batch: Rc<RecordBatch>,
     index: usize,
     slot: RecordSlot,
+    /// It is of a timer that runs, and has done nothing yet: the timer is still in state.
+    timer: Cell<bool>,
 }
 
 impl<Out> Context<Out> {
     /// The context of record `index` of a batch, running in `slot`.
     #[inline]
     pub fn new(task: Rc<TaskContext<Out>>, batch: Rc<RecordBatch>, index: usize, slot: RecordSlot) -> Self {
-        Self { task, batch, index, slot }
+        Self { task, batch, index, slot, timer: Cell::new(false) }
     }
 
     #[inline]
@@ -235,8 +240,17 @@ impl<Out> Context<Out> {
 
     /// Sends a result downstream.
     pub fn emit(&self, out: Out) {
-        self.task.effect.set(true);
+        self.effect();
         self.task.outputs.borrow_mut().push(out);
+    }
+
+    /// Something is about to be written or emitted.
+    #[inline]
+    fn effect(&self) {
+        if self.timer.get() {
+            self.leave_state();
+        }
+        self.task.effect.set(true);
     }
 
     /// The record's key in a namespace of it, for states that are registered with [`States::in_namespaces`].
@@ -305,6 +319,7 @@ impl<Out> Context<Out> {
     where
         Out: 'a,
     {
+        place.context().effect();
         let task = &*place.context().task;
         let mut scratch = task.scratch.borrow_mut();
         let Scratch { key, value } = &mut *scratch;
@@ -312,7 +327,6 @@ impl<Out> Context<Out> {
         value.clear();
         encode(value);
         mark(&task.writes_of, place, state);
-        task.effect.set(true);
         write(task.backend.borrow_mut().as_mut(), key, value)
     }
 }

@@ -151,27 +151,54 @@ impl<Out> Context<Out> {
         self.task.processing_time()
     }
 
-    /// For a record of [`TaskContext::take_due_timers`]: takes its timer out of state and returns it, to be called before
-    /// anything else happens to the record; `None` if the timer was deleted since.
+    /// For a record of [`TaskContext::take_due_timers`], to be called before anything else happens to it: the timer that is
+    /// to run, or `None` if it was deleted since. It leaves state with the first thing it does, a write or an output, or by
+    /// [`end_timer`](Self::end_timer); so a checkpoint that is taken before holds it.
     ///
     /// # Errors
-    /// The backend's.
+    /// `Invalid` if the record is no timer.
     pub fn begin_timer(&self) -> Result<Option<Timer>> {
+        let record = self.record();
+        let timer = decode_record(record.value)?;
+        let timers = self.task.timers.borrow();
+        let queue = timers.iter().find(|queue| queue.domain() == timer.domain).ok_or_else(unused)?;
+        let mut key = Vec::new();
+        build_key(&mut key, (record.group, queue.state()), timer.time, record.key);
+        key.extend_from_slice(&timer.namespace);
+        let runs = queue.is_taken(record.group, &TimerKey::of_state_key(&key)?);
+        self.timer.set(runs);
+        Ok(runs.then_some(timer))
+    }
+
+    /// The timer has run.
+    ///
+    /// # Errors
+    /// The backend's, if the timer could not leave state.
+    pub fn end_timer(&self) -> Result<()> {
+        self.effect();
+        self.task.stuck_timer.take().map_or(Ok(()), Err)
+    }
+
+    /// Takes the timer that runs out of state.
+    #[cold]
+    pub(super) fn leave_state(&self) {
+        self.timer.set(false);
+        if let Err(error) = self.remove_timer() {
+            self.task.stuck_timer.set(Some(error));
+        }
+    }
+
+    fn remove_timer(&self) -> Result<()> {
         let record = self.record();
         let timer = decode_record(record.value)?;
         let mut timers = self.task.timers.borrow_mut();
         let queue = timers.iter_mut().find(|queue| queue.domain() == timer.domain).ok_or_else(unused)?;
-        let mut scratch = self.task.scratch.borrow_mut();
-        build_key(&mut scratch.key, (record.group, queue.state()), timer.time, record.key);
-        scratch.key.extend_from_slice(&timer.namespace);
-        let key = TimerKey::of_state_key(&scratch.key)?;
-        if !queue.is_taken(record.group, &key) {
-            return Ok(None);
-        }
-        self.task.effect.set(true);
-        self.task.backend.borrow_mut().delete(&scratch.key)?;
-        queue.deleted(record.group, key);
-        Ok(Some(timer))
+        let mut key = Vec::new();
+        build_key(&mut key, (record.group, queue.state()), timer.time, record.key);
+        key.extend_from_slice(&timer.namespace);
+        self.task.backend.borrow_mut().delete(&key)?;
+        queue.deleted(record.group, TimerKey::of_state_key(&key)?);
+        Ok(())
     }
 
     /// The context of every record of a batch that [`TaskContext::take_due_timers`] made, for those who run timers without a
@@ -226,6 +253,7 @@ fn unused() -> Error {
 
 fn change<'a, P: Place<'a>>(place: P, domain: TimeDomain, at: Timestamp, change: Change) -> Result<()> {
     let context = place.context();
+    context.effect();
     let (task, record) = (&*context.task, context.record());
     let mut timers = task.timers.borrow_mut();
     let queue = timers.iter_mut().find(|queue| queue.domain() == domain).ok_or_else(unused)?;
@@ -234,7 +262,6 @@ fn change<'a, P: Place<'a>>(place: P, domain: TimeDomain, at: Timestamp, change:
     build_key(key, (record.group, queue.state()), at, record.key);
     place.append(key);
     let timer = TimerKey::of_state_key(key)?;
-    task.effect.set(true);
     match change {
         Change::Register => {
             // Keys of batches end at offsets of four bytes.

@@ -5,8 +5,8 @@ use alluvium_env::ErrorKind;
 
 use super::{KeyLength, TimeDomain, TimerKey, Timestamp};
 use crate::{
-    Codec, Context, HeapBackend, KeyCodec, KeyGroup, KeyGroupRange, MaxParallelism, RecordBatchBuilder, RecordSlot,
-    StateId, TaskContext, key_hash,
+    Codec, Context, HeapBackend, KeyCodec, KeyGroup, KeyGroupRange, MaxParallelism, RecordBatchBuilder,
+    RecordSlot, StateId, TaskContext, key_hash,
 };
 
 const PAGE: &str = include_str!("../../../docs/formats/timers.md");

@@ -12,7 +12,8 @@
 //!
 //! **Invariants**: all timers of a key group up to its head's *floor* are in the head or taken; those above are in state
 //! alone. The floor moves up by what a page has shown, never past what was written while that page was being read, and
-//! down when the head is full. A timer leaves state when it begins to run, so a checkpoint holds each that has not.
+//! down when the head is full. A timer leaves state with the first
+//! thing it does, so a checkpoint holds each that has done nothing.
 //!
 //! **Threads**: the task thread's own.
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! until that is there, and holds up nobody else. So timers of one key group, and with that of one key, come in the order of
 //! their times; those of different key groups do as far as memory knows them.
 //!
-//! A timer that was taken is still in state until it begins: a checkpoint holds it, and its key's earlier records may delete
-//! it.
+//! A timer that was taken is still in state until it does something: a checkpoint holds it, and its key's earlier records may
+//! delete it.
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
@@ -46,7 +46,7 @@ pub(crate) struct TimerQueue {
     heads: Vec<Head>,
     /// Key groups by the moment before which none of their timers is due.
     listed: BTreeSet<(Timestamp, KeyGroup)>,
-    /// Due, handed out, and not begun.
+    /// Due, handed out, and still in state.
     taken: HashSet<(KeyGroup, TimerKey)>,
     reading: Vec<(KeyGroup, StateFuture<Vec<u8>>)>,
     answered: Arc<Answered>,
@@ -138,7 +138,7 @@ impl TimerQueue {
         }
     }
 
-    /// Whether a timer that was taken is to run: it was not deleted since, and does not run yet.
+    /// Whether a timer that was taken is to run: it was not deleted since.
     pub(crate) fn is_taken(&self, group: KeyGroup, timer: &TimerKey) -> bool {
         self.taken.contains(&(group, timer.clone()))
     }
