@@ -9,19 +9,23 @@ use std::sync::mpsc::Sender;
 
 use alluvium_async_exec::{AsyncExecutionController, ControllerStats, Kept, MailboxReceiver, StartRecord};
 use alluvium_env::{Clock, Result};
-use alluvium_state_api::{CheckpointId, KeyedProcess, RecordBatch, StateId};
+use alluvium_state_api::{CheckpointId, KeyedProcess, RecordBatch, StateId, Timestamp};
 
 use super::alignment::{Alignment, Meaning};
 use super::operator::Sink;
+use super::time::{Firing, TaskEvent};
+use super::watermarks::Watermarks;
 use super::{Mail, Orders, Stage, TaskStats};
 use crate::job::{Event, Metrics, TakenSnapshot};
 
 /// One task thread's work.
 pub(super) struct TaskLoop<P: KeyedProcess, S: StartRecord<P>> {
     pub(super) subtask: u16,
-    pub(super) controller: AsyncExecutionController<P, S>,
+    pub(super) controller: AsyncExecutionController<P, S, TaskEvent>,
     pub(super) inbox: MailboxReceiver<Mail>,
     pub(super) alignment: Alignment,
+    pub(super) watermarks: Watermarks,
+    pub(super) firing: Firing,
     pub(super) orders: Arc<Orders>,
     pub(super) events: Sender<Event>,
     pub(super) metrics: Arc<Metrics>,
@@ -50,7 +54,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
             self.admit(batch)?;
         }
         loop {
-            self.controller.poll()?;
+            self.poll()?;
             self.deliver()?;
             match self.orders.stage() {
                 Stage::Run => {}
@@ -65,12 +69,14 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
                 self.inbox.unblock_all();
             } else if !self.controller.admits() {
                 self.controller.flush_behind();
+                self.sleep_until_timer();
                 self.inbox.wait_for_bell()?;
             } else if let Some((lane, mail)) = self.inbox.take() {
                 self.handle(lane, mail)?;
             } else {
                 self.controller.flush();
                 self.tell_if_drained();
+                self.sleep_until_timer();
                 self.inbox.wait()?;
             }
         }
@@ -79,7 +85,13 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
     fn handle(&mut self, lane: usize, mail: Mail) -> Result<()> {
         match mail {
             Mail::Batch(batch) => self.admit(batch)?,
-            Mail::End => self.alignment.end(lane),
+            Mail::Watermark(watermark) => self.advance(|watermarks| watermarks.advance(lane, watermark)),
+            Mail::End { stopped } => {
+                self.alignment.end(lane);
+                if !stopped {
+                    self.advance(|watermarks| watermarks.end(lane));
+                }
+            }
             Mail::Barrier(id) => match self.alignment.barrier(lane, id) {
                 Meaning::Stale => {}
                 Meaning::Joins => self.inbox.block(lane),
@@ -90,6 +102,12 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
             },
         }
         Ok(())
+    }
+
+    fn advance(&mut self, advance: impl FnOnce(&mut Watermarks) -> Option<Timestamp>) {
+        if let Some(watermark) = advance(&mut self.watermarks) {
+            self.controller.close_epoch(TaskEvent::Watermark(watermark));
+        }
     }
 
     /// Brings every record of a batch into the controller; waits wherever admission closes.
@@ -106,11 +124,12 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
             if next >= batch.len() {
                 return Ok(());
             }
-            self.controller.poll()?;
+            self.poll()?;
             if !self.controller.admits() {
                 self.controller.flush_behind();
+                self.sleep_until_timer();
                 self.inbox.wait_for_bell()?;
-                self.controller.poll()?;
+                self.poll()?;
             }
         }
     }
@@ -137,17 +156,18 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         while !self.controller.barrier_reached() {
             self.controller.flush();
             self.inbox.wait_for_bell()?;
-            self.controller.poll()?;
+            self.poll()?;
         }
         self.deliver()?;
         let start = self.clock.monotonic();
         let (mut inputs, mut inputs_count) = (Vec::new(), 0);
         self.controller.keep(|kept| match kept {
-            Kept::Record(record) | Kept::Timer(record) => {
+            Kept::Record(record) => {
                 record.write_to(&mut inputs);
                 inputs_count += 1;
             }
-            Kept::Event(never) => match *never {},
+            // Timers are still in state, and a restored job's event time begins anew.
+            Kept::Timer(_) | Kept::Event(TaskEvent::Watermark(_)) => {}
         });
         let task = self.controller.task().with_backend(|backend| backend.snapshot(id));
         let took = self.clock.monotonic().saturating_sub(start);
@@ -159,7 +179,8 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
     }
 
     fn tell_if_drained(&mut self) {
-        if !self.told.drained && self.alignment.all_ended() && self.controller.in_flight() == 0 {
+        let is_done = || self.controller.in_flight() == 0 && self.controller.pending_events() == 0;
+        if !self.told.drained && self.alignment.all_ended() && is_done() {
             self.told.drained = true;
             self.tell(Event::Drained);
         }

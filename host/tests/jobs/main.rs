@@ -6,4 +6,5 @@ mod faulty_backend;
 mod operators;
 mod ownership;
 mod slow_backend;
+mod timers;
 mod words;
