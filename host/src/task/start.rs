@@ -12,6 +12,7 @@ use alluvium_state_api::{
 };
 use bytes::Bytes;
 
+use super::account::Account;
 use super::alignment::Alignment;
 use super::run::{TaskLoop, Told};
 use super::{Mail, Operator, Orders, TaskStats};
@@ -65,7 +66,7 @@ impl TaskStart {
             alignment: Alignment::new(self.sources),
             orders: self.orders,
             events: self.events,
-            metrics: self.metrics,
+            account: Account::new(self.metrics, Arc::clone(&self.clock)),
             clock: self.clock,
             result: operator.result,
             sink: operator.sink,
