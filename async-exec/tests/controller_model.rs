@@ -210,8 +210,8 @@ impl<S: StartRecord<Model>> Job<'_, S> {
         let least = held.iter().sum::<usize>() + load.active * size_of::<Model>();
         assert!(load.bytes >= least, "{} bytes, at least {least}", load.bytes);
         // The record that reaches the limit may be the first of its batch.
-        let last = held.iter().max().map_or(0, |batch| batch + 4000);
-        assert!(load.bytes < max_in_flight_bytes + last, "{} bytes in flight", load.bytes);
+        let largest = held.iter().max().map_or(0, |batch| batch + 4000);
+        assert!(load.bytes < max_in_flight_bytes + largest, "{} bytes in flight", load.bytes);
         let full = |size: &usize| *size >= self.case.settings.batch_reads;
         let batches = self.store.batches.borrow();
         let named = batches.get(full_batches).unwrap_or_default();
