@@ -101,4 +101,4 @@ pub use epoch::{EpochMode, Kept, NoEvent};
 pub use mailbox::{MailboxCloser, MailboxReceiver, MailboxSender, mailbox};
 pub use settings::ControllerSettings;
 pub use start::{StartRecord, Work};
-pub use stats::ControllerStats;
+pub use stats::{ControllerLoad, ControllerStats};

@@ -30,11 +30,16 @@ pub(crate) struct Line {
     last: u32,
     /// The last timer, behind which records begin.
     last_timer: u32,
-    pub(crate) len: u32,
+    len: usize,
 }
 
 impl Line {
     pub(crate) const EMPTY: Self = Self { first: NOBODY, last: NOBODY, last_timer: NOBODY, len: 0 };
+
+    /// How many wait.
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,12 +53,21 @@ struct Place {
 pub(crate) struct Lines {
     all: Vec<Place>,
     free: Vec<u32>,
+    occupied: usize,
 }
 
 impl Lines {
+    /// What one who waits takes.
+    pub(crate) const PLACE_BYTES: usize = size_of::<Place>() + size_of::<u32>();
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.all.len() - self.free.len()
+    }
+
+    /// How many lines somebody waits in.
+    pub(crate) fn occupied(&self) -> usize {
+        self.occupied
     }
 
     /// Puts a record at the end of a line, or a timer behind the line's timers.
@@ -80,6 +94,7 @@ impl Lines {
         if ticket.timer {
             line.last_timer = number;
         }
+        self.occupied += usize::from(line.len == 0);
         line.len += 1;
     }
 
@@ -90,6 +105,7 @@ impl Lines {
         self.free.push(number);
         if next == NOBODY {
             *line = Line::EMPTY;
+            self.occupied -= 1;
             return Some(ticket);
         }
         line.first = next;
@@ -124,13 +140,13 @@ mod tests {
         }
         assert_eq!(lines.iter(line).map(|ticket| ticket.arrival).collect::<Vec<_>>(), [2, 4, 0, 1, 3]);
         let first = lines.take_first(&mut line).unwrap();
-        assert_eq!((first.arrival, line.len, lines.len()), (2, 4, 9));
+        assert_eq!((first.arrival, line.len, lines.len(), lines.occupied()), (2, 4, 9, 2));
         assert_eq!(lines.take_first(&mut line).unwrap().arrival, 4);
         lines.join(&mut line, ticket(5, true));
         lines.join(&mut line, ticket(6, false));
         let rest = std::iter::from_fn(|| lines.take_first(&mut line)).map(|ticket| ticket.arrival);
         assert_eq!(rest.collect::<Vec<_>>(), [5, 0, 1, 3, 6]);
-        assert_eq!((lines.len(), line.len), (5, 0));
+        assert_eq!((lines.len(), line.len, lines.occupied()), (5, 0, 1));
         assert!(lines.iter(other).map(|ticket| ticket.arrival).eq(10..15));
         lines.join(&mut line, ticket(7, true));
         lines.join(&mut line, ticket(8, false));

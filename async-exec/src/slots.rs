@@ -63,6 +63,9 @@ pub(crate) struct Slots<F> {
 }
 
 impl<F> Slots<F> {
+    /// What a busy key takes: the future of its record, and what it stands in.
+    pub(crate) const SLOT_BYTES: usize = size_of::<Option<F>>() + size_of::<Slot<F>>();
+
     pub(crate) fn new(wakes: Arc<WakeQueue>) -> Self {
         Self { all: Vec::new(), free: Vec::new(), wakes }
     }

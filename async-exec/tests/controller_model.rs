@@ -106,15 +106,14 @@ struct Case {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let settings =
-        (1..20_usize, 1..8_usize, 1..4_usize).prop_map(|(max_in_flight, batch_reads, max_held_batches)| {
-            ControllerSettings {
-                max_in_flight,
-                batch_reads,
-                max_held_batches,
-                ..ControllerSettings::default()
-            }
-        });
+    let settings = (1..20_usize, 1..8_usize, 1..8000_usize).prop_map(
+        |(max_in_flight, batch_reads, max_in_flight_bytes)| ControllerSettings {
+            max_in_flight,
+            batch_reads,
+            max_in_flight_bytes,
+            ..ControllerSettings::default()
+        },
+    );
     let records = proptest::collection::vec((0..6_u8, 0..KINDS), 0..120);
     let rest = (1..10_usize, settings, prop_oneof![Just(0_u64), Just(30), Just(100)], any::<u64>());
     (records, rest).prop_map(|(records, (batch_len, settings, miss_percent, seed))| Case {
@@ -192,15 +191,31 @@ impl<S: StartRecord<Model>> Job<'_, S> {
 
     /// What holds after every step; none of the batches named may be partial.
     fn check(&self, full_batches: std::ops::Range<usize>) {
-        let limit = self.case.settings.max_in_flight;
-        assert!(self.controller.in_flight() <= limit, "{} in flight", self.controller.in_flight());
-        let held = self.batches.iter().filter(|batch| Rc::strong_count(batch) > 1).count();
-        assert!(held <= self.case.settings.max_held_batches, "{held} batches held");
+        let mut of_key = BTreeMap::<&[u8], usize>::new();
+        let log = self.log.borrow();
+        for (key, value) in &self.records[..self.admitted] {
+            *of_key.entry(key).or_default() += usize::from(!log.ended.contains(&id_of(value)));
+        }
+        let ControllerSettings { max_in_flight, max_in_flight_bytes, .. } = self.case.settings;
+        let share = max_in_flight.div_ceil(ControllerSettings::KEY_SHARE);
+        let counted: usize = of_key.values().map(|records| (*records).min(1 + share)).sum();
+        assert!(counted <= max_in_flight, "{counted} in flight count");
+        let load = self.controller.load();
+        let blocked: Vec<_> = of_key.values().map(|records| records.saturating_sub(1)).collect();
+        let blocked_keys = blocked.iter().filter(|waiting| **waiting > 0).count();
+        assert_eq!((load.blocked, load.blocked_keys), (blocked.iter().sum(), blocked_keys));
+        assert_eq!(load.active + load.blocked, self.controller.in_flight());
+        let held = self.batches.iter().filter(|batch| Rc::strong_count(batch) > 1);
+        let held: Vec<_> = held.map(|batch| batch.size_bytes() + 32 * batch.len()).collect();
+        let least = held.iter().sum::<usize>() + load.active * size_of::<Model>();
+        assert!(load.bytes >= least, "{} bytes, at least {least}", load.bytes);
+        // The record that reaches the limit may be the first of its batch.
+        let largest = held.iter().max().map_or(0, |batch| batch + 4000);
+        assert!(load.bytes < max_in_flight_bytes + largest, "{} bytes in flight", load.bytes);
         let full = |size: &usize| *size >= self.case.settings.batch_reads;
         let batches = self.store.batches.borrow();
         let named = batches.get(full_batches).unwrap_or_default();
         assert!(named.iter().all(full), "a partial batch without a flush");
-        let log = self.log.borrow();
         assert_eq!(self.controller.in_flight(), self.admitted - log.ended.len());
         assert_eq!(self.controller.unsettled(), log.touched.difference(&log.ended).count());
         assert_eq!(self.controller.stats().records, log.ended.len() as u64);

@@ -103,7 +103,7 @@ fn kept<S: StartRecord<Said>>(controller: &AsyncExecutionController<Said, S, cha
         all.push(match kept {
             Kept::Record(record) => format!("{}", number(record.value)),
             // Time domain, then the time with its sign bit flipped.
-            Kept::Timer(record) => format!("timer {}", record.value[8]),
+            Kept::Timer(record) => format!("timer {}", record.value.get(8).unwrap()),
             Kept::Event(event) => event.to_string(),
         });
     });

@@ -6,7 +6,9 @@
 //! record ends, the next in its key's line starts in the same loop. So a line of any length takes no recursion, and
 //! no step looks at more than one record.
 //!
-//! **Invariants**: at most one record of a key has started. `unsettled` counts the records in flight that are touched.
+//! **Invariants**: at most one record of a key has started. `counted` is the records in flight, of those that wait behind
+//! one key at most its share; `full` is whether that or their bytes have reached a limit, kept up wherever a record comes
+//! to be in flight or ends, so that a resident record looks at one flag. `unsettled` counts the records in flight that are touched.
 //!
 //! **Threads**: the task thread's own; nothing here blocks.
 //!
@@ -28,7 +30,7 @@ use crate::keys::BusyKeys;
 use crate::line::Lines;
 use crate::slots::Slots;
 use crate::waker::WakeQueue;
-use crate::{ControllerSettings, ControllerStats, NoEvent, StartRecord, start};
+use crate::{ControllerLoad, ControllerSettings, ControllerStats, NoEvent, StartRecord, start};
 
 /// Records that the backend is told of before they run.
 const WARM_RECORDS: usize = 32;
@@ -57,6 +59,8 @@ pub struct AsyncExecutionController<P: KeyedProcess, S: StartRecord<P>, E = NoEv
     /// What a barrier waits for, while there is one.
     barrier: Option<Awaits>,
     unsettled: usize,
+    counted: usize,
+    full: bool,
     arrivals: u64,
     stats: ControllerStats,
 }
@@ -108,6 +112,8 @@ pub fn controller_with_events<P: KeyedProcess, E>(
         polled: 0,
         barrier: None,
         unsettled: 0,
+        counted: 0,
+        full: false,
         arrivals: 0,
         stats: ControllerStats::default(),
     }
@@ -117,7 +123,7 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     /// Whether a record would be admitted now: no barrier and no event is in its way, neither limit is reached, and the
     /// backend takes writes (design D3). After a `false`, [`poll`](Self::poll), a done event or the bell may change that.
     pub fn admits(&self) -> bool {
-        self.is_open() && self.held.len() < self.settings.max_held_batches && self.has_room()
+        self.is_open() && self.has_room()
     }
 
     /// Whether records may start as far as barrier and events are concerned.
@@ -127,7 +133,7 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
 
     #[inline]
     fn has_room(&self) -> bool {
-        self.in_flight() < self.settings.max_in_flight && self.task.with_backend(|backend| backend.admits())
+        !self.full && self.task.with_backend(|backend| backend.admits())
     }
 
     /// Admits the records of `batch` from index `from` on, until its end or until admission closes, and returns the
@@ -140,9 +146,6 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     }
 
     fn run_from<const KIND: u8>(&mut self, batch: &Rc<RecordBatch>, from: usize) -> Result<usize> {
-        if self.held.len() >= self.settings.max_held_batches && !self.held.holds(batch) {
-            return Ok(from);
-        }
         let mut next = from;
         // Once a batch and not once a record: where the loop stood says who panicked.
         catch_unwind(AssertUnwindSafe(|| self.admit_from::<KIND>(batch, &mut next))).unwrap_or_else(
@@ -199,8 +202,7 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     pub fn flush(&mut self) {
         let batch = self.task.take_batch();
         if !batch.is_empty() {
-            self.stats.batches += 1;
-            self.stats.reads += batch.len() as u64;
+            self.stats.submitted(batch.len());
             self.task.with_backend(|backend| backend.submit(batch));
         }
     }
@@ -213,6 +215,22 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     /// Records in flight that have written or emitted. A checkpoint can keep none of those as an input.
     pub fn unsettled(&self) -> usize {
         self.unsettled
+    }
+
+    /// What is in flight now.
+    pub fn load(&self) -> ControllerLoad {
+        ControllerLoad {
+            active: self.slots.busy(),
+            blocked: self.lines.len(),
+            blocked_keys: self.lines.occupied(),
+            bytes: self.bytes(),
+            pending_events: self.pending_events(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let (slots, places) = (self.slots.busy(), self.lines.len());
+        self.held.bytes() + slots * Slots::<S::Running>::SLOT_BYTES + places * Lines::PLACE_BYTES
     }
 
     /// What has been counted so far.

@@ -8,7 +8,7 @@ use alluvium_state_api::{Codec, Context, Error, KeyedProcess, RecordBatch, Recor
 use super::{AsyncExecutionController, Awaits};
 use crate::line::{Line, Ticket};
 use crate::slots::{Busy, Slots, Stage};
-use crate::{StartRecord, Work};
+use crate::{ControllerSettings, StartRecord, Work};
 
 /// What is admitted: a record of the stream.
 pub(super) const RECORD: u8 = 0;
@@ -38,7 +38,10 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
         if let Some(slot) = self.keys.slot(record.hash) {
             self.stats.queued += 1;
             let ticket = self.ticket::<KIND>(batch, index);
-            self.lines.join(&mut self.slots.get(slot).busy.line, ticket);
+            let line = &mut self.slots.get(slot).busy.line;
+            self.counted += usize::from(line.len() < self.settings.max_counted_of_key());
+            self.lines.join(line, ticket);
+            self.account();
             return Ok(());
         }
         let slot = self.slots.spare();
@@ -70,6 +73,14 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
         let busy = Busy { stage: Stage::Suspended, touched: false, ticket, hash, line: Line::EMPTY };
         let slot = self.slots.take_spare(busy);
         self.keys.occupy(hash, slot);
+        self.counted += 1;
+        self.account();
+    }
+
+    /// To be called whenever records have come to be in flight or ended.
+    fn account(&mut self) {
+        let ControllerSettings { max_in_flight, max_in_flight_bytes, .. } = self.settings;
+        self.full = self.counted >= max_in_flight || self.bytes() >= max_in_flight_bytes;
     }
 
     /// Puts the future of a record or timer into a slot.
@@ -122,13 +133,18 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
         self.unsettled -= usize::from(std::mem::take(&mut busy.touched));
         self.held.release(held);
         self.epochs.leave(epoch);
-        if let Some(next) = self.lines.take_first(&mut busy.line) {
+        // With one that waits the slot stays counted, and the place is no longer.
+        let waited = busy.line.len();
+        self.counted -= usize::from(waited <= self.settings.max_counted_of_key());
+        let next = self.lines.take_first(&mut busy.line);
+        if let Some(next) = next {
             busy.ticket = next;
-            return true;
+        } else {
+            self.keys.free(busy.hash);
+            self.slots.release(slot);
         }
-        self.keys.free(busy.hash);
-        self.slots.release(slot);
-        false
+        self.account();
+        next.is_some()
     }
 
     /// Lists what the backend has answered, then what was woken.

@@ -6,6 +6,7 @@
 //!  orders (atomics) ┘        ▲            │
 //!      from the coordinator  └── bell ◄───┴── I/O that has answered
 //! ```
+mod account;
 mod alignment;
 mod operator;
 mod orders;

@@ -7,16 +7,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use alluvium_async_exec::{AsyncExecutionController, ControllerStats, Kept, MailboxReceiver, StartRecord};
+use alluvium_async_exec::{AsyncExecutionController, Kept, MailboxReceiver, StartRecord};
 use alluvium_env::{Clock, Result};
 use alluvium_state_api::{CheckpointId, KeyedProcess, RecordBatch, StateId, Timestamp};
 
+use super::account::Account;
 use super::alignment::{Alignment, Meaning};
 use super::operator::Sink;
 use super::time::{Firing, TaskEvent};
 use super::watermarks::Watermarks;
 use super::{Mail, Orders, Stage, TaskStats};
-use crate::job::{Event, Metrics, TakenSnapshot};
+use crate::job::{Event, Spent, TakenSnapshot};
 
 /// One task thread's work.
 pub(super) struct TaskLoop<P: KeyedProcess, S: StartRecord<P>> {
@@ -28,7 +29,7 @@ pub(super) struct TaskLoop<P: KeyedProcess, S: StartRecord<P>> {
     pub(super) firing: Firing,
     pub(super) orders: Arc<Orders>,
     pub(super) events: Sender<Event>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) account: Account,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) result: Option<StateId>,
     pub(super) sink: Option<Sink<P::Out>>,
@@ -38,8 +39,6 @@ pub(super) struct TaskLoop<P: KeyedProcess, S: StartRecord<P>> {
 /// What the others have been told already.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    stats: ControllerStats,
-    first_record: bool,
     drained: bool,
     scanned: bool,
 }
@@ -70,14 +69,15 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
             } else if !self.controller.admits() {
                 self.controller.flush_behind();
                 self.sleep_until_timer();
-                self.inbox.wait_for_bell()?;
+                self.wait_for_bell()?;
             } else if let Some((lane, mail)) = self.inbox.take() {
                 self.handle(lane, mail)?;
             } else {
                 self.controller.flush();
                 self.tell_if_drained();
                 self.sleep_until_timer();
-                self.inbox.wait()?;
+                let spent = self.awaits();
+                self.account.wait(spent, || self.inbox.wait())?;
             }
         }
     }
@@ -116,9 +116,8 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         let mut next = 0;
         loop {
             next = self.controller.run_batch(&batch, next)?;
-            if !self.told.first_record && next > 0 {
-                self.told.first_record = true;
-                self.metrics.first_record(self.clock.monotonic());
+            if next > 0 {
+                self.account.began();
             }
             self.deliver()?;
             if next >= batch.len() {
@@ -128,7 +127,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
             if !self.controller.admits() {
                 self.controller.flush_behind();
                 self.sleep_until_timer();
-                self.inbox.wait_for_bell()?;
+                self.wait_for_bell()?;
                 self.poll()?;
             }
         }
@@ -142,12 +141,24 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         {
             sink(outputs)?;
         }
-        let stats = self.controller.stats();
-        if stats != self.told.stats {
-            self.metrics.add(stats, self.told.stats);
-            self.told.stats = stats;
-        }
+        self.account.tell(self.controller.stats(), self.controller.load());
         Ok(())
+    }
+
+    fn wait_for_bell(&mut self) -> Result<()> {
+        let spent = self.awaits();
+        self.account.wait(spent, || self.inbox.wait_for_bell())
+    }
+
+    /// What a task waits for that waits now.
+    fn awaits(&self) -> Spent {
+        if !self.controller.task().with_backend(|backend| backend.admits()) {
+            Spent::Backpressure
+        } else if self.controller.in_flight() > 0 {
+            Spent::State
+        } else {
+            Spent::Idle
+        }
     }
 
     /// Settles the records that have done something, keeps the others as inputs, fixes the state.
@@ -155,7 +166,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         self.controller.begin_barrier();
         while !self.controller.barrier_reached() {
             self.controller.flush();
-            self.inbox.wait_for_bell()?;
+            self.account.wait(Spent::State, || self.inbox.wait_for_bell())?;
             self.poll()?;
         }
         self.deliver()?;

@@ -12,6 +12,7 @@ use alluvium_state_api::{
 };
 use bytes::Bytes;
 
+use super::account::Account;
 use super::alignment::Alignment;
 use super::run::{TaskLoop, Told};
 use super::time::Firing;
@@ -73,7 +74,7 @@ impl TaskStart {
             firing: Firing::default(),
             orders: self.orders,
             events: self.events,
-            metrics: self.metrics,
+            account: Account::new(self.metrics, Arc::clone(&self.clock)),
             clock: self.clock,
             result: operator.result,
             sink: operator.sink,

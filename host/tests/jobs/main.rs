@@ -3,6 +3,7 @@ mod control;
 mod exactness;
 mod failures;
 mod faulty_backend;
+mod load;
 mod operators;
 mod ownership;
 mod slow_backend;
