@@ -76,7 +76,7 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
         if self.settles() || !self.epochs.act() {
             return Ok(from);
         }
-        self.run_from::<true>(timers, from)
+        self.run_from(timers, from, Self::admit_timers)
     }
 
     /// A barrier has come: nothing is admitted until [`end_barrier`](Self::end_barrier). The task goes on polling,
