@@ -100,5 +100,5 @@ pub use controller::{AsyncExecutionController, controller, controller_with_event
 pub use epoch::{EpochMode, Kept, NoEvent};
 pub use mailbox::{MailboxCloser, MailboxReceiver, MailboxSender, mailbox};
 pub use settings::ControllerSettings;
-pub use start::{StartRecord, Work};
+pub use start::StartRecord;
 pub use stats::{ControllerLoad, ControllerStats};

@@ -47,8 +47,11 @@ const FREE: Busy = Busy {
 };
 
 /// One slot.
-pub(crate) struct Slot<F> {
+pub(crate) struct Slot<F, G> {
+    /// Of a record.
     pub(crate) future: Pin<Box<Option<F>>>,
+    /// Of a timer; there once the first has run in the slot.
+    pub(crate) timer: Option<Pin<Box<Option<G>>>>,
     /// The slot's waker twice: as futures take it, and as it is told that it was answered.
     pub(crate) waker: Waker,
     pub(crate) woken: Arc<SlotWaker>,
@@ -56,15 +59,16 @@ pub(crate) struct Slot<F> {
 }
 
 /// All slots of a controller.
-pub(crate) struct Slots<F> {
-    all: Vec<Slot<F>>,
+pub(crate) struct Slots<F, G> {
+    all: Vec<Slot<F, G>>,
     free: Vec<u32>,
     wakes: Arc<WakeQueue>,
 }
 
-impl<F> Slots<F> {
-    /// What a busy key takes: the future of its record, and what it stands in.
-    pub(crate) const SLOT_BYTES: usize = size_of::<Option<F>>() + size_of::<Slot<F>>();
+impl<F, G> Slots<F, G> {
+    /// What a busy key takes at most: the futures of a record and of a timer, and what they stand in.
+    pub(crate) const SLOT_BYTES: usize =
+        size_of::<Option<F>>() + size_of::<Option<G>>() + size_of::<Slot<F, G>>();
 
     pub(crate) fn new(wakes: Arc<WakeQueue>) -> Self {
         Self { all: Vec::new(), free: Vec::new(), wakes }
@@ -90,7 +94,7 @@ impl<F> Slots<F> {
         let slot = self.all.len() as u32;
         let woken = SlotWaker::new(slot, &self.wakes);
         let waker = Waker::from(Arc::clone(&woken));
-        self.all.push(Slot { future: Box::pin(None), waker, woken, busy: FREE });
+        self.all.push(Slot { future: Box::pin(None), timer: None, waker, woken, busy: FREE });
         self.free.push(slot);
         slot
     }
@@ -111,7 +115,7 @@ impl<F> Slots<F> {
 
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "slot numbers come from this table, which never shrinks")]
-    pub(crate) fn get(&mut self, slot: u32) -> &mut Slot<F> {
+    pub(crate) fn get(&mut self, slot: u32) -> &mut Slot<F, G> {
         &mut self.all[slot as usize]
     }
 
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_spare_slot_is_free_until_taken_and_used_again_after_its_release() {
-        let mut slots = Slots::<()>::new(WakeQueue::new(Arc::new(|| ())));
+        let mut slots = Slots::<(), ()>::new(WakeQueue::new(Arc::new(|| ())));
         let spare = slots.spare();
         assert_eq!((slots.spare(), slots.busy()), (spare, 0));
         assert_eq!(slots.take_spare(Busy { stage: Stage::Suspended, hash: 5, ..FREE }), spare);

@@ -63,9 +63,11 @@ impl KeyedProcess for Counted {
 fn due(task: &Rc<TaskContext<()>>, batch: &Rc<RecordBatch>, round: usize) -> Rc<RecordBatch> {
     for index in 0..batch.len() {
         let ctx = Context::new(Rc::clone(task), Rc::clone(batch), index, RecordSlot(0));
-        ctx.register_event_timer(Timestamp((round * 8 + index) as i64)).unwrap();
+        let at = Timestamp((round * 8 + index).cast_signed() as i64);
+        ctx.register_event_timer(at).expect("timers are open");
     }
-    Rc::new(task.take_due_timers(TimeDomain::EventTime, batch.len()).unwrap().0)
+    let (due, _) = task.take_due_timers(TimeDomain::EventTime, batch.len()).expect("pages are resident");
+    Rc::new(due)
 }
 
 #[test]

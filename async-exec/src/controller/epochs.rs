@@ -3,7 +3,7 @@ use std::rc::Rc;
 
 use alluvium_state_api::{KeyedProcess, RecordBatch, Result};
 
-use super::run::{ACTION, TIMER};
+use super::run::Kind;
 use super::{AsyncExecutionController, Awaits};
 use crate::line::Ticket;
 use crate::{Kept, StartRecord};
@@ -77,7 +77,9 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
         if self.settles() || !self.epochs.act() {
             return Ok(from);
         }
-        self.run_from::<ACTION>(timers, from)
+        self.run_from(timers, from, |controller, timers, next| {
+            controller.admit_timers(timers, next, Kind::Action)
+        })
     }
 
     /// Admits timers of processing time from index `from` on, and returns the index of the first that was not: they belong
@@ -87,7 +89,12 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     /// # Errors
     /// As [`run_batch`](Self::run_batch).
     pub fn run_processing_timers(&mut self, timers: &Rc<RecordBatch>, from: usize) -> Result<usize> {
-        if self.is_open() { self.run_from::<TIMER>(timers, from) } else { Ok(from) }
+        if !self.is_open() {
+            return Ok(from);
+        }
+        self.run_from(timers, from, |controller, timers, next| {
+            controller.admit_timers(timers, next, Kind::Timer)
+        })
     }
 
     /// A barrier has come: nothing is admitted until [`end_barrier`](Self::end_barrier). The task goes on polling,
@@ -116,10 +123,10 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
         }
     }
 
-    /// Shows what a checkpoint at a barrier that was reached must keep: epoch by epoch, the records and timers in flight
-    /// in arrival order, then the event. A restore gives it back in that order: records to
-    /// [`run_batch`](Self::run_batch), an event to [`close_epoch`](Self::close_epoch), and the timers before it to
-    /// [`run_timers`](Self::run_timers) once it has ended.
+    /// Shows what is pending at a barrier that was reached: epoch by epoch, the records and timers in flight in arrival
+    /// order, then the event. A checkpoint must keep the records, and may keep the events; timers are still in state. A
+    /// restore gives it back in that order: records to [`run_batch`](Self::run_batch), an event to
+    /// [`close_epoch`](Self::close_epoch).
     ///
     /// # Panics
     /// If a record in flight has written or emitted: running it again after a restore would do that twice.

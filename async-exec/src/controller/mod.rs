@@ -23,7 +23,6 @@ use std::sync::Arc;
 
 use alluvium_state_api::{Error, KeyedProcess, Notify, RecordBatch, Result, TaskContext};
 
-use self::run::RECORD;
 use crate::epoch::Epochs;
 use crate::held::HeldBatches;
 use crate::keys::BusyKeys;
@@ -44,7 +43,7 @@ pub struct AsyncExecutionController<P: KeyedProcess, S: StartRecord<P>, E = NoEv
     start: S,
     task: Rc<TaskContext<P::Out>>,
     settings: ControllerSettings,
-    slots: Slots<S::Running>,
+    slots: Slots<S::Running, S::Firing>,
     keys: BusyKeys,
     lines: Lines,
     epochs: Epochs<E>,
@@ -98,7 +97,7 @@ pub fn controller_with_events<P: KeyedProcess, E>(
     let wakes = WakeQueue::new(notify);
     AsyncExecutionController {
         process,
-        start: start::run::<P>,
+        start: (start::process::<P>, start::on_timer::<P>),
         task,
         settings,
         slots: Slots::new(Arc::clone(&wakes)),
@@ -142,34 +141,40 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     /// # Errors
     /// What the user function returned, `Internal` if it panicked, or `Corruption` if a record cannot be decoded.
     pub fn run_batch(&mut self, batch: &Rc<RecordBatch>, from: usize) -> Result<usize> {
-        if self.is_open() { self.run_from::<RECORD>(batch, from) } else { Ok(from) }
+        if !self.is_open() {
+            return Ok(from);
+        }
+        self.run_from(batch, from, Self::admit_from)
     }
 
-    fn run_from<const KIND: u8>(&mut self, batch: &Rc<RecordBatch>, from: usize) -> Result<usize> {
+    fn run_from(
+        &mut self,
+        batch: &Rc<RecordBatch>,
+        from: usize,
+        admit: impl FnOnce(&mut Self, &Rc<RecordBatch>, &mut usize) -> Result<()>,
+    ) -> Result<usize> {
         let mut next = from;
         // Once a batch and not once a record: where the loop stood says who panicked.
-        catch_unwind(AssertUnwindSafe(|| self.admit_from::<KIND>(batch, &mut next))).unwrap_or_else(
-            |payload| {
-                let group = batch.get(next).map_or(0, |record| record.group.0);
-                Err(Error::of_panic(payload.as_ref()).context(format!("key group {group}")))
-            },
-        )?;
+        catch_unwind(AssertUnwindSafe(|| admit(self, batch, &mut next))).unwrap_or_else(|payload| {
+            let group = batch.get(next).map_or(0, |record| record.group.0);
+            Err(Error::of_panic(payload.as_ref()).context(format!("key group {group}")))
+        })?;
         // A mailbox that never empties must not hold back the few reads that are not resident.
         self.flush_behind();
         Ok(next)
     }
 
     /// Admits records from index `next` on, which moves with them.
-    fn admit_from<const KIND: u8>(&mut self, batch: &Rc<RecordBatch>, next: &mut usize) -> Result<()> {
+    fn admit_from(&mut self, batch: &Rc<RecordBatch>, next: &mut usize) -> Result<()> {
         let from = *next;
         while let Some(record) = batch.get(*next) {
             if !self.has_room() {
                 break;
             }
-            if KIND == RECORD && (*next - from).is_multiple_of(WARM_RECORDS) {
+            if (*next - from).is_multiple_of(WARM_RECORDS) {
                 self.task.warm(batch, *next, WARM_RECORDS);
             }
-            self.admit::<KIND>(batch, *next as u32, record)?;
+            self.admit(batch, *next as u32, record)?;
             *next += 1;
         }
         Ok(())
@@ -230,7 +235,7 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
 
     fn bytes(&self) -> usize {
         let (slots, places) = (self.slots.busy(), self.lines.len());
-        self.held.bytes() + slots * Slots::<S::Running>::SLOT_BYTES + places * Lines::PLACE_BYTES
+        self.held.bytes() + slots * Slots::<S::Running, S::Firing>::SLOT_BYTES + places * Lines::PLACE_BYTES
     }
 
     /// What has been counted so far.

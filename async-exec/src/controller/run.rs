@@ -1,24 +1,31 @@
 //! How a record moves: first poll, suspension, line, end. The private half of the controller.
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context as Waking, Poll};
+use std::task::{Context as Waking, Poll, Waker};
 
-use alluvium_state_api::{Codec, Context, Error, KeyedProcess, RecordBatch, RecordRef, RecordSlot, Result};
+use alluvium_state_api::{
+    Codec, Context, Error, KeyedProcess, RecordBatch, RecordRef, RecordSlot, Result, TaskContext,
+};
 
 use super::{AsyncExecutionController, Awaits};
 use crate::line::{Line, Ticket};
-use crate::slots::{Busy, Slots, Stage};
-use crate::{ControllerSettings, StartRecord, Work};
+use crate::slots::{Busy, Slot, Slots, Stage};
+use crate::{ControllerSettings, StartRecord};
 
-/// What is admitted: a record of the stream.
-pub(super) const RECORD: u8 = 0;
-/// A timer as the action of an event.
-pub(super) const ACTION: u8 = 1;
-/// A timer like a record: by processing time.
-pub(super) const TIMER: u8 = 2;
+/// What is in flight, and to which epoch it belongs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A record of the stream, of the open epoch.
+    Record,
+    /// A timer that the oldest event fires, of the epoch that is ending.
+    Action,
+    /// A timer of the open epoch.
+    Timer,
+}
 
 /// Lists a slot to be polled, if there is a suspended record in it.
-fn wake<F>(slots: &mut Slots<F>, runnable: &mut Vec<u32>, slot: u32) {
+fn wake<F, G>(slots: &mut Slots<F, G>, runnable: &mut Vec<u32>, slot: u32) {
     let busy = &mut slots.get(slot).busy;
     if busy.stage == Stage::Suspended {
         busy.stage = Stage::Runnable;
@@ -26,55 +33,99 @@ fn wake<F>(slots: &mut Slots<F>, runnable: &mut Vec<u32>, slot: u32) {
     }
 }
 
+/// Polls the future in a slot and drops it if it is ready.
+#[inline]
+fn poll_future<F: Future<Output = Result<()>>, Out>(
+    task: &TaskContext<Out>,
+    waker: &Waker,
+    place: &mut Pin<Box<Option<F>>>,
+) -> Result<Poll<()>> {
+    task.set_waker(waker);
+    task.take_effect();
+    let Some(future) = place.as_mut().as_pin_mut() else { return Ok(Poll::Ready(())) };
+    match future.poll(&mut Waking::from_waker(waker)) {
+        Poll::Pending => Ok(Poll::Pending),
+        Poll::Ready(result) => {
+            place.set(None);
+            result.map(Poll::Ready)
+        }
+    }
+}
+
 impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
-    /// A record or timer arrives: it queues behind its key, or gets its first poll in the spare slot.
+    /// A record arrives: it queues behind its key, or gets its first poll in the spare slot.
     #[inline]
-    pub(super) fn admit<const KIND: u8>(
-        &mut self,
-        batch: &Rc<RecordBatch>,
-        index: u32,
-        record: RecordRef<'_>,
-    ) -> Result<()> {
+    pub(super) fn admit(&mut self, batch: &Rc<RecordBatch>, index: u32, record: RecordRef<'_>) -> Result<()> {
         if let Some(slot) = self.keys.slot(record.hash) {
-            self.stats.queued += 1;
-            let ticket = self.ticket::<KIND>(batch, index);
-            let line = &mut self.slots.get(slot).busy.line;
-            self.counted += usize::from(line.len() < self.settings.max_counted_of_key());
-            self.lines.join(line, ticket);
-            self.account();
+            self.queue(slot, batch, index, Kind::Record);
             return Ok(());
         }
         let slot = self.slots.spare();
         let place = |error: Error| error.context(format!("key group {}", record.group.0));
-        self.set(slot, batch, index, (record.value, KIND != RECORD)).map_err(place)?;
+        self.set(slot, batch, index, record.value).map_err(place)?;
         if self.poll_slot(slot).map_err(place)?.is_ready() {
             self.stats.records += 1;
         } else {
             self.stats.suspended += 1;
-            self.occupy::<KIND>(batch, index, record.hash);
+            let ticket = self.ticket(batch, index, Kind::Record);
+            self.occupy(Stage::Suspended, ticket, record.hash);
             self.suspend(slot);
         }
         self.submit_full();
         Ok(())
     }
 
+    /// Admits timers from index `next` on, which moves with them. Each counts as in flight from the start: of resident
+    /// timers there are far fewer than of resident records.
+    pub(super) fn admit_timers(
+        &mut self,
+        timers: &Rc<RecordBatch>,
+        next: &mut usize,
+        kind: Kind,
+    ) -> Result<()> {
+        while let Some(timer) = timers.get(*next) {
+            if !self.has_room() {
+                break;
+            }
+            let index = *next as u32;
+            if let Some(slot) = self.keys.slot(timer.hash) {
+                self.queue(slot, timers, index, kind);
+            } else {
+                let ticket = self.ticket(timers, index, kind);
+                let slot = self.occupy(Stage::Runnable, ticket, timer.hash);
+                self.run_line(slot).map_err(|error| error.context(self.place(slot)))?;
+            }
+            *next += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts a record or timer in the line of a busy key.
+    fn queue(&mut self, slot: u32, batch: &Rc<RecordBatch>, index: u32, kind: Kind) {
+        self.stats.queued += 1;
+        let ticket = self.ticket(batch, index, kind);
+        let line = &mut self.slots.get(slot).busy.line;
+        self.counted += usize::from(line.len() < self.settings.max_counted_of_key());
+        self.lines.join(line, ticket);
+        self.account();
+    }
+
     /// Accounts for a record that stays in flight.
-    fn ticket<const KIND: u8>(&mut self, batch: &Rc<RecordBatch>, index: u32) -> Ticket {
-        let epoch = if KIND == ACTION { self.epochs.oldest() } else { self.epochs.current() };
+    fn ticket(&mut self, batch: &Rc<RecordBatch>, index: u32, kind: Kind) -> Ticket {
+        let epoch = if kind == Kind::Action { self.epochs.oldest() } else { self.epochs.current() };
         self.epochs.enter(epoch);
         let arrival = self.arrivals;
         self.arrivals += 1;
-        Ticket { held: self.held.hold(batch), index, epoch, arrival, timer: KIND != RECORD }
+        Ticket { held: self.held.hold(batch), index, epoch, arrival, timer: kind != Kind::Record }
     }
 
     /// Takes the spare slot for a record that stays in flight and whose key was not busy.
-    fn occupy<const KIND: u8>(&mut self, batch: &Rc<RecordBatch>, index: u32, hash: u64) {
-        let ticket = self.ticket::<KIND>(batch, index);
-        let busy = Busy { stage: Stage::Suspended, touched: false, ticket, hash, line: Line::EMPTY };
-        let slot = self.slots.take_spare(busy);
+    fn occupy(&mut self, stage: Stage, ticket: Ticket, hash: u64) -> u32 {
+        let slot = self.slots.take_spare(Busy { stage, touched: false, ticket, hash, line: Line::EMPTY });
         self.keys.occupy(hash, slot);
         self.counted += 1;
         self.account();
+        slot
     }
 
     /// To be called whenever records have come to be in flight or ended.
@@ -83,36 +134,34 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
         self.full = self.counted >= max_in_flight || self.bytes() >= max_in_flight_bytes;
     }
 
-    /// Puts the future of a record or timer into a slot.
+    /// Puts the future of a record into a slot.
     #[inline]
-    fn set(
-        &mut self,
-        slot: u32,
-        batch: &Rc<RecordBatch>,
-        index: u32,
-        (value, timer): (&[u8], bool),
-    ) -> Result<()> {
-        let work = if timer { Work::Timer } else { Work::Record(P::In::decode(value)?) };
+    fn set(&mut self, slot: u32, batch: &Rc<RecordBatch>, index: u32, value: &[u8]) -> Result<()> {
+        let record = P::In::decode(value)?;
         let ctx = Context::new(Rc::clone(&self.task), Rc::clone(batch), index as usize, RecordSlot(slot));
-        let running = self.start.start(Rc::clone(&self.process), work, ctx);
+        let running = self.start.start(Rc::clone(&self.process), record, ctx);
         self.slots.get(slot).future.set(Some(running));
         Ok(())
     }
 
-    /// Polls the future in a slot and drops it if it is ready.
+    /// Puts the future of a timer into a slot.
+    fn set_timer(&mut self, slot: u32, batch: &Rc<RecordBatch>, index: u32) {
+        let ctx = Context::new(Rc::clone(&self.task), Rc::clone(batch), index as usize, RecordSlot(slot));
+        let firing = self.start.fire(Rc::clone(&self.process), ctx);
+        self.slots.get(slot).timer.get_or_insert_with(|| Box::pin(None)).set(Some(firing));
+    }
+
+    /// Polls the record in a slot and drops it if it is ready.
     #[inline]
     fn poll_slot(&mut self, slot: u32) -> Result<Poll<()>> {
         let slot = self.slots.get(slot);
-        self.task.set_waker(&slot.waker);
-        self.task.take_effect();
-        let Some(future) = slot.future.as_mut().as_pin_mut() else { return Ok(Poll::Ready(())) };
-        match future.poll(&mut Waking::from_waker(&slot.waker)) {
-            Poll::Pending => Ok(Poll::Pending),
-            Poll::Ready(result) => {
-                slot.future.set(None);
-                result.map(Poll::Ready)
-            }
-        }
+        poll_future(&self.task, &slot.waker, &mut slot.future)
+    }
+
+    /// The same for the timer in a slot.
+    fn poll_timer(&mut self, slot: u32) -> Result<Poll<()>> {
+        let Slot { timer, waker, .. } = self.slots.get(slot);
+        timer.as_mut().map_or(Ok(Poll::Ready(())), |timer| poll_future(&self.task, waker, timer))
     }
 
     /// The record in flight in a slot was polled and goes on later.
@@ -179,11 +228,14 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     fn run_line(&mut self, slot: u32) -> Result<()> {
         self.polled = slot;
         loop {
-            let fresh = self.slots.get(slot).future.is_none();
+            let Slot { future, timer, busy, .. } = self.slots.get(slot);
+            let is_timer = busy.ticket.timer;
+            let fresh =
+                if is_timer { timer.as_ref().is_none_or(|timer| timer.is_none()) } else { future.is_none() };
             if fresh {
                 self.restart(slot)?;
             }
-            let polled = self.poll_slot(slot)?;
+            let polled = if is_timer { self.poll_timer(slot) } else { self.poll_slot(slot) }?;
             self.submit_full();
             if polled.is_pending() {
                 self.stats.suspended += u64::from(fresh);
@@ -200,12 +252,16 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
         }
     }
 
-    /// Puts the future of a record that waited into its slot.
+    /// Puts the future of a record or timer into the slot that it has.
     fn restart(&mut self, slot: u32) -> Result<()> {
         let Ticket { held, index, timer, .. } = self.slots.get(slot).busy.ticket;
         let Some(batch) = self.held.get(held).map(Rc::clone) else { return Ok(()) };
+        if timer {
+            self.set_timer(slot, &batch, index);
+            return Ok(());
+        }
         let value = batch.get(index as usize).map(|record| record.value).unwrap_or_default();
-        self.set(slot, &batch, index, (value, timer))
+        self.set(slot, &batch, index, value)
     }
 
     /// Where an error of the record in a slot belongs.
