@@ -6,6 +6,8 @@ use std::ops::AddAssign;
 pub struct ControllerStats {
     /// Records that ended.
     pub records: u64,
+    /// Timers that ended.
+    pub timers: u64,
     /// Records that waited for state, or for any other future, at least once.
     pub suspended: u64,
     /// Records that waited behind an earlier one of their key.
@@ -55,6 +57,7 @@ pub struct ControllerLoad {
 impl AddAssign for ControllerStats {
     fn add_assign(&mut self, other: Self) {
         self.records += other.records;
+        self.timers += other.timers;
         self.suspended += other.suspended;
         self.queued += other.queued;
         self.batches += other.batches;

@@ -107,7 +107,8 @@ fn a_controller_that_is_dropped_anywhere_leaks_nothing_and_every_record_is_accou
             batches.push(batch);
             let (load, ended) = (controller.load(), counts.ended.get());
             assert_eq!(admitted as u64, ended + controller.in_flight() as u64, "seed {seed}");
-            assert_eq!((controller.stats().records, counts.gone.get()), (ended, ended));
+            let stats = controller.stats();
+            assert_eq!((stats.records + stats.timers, counts.gone.get()), (ended, ended));
             assert!(counts.started.get() - ended <= load.active as u64);
         }
         let (in_flight, ended) = (controller.in_flight(), counts.ended.get());

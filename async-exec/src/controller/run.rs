@@ -177,8 +177,9 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     /// The record that ran in a slot has ended. Whether there is a next one, which then has the slot.
     fn end(&mut self, slot: u32) -> bool {
         let busy = &mut self.slots.get(slot).busy;
-        let Ticket { held, epoch, .. } = busy.ticket;
-        self.stats.records += 1;
+        let Ticket { held, epoch, timer, .. } = busy.ticket;
+        let ended = if timer { &mut self.stats.timers } else { &mut self.stats.records };
+        *ended += 1;
         self.unsettled -= usize::from(std::mem::take(&mut busy.touched));
         self.held.release(held);
         self.epochs.leave(epoch);

@@ -59,6 +59,7 @@ struct InFlight {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     records: Counter,
+    timers: Counter,
     suspended: Counter,
     queued: Counter,
     batches: Family<Label, Counter>,
@@ -81,6 +82,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             records: Counter::default(),
+            timers: Counter::default(),
             suspended: Counter::default(),
             queued: Counter::default(),
             batches: Family::default(),
@@ -105,6 +107,7 @@ impl Metrics {
     pub(super) fn register(&self, registry: &mut Registry) {
         let job = registry.sub_registry_with_prefix("job");
         job.register("records", "Records processed to their end", self.records.clone());
+        job.register("timers", "Timers that fired and have ended", self.timers.clone());
         job.register("suspended_records", "Records that waited for state", self.suspended.clone());
         job.register(
             "queued_records",
@@ -170,6 +173,7 @@ impl Metrics {
     /// Adds what a task's controller has counted since it was told.
     pub(crate) fn add(&self, now: ControllerStats, told: ControllerStats) {
         self.records.inc_by(now.records - told.records);
+        self.timers.inc_by(now.timers - told.timers);
         self.suspended.inc_by(now.suspended - told.suspended);
         self.queued.inc_by(now.queued - told.queued);
         for (size, (now, told)) in BATCH_SIZES.iter().zip(now.batch_sizes.iter().zip(told.batch_sizes)) {

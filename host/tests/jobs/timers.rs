@@ -2,6 +2,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use alluvium_async_exec::{ControllerSettings, EpochMode};
@@ -207,8 +208,8 @@ fn windows_are_counted_exactly_with_resident_state() {
     assert!(run_in_pieces(HeapBackendFactory, EpochMode::SerialBetweenEpochs) > 3);
 }
 
-/// Registers a timer ten seconds ahead with each record, and says when it fires.
-struct Alarm;
+/// Registers a timer so many milliseconds ahead with each record, and says when it fires.
+struct Alarm(i64);
 
 impl KeyedProcess for Alarm {
     type In = i64;
@@ -216,7 +217,7 @@ impl KeyedProcess for Alarm {
     const USES_TIMERS: bool = true;
 
     async fn process(&self, _: i64, ctx: &Context<Self::Out>) -> Result<()> {
-        ctx.register_processing_timer(ctx.current_processing_time().plus_millis(10_000))?;
+        ctx.register_processing_timer(ctx.current_processing_time().plus_millis(self.0))?;
         ctx.emit(None);
         Ok(())
     }
@@ -230,37 +231,77 @@ impl KeyedProcess for Alarm {
     }
 }
 
+/// A job of [`Alarm`]s that reads its first records and then waits, and what it says.
+struct Alarms {
+    outputs: Receiver<Option<Timestamp>>,
+    control: JobControl,
+    running: JoinHandle<Result<JobReport>>,
+}
+
+impl Alarms {
+    fn start(ahead: i64, parallelism: u16, world: World) -> Self {
+        let hook: Hook =
+            Arc::new(|_, position| Ok(if position == 0 { ReadOutcome::More } else { ReadOutcome::Idle }));
+        let source = Ticks { splits: 1, records: 40, hook };
+        let (told, outputs) = channel();
+        let open = move |_: &States<'_>| {
+            let told = told.clone();
+            Ok(Operator::new(Alarm(ahead)).with_sink(move |outputs: Vec<Option<Timestamp>>| {
+                let mut told_all = outputs.into_iter().map(|output| told.send(output));
+                told_all.try_for_each(|told| told).map_err(|_| Error::internal("nobody listens"))
+            }))
+        };
+        let (job, control) =
+            (Job { source, settings: settings(parallelism, 1, None), world }, JobControl::new());
+        let hand = control.clone();
+        let running = spawn_thread("job", move || job.run(open, &control, |_| Ok(())));
+        Self { outputs, control: hand, running: running.expect("a thread") }
+    }
+
+    fn next(&self) -> Option<Timestamp> {
+        self.outputs.recv_timeout(Duration::from_mins(1)).expect("the job says something")
+    }
+
+    fn stop(self) {
+        self.control.stop();
+        let report = self.running.join().expect("no panic").expect("no error");
+        assert_eq!(report.outcome, Outcome::Stopped);
+        assert!(self.outputs.try_recv().is_err(), "nothing fires twice, and nothing because of a stop");
+    }
+}
+
 #[test]
 fn a_timer_of_processing_time_fires_when_the_clock_says_so_though_nothing_else_happens() {
-    let (clock, control) = (Arc::new(ManualClock::at(Duration::from_secs(100))), JobControl::new());
-    let hook: Hook =
-        Arc::new(|_, position| Ok(if position == 0 { ReadOutcome::More } else { ReadOutcome::Idle }));
-    let source = Ticks { splits: 1, records: 40, hook };
+    let clock = Arc::new(ManualClock::at(Duration::from_secs(100)));
     let world = World { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..world(&memory(), HeapBackendFactory) };
-    let (told, outputs) = channel();
-    let open = move |_: &States<'_>| {
-        let told = told.clone();
-        Ok(Operator::new(Alarm).with_sink(move |outputs: Vec<Option<Timestamp>>| {
-            outputs
-                .into_iter()
-                .try_for_each(|output| told.send(output))
-                .map_err(|_| Error::internal("nobody listens"))
-        }))
-    };
-    let (job, hand) = (Job { source, settings: settings(2, 1, None), world }, control.clone());
-    let running = spawn_thread("job", move || job.run(open, &control, |_| Ok(()))).unwrap();
-    let next = |outputs: &Receiver<_>| outputs.recv_timeout(Duration::from_mins(1)).unwrap();
-    for _ in 0..READ {
-        assert_eq!(next(&outputs), None, "all records first");
-    }
+    let alarms = Alarms::start(10_000, 2, world);
+    (0..READ).for_each(|_| assert_eq!(alarms.next(), None, "all records first"));
     clock.advance(Duration::from_millis(9_999));
     clock.advance(Duration::from_millis(1));
-    for _ in 0..KEYS {
-        assert_eq!(next(&outputs), Some(Timestamp(110_000)), "one a key");
-    }
-    hand.stop();
-    assert_eq!(running.join().unwrap().unwrap().outcome, Outcome::Stopped);
-    assert!(outputs.try_recv().is_err(), "nothing fires twice");
+    (0..KEYS).for_each(|_| assert_eq!(alarms.next(), Some(Timestamp(110_000)), "one a key"));
+    alarms.stop();
+}
+
+#[test]
+fn timers_of_processing_time_survive_a_stop_and_fire_at_once_if_it_took_too_long() {
+    let (clock, store) = (Arc::new(ManualClock::at(Duration::from_secs(100))), memory());
+    let world =
+        World { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..world(&store, SlowFactory { polls: 2 }) };
+    let alarms = Alarms::start(10_000, 2, world.clone());
+    (0..READ).for_each(|_| assert_eq!(alarms.next(), None));
+    alarms.stop();
+    clock.advance(Duration::from_mins(1));
+    let again = Alarms::start(10_000, 3, world);
+    (0..KEYS).for_each(|_| assert_eq!(again.next(), Some(Timestamp(110_000)), "at another parallelism"));
+    again.stop();
+}
+
+#[test]
+fn by_the_machines_clock_a_task_wakes_itself_for_a_timer() {
+    let alarms = Alarms::start(20, 1, world(&memory(), HeapBackendFactory));
+    (0..READ).for_each(|_| assert_eq!(alarms.next(), None));
+    (0..KEYS).for_each(|_| assert!(alarms.next().is_some()));
+    alarms.stop();
 }
 
 #[test]

@@ -176,7 +176,7 @@ impl Suite<'_> {
             now: 0,
         };
         world.start(2, &[]);
-        for step in 1..=self.operations / 4 {
+        for step in 1..=self.operations / 10 {
             if step.is_multiple_of(997) {
                 world.rescale();
             }

@@ -8,7 +8,7 @@ use alluvium_env::{Error, Result};
 
 use super::{Context, Scratch, TaskContext};
 use crate::scope::{InNamespace, Place};
-use crate::timers::{KeyLength, TimerKey, TimerLimits, TimerQueue, build_key, decode_record};
+use crate::timers::{KeyLength, TimerLimits, TimerQueue, build_key, decode_record, timer_within};
 use crate::{
     Codec, KeyCodec, KeyGroupRange, MaxParallelism, RecordBatch, RecordBatchBuilder, RecordSlot,
     StateDescriptor, StateKind, TimeDomain, Timer, Timestamp,
@@ -165,7 +165,7 @@ impl<Out> Context<Out> {
         let mut key = Vec::new();
         build_key(&mut key, (record.group, queue.state()), timer.time, record.key);
         key.extend_from_slice(&timer.namespace);
-        let runs = queue.is_taken(record.group, &TimerKey::of_state_key(&key)?);
+        let runs = queue.is_taken(record.group, timer_within(&key)?);
         self.timer.set(runs);
         Ok(runs.then_some(timer))
     }
@@ -197,7 +197,7 @@ impl<Out> Context<Out> {
         build_key(&mut key, (record.group, queue.state()), timer.time, record.key);
         key.extend_from_slice(&timer.namespace);
         self.task.backend.borrow_mut().delete(&key)?;
-        queue.deleted(record.group, TimerKey::of_state_key(&key)?);
+        queue.deleted(record.group, timer_within(&key)?);
         Ok(())
     }
 
@@ -261,7 +261,7 @@ fn change<'a, P: Place<'a>>(place: P, domain: TimeDomain, at: Timestamp, change:
     let Scratch { key, value } = &mut *scratch;
     build_key(key, (record.group, queue.state()), at, record.key);
     place.append(key);
-    let timer = TimerKey::of_state_key(key)?;
+    let timer = timer_within(key)?;
     match change {
         Change::Register => {
             // Keys of batches end at offsets of four bytes.

@@ -3,7 +3,7 @@ use std::rc::Rc;
 
 use alluvium_env::ErrorKind;
 
-use super::{KeyLength, TimeDomain, TimerKey, Timestamp};
+use super::{KeyLength, TimeDomain, Timestamp, timer_within};
 use crate::{
     Codec, Context, HeapBackend, KeyCodec, KeyGroup, KeyGroupRange, MaxParallelism, RecordBatchBuilder,
     RecordSlot, StateId, TaskContext, key_hash,
@@ -57,7 +57,7 @@ fn the_worked_timer_is_what_a_registration_writes_and_a_queue_reads() {
 #[test]
 fn what_is_no_timer_is_corruption() {
     let (key, value) = (worked("key"), worked("value"));
-    assert!(TimerKey::of_state_key(&key[..11]).is_err_and(|error| error.kind() == ErrorKind::Corruption));
+    assert!(timer_within(&key[..11]).is_err_and(|error| error.kind() == ErrorKind::Corruption));
     assert!(KeyLength::decode(&value[..3]).is_err_and(|error| error.kind() == ErrorKind::Corruption));
     let task = task();
     task.with_backend(|backend| backend.put(&key, &7_u32.to_le_bytes())).unwrap();

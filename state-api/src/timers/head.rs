@@ -6,6 +6,8 @@
 //! begun too late, and is not used at all.
 use std::collections::BTreeMap;
 
+use alluvium_env::HashSet;
+
 use super::{TimerKey, TimerLimits, Timestamp};
 
 /// How far a key group's timers are known.
@@ -20,10 +22,10 @@ pub(super) enum Floor {
 }
 
 impl Floor {
-    fn covers(&self, timer: &TimerKey) -> bool {
+    fn covers(&self, timer: &[u8]) -> bool {
         match self {
             Self::Bottom => false,
-            Self::At(floor) => timer <= floor,
+            Self::At(floor) => timer <= floor.as_bytes(),
             Self::Top => true,
         }
     }
@@ -33,6 +35,8 @@ impl Floor {
 #[derive(Debug)]
 pub(super) struct Head {
     timers: BTreeMap<TimerKey, u32>,
+    /// Due, handed out, and still in state; above the floor or not.
+    taken: HashSet<TimerKey>,
     floor: Floor,
     refill: Option<Refill>,
     /// The moment under which the queue has listed it.
@@ -53,20 +57,24 @@ struct Refill {
 impl Head {
     /// Of a key group that has no timers, or of one of which nothing is known.
     pub(super) fn new(floor: Floor) -> Self {
-        Self { timers: BTreeMap::new(), floor, refill: None, listed: None }
+        Self { timers: BTreeMap::new(), taken: HashSet::default(), floor, refill: None, listed: None }
     }
 
     /// Timers that are kept in memory, for whatever reason.
     pub(super) fn len(&self) -> usize {
-        self.timers.len() + self.refill.as_ref().map_or(0, |refill| refill.changes.len())
+        let changes = self.refill.as_ref().map_or(0, |refill| refill.changes.len());
+        self.timers.len() + self.taken.len() + changes
     }
 
-    /// A timer was registered.
-    pub(super) fn register(&mut self, timer: TimerKey, key_len: u32, limits: TimerLimits) {
-        if !self.floor.covers(&timer) {
+    /// A timer was registered. One that is taken is about to run, which is what was asked for.
+    pub(super) fn register(&mut self, timer: &[u8], key_len: u32, limits: TimerLimits) {
+        if self.is_taken(timer) {
+            return;
+        }
+        if !self.floor.covers(timer) {
             return self.change(timer, Some(key_len), limits);
         }
-        self.timers.insert(timer, key_len);
+        self.timers.insert(TimerKey::new(timer), key_len);
         self.trim(limits);
     }
 
@@ -86,20 +94,26 @@ impl Head {
         }
     }
 
-    /// A timer was deleted, or has begun.
-    pub(super) fn delete(&mut self, timer: &TimerKey, limits: TimerLimits) {
+    /// A timer was deleted, or has left state because it runs.
+    pub(super) fn delete(&mut self, timer: &[u8], limits: TimerLimits) {
+        self.taken.remove(timer);
         self.timers.remove(timer);
         if !self.floor.covers(timer) {
-            self.change(timer.clone(), None, limits);
+            self.change(timer, None, limits);
         }
     }
 
-    fn change(&mut self, timer: TimerKey, key_len: Option<u32>, limits: TimerLimits) {
+    /// Whether a timer is taken.
+    pub(super) fn is_taken(&self, timer: &[u8]) -> bool {
+        !self.taken.is_empty() && self.taken.contains(timer)
+    }
+
+    fn change(&mut self, timer: &[u8], key_len: Option<u32>, limits: TimerLimits) {
         let Some(refill) = self.refill.as_mut().filter(|refill| !refill.is_void) else { return };
-        if !refill.tracked.covers(&timer) {
+        if !refill.tracked.covers(timer) {
             return;
         }
-        refill.changes.insert(timer, key_len);
+        refill.changes.insert(TimerKey::new(timer), key_len);
         if refill.changes.len() > limits.head {
             refill.changes.pop_last();
             let last = refill.changes.last_key_value();
@@ -119,8 +133,10 @@ impl Head {
 
     /// Takes the first timer if it is due.
     pub(super) fn take(&mut self, until: Timestamp) -> Option<(TimerKey, u32)> {
-        let first = self.timers.first_entry()?;
-        (first.key().time() <= until).then(|| first.remove_entry())
+        let first = self.timers.first_entry().filter(|first| first.key().time() <= until)?;
+        let (timer, key_len) = first.remove_entry();
+        self.taken.insert(timer.clone());
+        Some((timer, key_len))
     }
 
     /// Whether timers that may be due are not known, and nobody reads them yet.
@@ -148,14 +164,8 @@ impl Head {
         }
     }
 
-    /// The page is there. Those of its timers that `is_taken` are no longer the head's.
-    pub(super) fn answer(
-        &mut self,
-        page: Vec<(TimerKey, u32)>,
-        more: bool,
-        is_taken: impl Fn(&TimerKey) -> bool,
-        limits: TimerLimits,
-    ) {
+    /// The page is there.
+    pub(super) fn answer(&mut self, page: Vec<(TimerKey, u32)>, more: bool, limits: TimerLimits) {
         let Some(refill) = self.refill.take().filter(|refill| !refill.is_void) else { return };
         let shown = match page.last() {
             Some((last, _)) if more => Floor::At(last.clone()),
@@ -163,9 +173,10 @@ impl Head {
         };
         let floor = shown.min(refill.tracked);
         let unchanged = page.into_iter().filter(|(timer, _)| !refill.changes.contains_key(timer));
-        let timers: Vec<_> = unchanged.filter(|(timer, _)| floor.covers(timer) && !is_taken(timer)).collect();
-        self.timers.extend(timers);
-        let changes = refill.changes.into_iter().filter(|(timer, _)| floor.covers(timer));
+        let is_new = |timer: &TimerKey| floor.covers(timer.as_bytes()) && !self.taken.contains(timer);
+        self.timers.extend(unchanged.filter(|(timer, _)| is_new(timer)));
+        let changes = refill.changes.iter().filter(|(timer, _)| floor.covers(timer.as_bytes()));
+        let changes = changes.map(|(timer, key_len)| (timer.clone(), *key_len));
         self.timers.extend(changes.filter_map(|(timer, key_len)| Some((timer, key_len?))));
         self.floor = floor;
         self.trim(limits);

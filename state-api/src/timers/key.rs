@@ -1,6 +1,8 @@
 //! Timers as bytes: the keys and values of their state, and the record that a timer is when it fires.
 //!
 //! `docs/formats/timers.md` is normative for what is stored. The record never leaves the task.
+use std::borrow::Borrow;
+
 use alluvium_env::{Error, Result};
 
 use super::{TimeDomain, Timer, Timestamp};
@@ -31,14 +33,25 @@ impl Codec for KeyLength {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TimerKey(Box<[u8]>);
 
+impl Borrow<[u8]> for TimerKey {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The bytes of a timer's [`TimerKey`] within its state key.
+pub(crate) fn within(state_key: &[u8]) -> Result<&[u8]> {
+    let (_, _, rest) = state_key::split(state_key)?;
+    if rest.len() < TIME_BYTES {
+        return Err(Error::corruption(format!("a timer of {} bytes has no time", rest.len())));
+    }
+    Ok(rest)
+}
+
 impl TimerKey {
-    /// The timer whose state key this is.
-    pub(crate) fn of_state_key(key: &[u8]) -> Result<Self> {
-        let (_, _, rest) = state_key::split(key)?;
-        if rest.len() < TIME_BYTES {
-            return Err(Error::corruption(format!("a timer of {} bytes has no time", rest.len())));
-        }
-        Ok(Self(rest.into()))
+    /// The timer of these bytes, which are [within] a state key.
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        Self(bytes.into())
     }
 
     /// When it is due.

@@ -12,8 +12,8 @@
 //!
 //! **Invariants**: all timers of a key group up to its head's *floor* are in the head or taken; those above are in state
 //! alone. The floor moves up by what a page has shown, never past what was written while that page was being read, and
-//! down when the head is full. A timer leaves state with the first
-//! thing it does, so a checkpoint holds each that has done nothing.
+//! down when the head is full. A timer leaves state with the first thing it does, so a checkpoint holds each that has done
+//! nothing.
 //!
 //! **Threads**: the task thread's own.
 #[cfg(test)]
@@ -27,7 +27,8 @@ mod timer;
 
 pub use timer::{TimeDomain, Timer, Timestamp};
 
-pub(crate) use key::{KeyLength, TimerKey, build as build_key, decode_record};
+use key::TimerKey;
+pub(crate) use key::{KeyLength, build as build_key, decode_record, within as timer_within};
 pub(crate) use queue::TimerQueue;
 
 /// How many timers are in memory.

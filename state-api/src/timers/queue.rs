@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Wake, Waker};
 
-use alluvium_env::{Error, HashSet, Result};
+use alluvium_env::{Error, Result};
 
 use super::head::{Floor, Head};
-use super::key::KeyLength;
+use super::key::{KeyLength, within};
 use super::{TimeDomain, TimerKey, TimerLimits, Timestamp};
 use crate::{
     Codec, KeyGroup, KeyGroupRange, Page, PageRequest, RecordBatchBuilder, StateFuture, StateId, key_hash,
@@ -46,8 +46,6 @@ pub(crate) struct TimerQueue {
     heads: Vec<Head>,
     /// Key groups by the moment before which none of their timers is due.
     listed: BTreeSet<(Timestamp, KeyGroup)>,
-    /// Due, handed out, and still in state.
-    taken: HashSet<(KeyGroup, TimerKey)>,
     reading: Vec<(KeyGroup, StateFuture<Vec<u8>>)>,
     answered: Arc<Answered>,
 }
@@ -68,7 +66,6 @@ impl TimerQueue {
             first_group: key_groups.start,
             heads: groups.clone().map(|_| Head::new(Floor::Bottom)).collect(),
             listed: BTreeSet::new(),
-            taken: HashSet::default(),
             reading: Vec::new(),
             answered: Arc::default(),
         };
@@ -88,7 +85,7 @@ impl TimerQueue {
 
     /// Timers in memory.
     pub(crate) fn in_memory(&self) -> usize {
-        self.heads.iter().map(Head::len).sum::<usize>() + self.taken.len()
+        self.heads.iter().map(Head::len).sum()
     }
 
     /// The moment before which no timer is due; `None` if there are none, or the next ones are being read.
@@ -113,12 +110,8 @@ impl TimerQueue {
         }
     }
 
-    /// A timer is in state now.
-    pub(crate) fn registered(&mut self, group: KeyGroup, timer: TimerKey, key_len: u32) {
-        if !self.taken.is_empty() && self.taken.contains(&(group, timer.clone())) {
-            // It is about to run, which is what was asked for.
-            return;
-        }
+    /// A timer, [within] its state key, is in state now.
+    pub(crate) fn registered(&mut self, group: KeyGroup, timer: &[u8], key_len: u32) {
         let limits = self.limits;
         if let Some(head) = self.head(group) {
             head.register(timer, key_len, limits);
@@ -127,20 +120,18 @@ impl TimerQueue {
     }
 
     /// A timer is not in state any more.
-    pub(crate) fn deleted(&mut self, group: KeyGroup, timer: TimerKey) {
+    pub(crate) fn deleted(&mut self, group: KeyGroup, timer: &[u8]) {
         let limits = self.limits;
         if let Some(head) = self.head(group) {
-            head.delete(&timer, limits);
+            head.delete(timer, limits);
             self.list(group);
-        }
-        if !self.taken.is_empty() {
-            self.taken.remove(&(group, timer));
         }
     }
 
     /// Whether a timer that was taken is to run: it was not deleted since.
-    pub(crate) fn is_taken(&self, group: KeyGroup, timer: &TimerKey) -> bool {
-        self.taken.contains(&(group, timer.clone()))
+    pub(crate) fn is_taken(&self, group: KeyGroup, timer: &[u8]) -> bool {
+        let head = group.0.checked_sub(self.first_group).and_then(|at| self.heads.get(usize::from(at)));
+        head.is_some_and(|head| head.is_taken(timer))
     }
 
     /// Takes timers that are due until `batch` has `most`, and asks for those that memory does not know. Returns whether
@@ -156,16 +147,16 @@ impl TimerQueue {
         read: &ReadPage<'_>,
     ) -> Result<bool> {
         self.take_pages()?;
+        let mut value = Vec::new();
         while let Some((_, group)) = self.listed.first().copied().filter(|(time, _)| *time <= until) {
             if batch.len() >= most {
                 return Ok(true);
             }
             self.refill(group, until, read)?;
             if let Some((timer, key_len)) = self.head(group).and_then(|head| head.take(until)) {
-                let mut value = Vec::new();
+                value.clear();
                 let key = timer.to_record(self.domain, key_len, &mut value)?;
                 batch.push_in_group(group, key_hash(key), key, &value);
-                self.taken.insert((group, timer));
             }
             self.list(group);
         }
@@ -217,14 +208,12 @@ impl TimerQueue {
         let mut page = Page::decode(page)?;
         let (more, mut timers) = (page.more(), Vec::new());
         while let Some((key, value)) = page.next_entry()? {
-            timers.push((TimerKey::of_state_key(key)?, KeyLength::decode(value)?.0));
+            timers.push((TimerKey::new(within(key)?), KeyLength::decode(value)?.0));
         }
         let limits = self.limits;
-        let Self { heads, taken, first_group, .. } = self;
-        let head = heads.get_mut(usize::from(group.0 - *first_group));
+        let head = self.head(group);
         let head = head.ok_or_else(|| Error::internal("a page of a key group that is another subtask's"))?;
-        let is_taken = |timer: &TimerKey| !taken.is_empty() && taken.contains(&(group, timer.clone()));
-        head.answer(timers, more, is_taken, limits);
+        head.answer(timers, more, limits);
         self.list(group);
         Ok(())
     }
