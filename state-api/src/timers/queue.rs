@@ -90,6 +90,10 @@ impl TimerQueue {
 
     /// The moment before which no timer is due; `None` if there are none, or the next ones are being read.
     pub(crate) fn not_before(&self) -> Option<Timestamp> {
+        // What a page that has arrived says is known once it is taken.
+        if self.answered.0.load(Ordering::Acquire) {
+            return Some(Timestamp::MIN);
+        }
         self.listed.first().map(|(time, _)| *time)
     }
 
