@@ -194,10 +194,11 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     /// Submits the read batch being formed if it is worth a submission beside what the store is busy with. To be called
     /// before a task waits for *answers*, with admission closed: answers that arrive one table at a time would
     /// otherwise each be followed by a batch as small. The threshold falls with the reads under way, so no straggler
-    /// can hold a batch back for long, and with none under way any batch goes.
+    /// can hold a batch back for long, and with none under way any batch goes. While an event or a barrier is waited for,
+    /// every batch goes: what it waits for comes one read after the other, and nobody else has anything to read.
     pub fn flush_behind(&mut self) {
         let (formed, outstanding) = (self.task.batch_len(), self.task.outstanding_reads());
-        if formed * FLUSH_SHARE >= outstanding.saturating_sub(formed) {
+        if !self.is_open() || formed * FLUSH_SHARE >= outstanding.saturating_sub(formed) {
             self.flush();
         }
     }

@@ -128,7 +128,7 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
         slot
     }
 
-    /// To be called whenever records have come to be in flight or ended.
+    /// To be called whenever records have come to be in flight, or have ended while it was full.
     fn account(&mut self) {
         let ControllerSettings { max_in_flight, max_in_flight_bytes, .. } = self.settings;
         self.full = self.counted >= max_in_flight || self.bytes() >= max_in_flight_bytes;
@@ -193,7 +193,9 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
             self.keys.free(busy.hash);
             self.slots.release(slot);
         }
-        self.account();
+        if self.full {
+            self.account();
+        }
         next.is_some()
     }
 

@@ -163,6 +163,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
 
     /// Settles the records that have done something, keeps the others as inputs, fixes the state.
     fn snapshot(&mut self, id: CheckpointId) -> Result<()> {
+        let start = self.clock.monotonic();
         self.controller.begin_barrier();
         while !self.controller.barrier_reached() {
             self.controller.flush();
@@ -170,7 +171,6 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
             self.poll()?;
         }
         self.deliver()?;
-        let start = self.clock.monotonic();
         let (mut inputs, mut inputs_count) = (Vec::new(), 0);
         self.controller.keep(|kept| match kept {
             Kept::Record(record) => {

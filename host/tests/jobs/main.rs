@@ -1,4 +1,5 @@
 //! Whole jobs on the heap backend: exact counts through stops, restores and cancellations, and how jobs fail.
+mod barriers;
 mod control;
 mod exactness;
 mod failures;
