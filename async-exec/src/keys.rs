@@ -1,7 +1,7 @@
-//! Key accounting: which keys have a record in flight, and who is the last in line (FLIP-425).
+//! Key accounting: which keys have a record in flight, and in which slot (FLIP-425).
 //!
-//! A line is linked through the slots; only its end is kept here. A key is its 64-bit hash: two keys that share one
-//! take turns like one key, which costs them overlap and nothing else.
+//! A busy key has one slot, in which its records run one after the other; those that wait stand in the slot's line.
+//! A key is its 64-bit hash: two keys that share one take turns like one key, which costs them overlap and nothing else.
 //!
 //! **Invariants**: a key is here exactly as long as one of its records is in flight. A record that is ready at its
 //! first poll never enters, so a table of a resident job is empty and is not even asked.
@@ -12,25 +12,25 @@ use alluvium_env::HashMap;
 /// The keys with records in flight.
 #[derive(Debug, Default)]
 pub(crate) struct BusyKeys {
-    /// The hash of the key to the slot of its last record.
-    last: HashMap<u64, u32>,
+    /// The hash of the key to its slot.
+    slots: HashMap<u64, u32>,
 }
 
 impl BusyKeys {
-    /// Whether the key is busy.
+    /// The key's slot, if it is busy.
     #[inline]
-    pub(crate) fn contains(&self, hash: u64) -> bool {
-        !self.last.is_empty() && self.last.contains_key(&hash)
+    pub(crate) fn slot(&self, hash: u64) -> Option<u32> {
+        if self.slots.is_empty() { None } else { self.slots.get(&hash).copied() }
     }
 
-    /// Puts `slot` at the end of the key's line and returns whom it stands behind; `None` if it is the first.
-    pub(crate) fn join(&mut self, hash: u64, slot: u32) -> Option<u32> {
-        self.last.insert(hash, slot)
+    /// The key is busy from now on.
+    pub(crate) fn occupy(&mut self, hash: u64, slot: u32) {
+        self.slots.insert(hash, slot);
     }
 
-    /// The last record of the line has ended.
+    /// The last record of the key has ended.
     pub(crate) fn free(&mut self, hash: u64) {
-        self.last.remove(&hash);
+        self.slots.remove(&hash);
     }
 }
 
@@ -39,14 +39,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_forms_behind_the_last_record_and_ends_with_it() {
+    fn a_key_is_busy_until_it_is_freed() {
         let mut keys = BusyKeys::default();
-        assert!(!keys.contains(7));
-        assert_eq!(keys.join(7, 0), None);
-        assert_eq!(keys.join(7, 1), Some(0));
-        assert_eq!(keys.join(7, 2), Some(1));
-        assert!(keys.contains(7) && !keys.contains(8));
+        assert_eq!(keys.slot(7), None);
+        keys.occupy(7, 3);
+        keys.occupy(8, 4);
+        assert_eq!((keys.slot(7), keys.slot(8), keys.slot(9)), (Some(3), Some(4), None));
         keys.free(7);
-        assert!(!keys.contains(7));
+        assert_eq!((keys.slot(7), keys.slot(8)), (None, Some(4)));
     }
 }

@@ -7,8 +7,9 @@
 //!   in a slot, its key is *busy*, and later records of the key queue behind it;
 //! - a *read batch* collects what records in flight ask of the store. It is submitted when it is full, and when the
 //!   task has nothing better to do (design D16);
-//! - an *epoch* is the span between two events that are not records (design D15). [`EpochEnd`] says what has to
-//!   happen before such an event: at a barrier, records that have done nothing yet become *inputs* of the checkpoint;
+//! - an *epoch* is the span between two events that are not records (design D15): a watermark is done when all records
+//!   before it have ended, and the timers that it fires. [`EpochMode`] says whether the records behind it wait for that;
+//! - a *barrier* is the moment of a checkpoint: records that have done nothing yet become *inputs* of the checkpoint;
 //! - a [`mailbox()`] is how other threads reach the task thread: a bounded lane a channel, and a bell.
 //!
 //! ```text
@@ -87,6 +88,7 @@ mod controller;
 mod epoch;
 mod held;
 mod keys;
+mod line;
 mod mailbox;
 mod settings;
 mod slots;
@@ -94,9 +96,9 @@ mod start;
 mod stats;
 mod waker;
 
-pub use controller::{AsyncExecutionController, controller};
-pub use epoch::EpochEnd;
+pub use controller::{AsyncExecutionController, controller, controller_with_events};
+pub use epoch::{EpochMode, Kept, NoEvent};
 pub use mailbox::{MailboxCloser, MailboxReceiver, MailboxSender, mailbox};
 pub use settings::ControllerSettings;
 pub use start::StartRecord;
-pub use stats::ControllerStats;
+pub use stats::{ControllerLoad, ControllerStats};

@@ -1,19 +1,28 @@
 //! What bounds the records in flight.
 use alluvium_env::{Error, Result};
 
+use crate::EpochMode;
+
 /// Limits of an [`AsyncExecutionController`](crate::AsyncExecutionController).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerSettings {
-    /// Records that may wait at once, for state or behind their key. More hides more latency; each costs the size of
-    /// the user's future. Default: [`Self::DEFAULT_MAX_IN_FLIGHT`].
+    /// Records that may be in flight at once, waiting for state or behind their key. More hides more latency. Of the
+    /// records that wait behind one key a [part](Self::KEY_SHARE) counts at most, so that a hot key does not keep the
+    /// others out; the bytes of all count. Default: [`Self::DEFAULT_MAX_IN_FLIGHT`].
     pub max_in_flight: usize,
+    /// Bytes that records in flight may take: the futures of those that have started, and the batches that they came
+    /// in, which one of them keeps alive whole. Admission closes at the record that reaches it, so one of any size
+    /// can run. Default: [`Self::DEFAULT_MAX_IN_FLIGHT_BYTES`].
+    pub max_in_flight_bytes: usize,
     /// Reads at which a batch is submitted without waiting for a flush. More coalesce better in the store; fewer start
     /// sooner. Above `max_in_flight` only flushes close a batch, unless records read several states at once. Default:
     /// [`Self::DEFAULT_BATCH_READS`].
     pub batch_reads: usize,
-    /// Record batches that records in flight may keep alive: one waiting record pins the whole batch it came in, so
-    /// this times the size of a batch bounds the bytes. Default: [`Self::DEFAULT_MAX_HELD_BATCHES`].
-    pub max_held_batches: usize,
+    /// Whether records behind an event run before it is done. Default: they do not.
+    pub epoch_mode: EpochMode,
+    /// Whether a barrier leaves records that have done nothing yet as they are, to be kept as inputs of the checkpoint
+    /// and run again after a restore; otherwise it waits until nothing is in flight. Default: it leaves them.
+    pub keep_inputs: bool,
 }
 
 impl ControllerSettings {
@@ -21,18 +30,25 @@ impl ControllerSettings {
     pub const DEFAULT_MAX_IN_FLIGHT: usize = 6000;
     /// FLIP-425's default of reads in a batch.
     pub const DEFAULT_BATCH_READS: usize = 1000;
-    /// 4 MiB of batches of 16 KiB.
-    pub const DEFAULT_MAX_HELD_BATCHES: usize = 256;
+    /// Room for 200 batches of a host, and 6000 futures of 500 bytes.
+    pub const DEFAULT_MAX_IN_FLIGHT_BYTES: usize = 12 << 20;
+    /// Of `max_in_flight`, those that wait behind one key count as one part in so many at most.
+    pub const KEY_SHARE: usize = 16;
+
+    /// Of the records that wait behind one key so many count at most.
+    pub(crate) fn max_counted_of_key(&self) -> usize {
+        self.max_in_flight.div_ceil(Self::KEY_SHARE)
+    }
 
     /// Refuses settings with which no record could run.
     ///
     /// # Errors
-    /// `Invalid` if one of them is zero, or more records are allowed than can be numbered.
+    /// `Invalid` if one of them is zero, or too large for what it counts.
     pub fn validate(&self) -> Result<()> {
         let fields = [
             ("max_in_flight", self.max_in_flight),
             ("batch_reads", self.batch_reads),
-            ("max_held_batches", self.max_held_batches),
+            ("max_in_flight_bytes", self.max_in_flight_bytes),
         ];
         for (name, value) in fields {
             if value == 0 || u32::try_from(value).is_err() {
@@ -48,8 +64,10 @@ impl Default for ControllerSettings {
     fn default() -> Self {
         Self {
             max_in_flight: Self::DEFAULT_MAX_IN_FLIGHT,
+            max_in_flight_bytes: Self::DEFAULT_MAX_IN_FLIGHT_BYTES,
             batch_reads: Self::DEFAULT_BATCH_READS,
-            max_held_batches: Self::DEFAULT_MAX_HELD_BATCHES,
+            epoch_mode: EpochMode::default(),
+            keep_inputs: true,
         }
     }
 }

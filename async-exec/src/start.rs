@@ -5,10 +5,10 @@ use std::rc::Rc;
 use alluvium_env::Result;
 use alluvium_state_api::{Context, KeyedProcess};
 
-/// Makes the future of a record.
+/// Makes the futures of records and timers.
 ///
 /// The type of an `async fn`'s future cannot be written down, but it can be inferred from a function that returns it.
-/// [`controller`](crate::controller()) passes such a function; elsewhere this trait is only a bound:
+/// [`controller`](crate::controller()) passes two such functions; elsewhere this trait is only a bound:
 ///
 /// ```
 /// # use alluvium_async_exec::{AsyncExecutionController, StartRecord};
@@ -20,30 +20,49 @@ use alluvium_state_api::{Context, KeyedProcess};
 pub trait StartRecord<P: KeyedProcess> {
     /// The future of one record. It owns all it needs.
     type Running: Future<Output = Result<()>>;
+    /// The future of one timer. A type of its own, so that records do not pay for timers.
+    type Firing: Future<Output = Result<()>>;
 
-    /// Makes it; nothing of the user's code runs before it is polled.
+    /// Makes the future of a record; nothing of the user's code runs before it is polled.
     fn start(&self, process: Rc<P>, record: P::In, ctx: Context<P::Out>) -> Self::Running;
+
+    /// Makes the future of a timer, likewise.
+    fn fire(&self, process: Rc<P>, ctx: Context<P::Out>) -> Self::Firing;
 }
 
-impl<P, S, F> StartRecord<P> for S
+impl<P, S, T, F, G> StartRecord<P> for (S, T)
 where
     P: KeyedProcess,
     S: Fn(Rc<P>, P::In, Context<P::Out>) -> F,
+    T: Fn(Rc<P>, Context<P::Out>) -> G,
     F: Future<Output = Result<()>>,
+    G: Future<Output = Result<()>>,
 {
     type Running = F;
+    type Firing = G;
 
     #[inline]
     fn start(&self, process: Rc<P>, record: P::In, ctx: Context<P::Out>) -> F {
-        self(process, record, ctx)
+        (self.0)(process, record, ctx)
+    }
+
+    fn fire(&self, process: Rc<P>, ctx: Context<P::Out>) -> G {
+        (self.1)(process, ctx)
     }
 }
 
-/// The one function that is started: the user's, with what it borrows.
+/// What is started for a record: the user's function, with what it borrows.
 pub(crate) async fn process<P: KeyedProcess>(
     process: Rc<P>,
     record: P::In,
     ctx: Context<P::Out>,
 ) -> Result<()> {
     process.process(record, &ctx).await
+}
+
+/// What is started for a timer; nothing happens if it was deleted since it was taken.
+pub(crate) async fn on_timer<P: KeyedProcess>(process: Rc<P>, ctx: Context<P::Out>) -> Result<()> {
+    let Some(timer) = ctx.begin_timer()? else { return Ok(()) };
+    process.on_timer(timer, &ctx).await?;
+    ctx.end_timer()
 }

@@ -9,10 +9,10 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, EpochEnd, StartRecord, controller};
+use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, Kept, StartRecord, controller};
 use alluvium_state_api::{
-    Context, KeyedProcess, MaxParallelism, RecordBatch, RecordBatchBuilder, RecordRef, ReducingState, Result,
-    Sum, TaskContext, ValueState,
+    Context, KeyedProcess, MaxParallelism, RecordBatch, RecordBatchBuilder, ReducingState, Result, Sum,
+    TaskContext, ValueState,
 };
 use fake::{Store, Values, silent};
 use futures_util::future::LocalBoxFuture;
@@ -106,10 +106,14 @@ struct Case {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let settings =
-        (1..20_usize, 1..8_usize, 1..4_usize).prop_map(|(max_in_flight, batch_reads, max_held_batches)| {
-            ControllerSettings { max_in_flight, batch_reads, max_held_batches }
-        });
+    let settings = (1..20_usize, 1..8_usize, 1..8000_usize).prop_map(
+        |(max_in_flight, batch_reads, max_in_flight_bytes)| ControllerSettings {
+            max_in_flight,
+            batch_reads,
+            max_in_flight_bytes,
+            ..ControllerSettings::default()
+        },
+    );
     let records = proptest::collection::vec((0..6_u8, 0..KINDS), 0..120);
     let rest = (1..10_usize, settings, prop_oneof![Just(0_u64), Just(30), Just(100)], any::<u64>());
     (records, rest).prop_map(|(records, (batch_len, settings, miss_percent, seed))| Case {
@@ -187,43 +191,57 @@ impl<S: StartRecord<Model>> Job<'_, S> {
 
     /// What holds after every step; none of the batches named may be partial.
     fn check(&self, full_batches: std::ops::Range<usize>) {
-        let limit = self.case.settings.max_in_flight;
-        assert!(self.controller.in_flight() <= limit, "{} in flight", self.controller.in_flight());
-        let held = self.batches.iter().filter(|batch| Rc::strong_count(batch) > 1).count();
-        assert!(held <= self.case.settings.max_held_batches, "{held} batches held");
+        let mut of_key = BTreeMap::<&[u8], usize>::new();
+        let log = self.log.borrow();
+        for (key, value) in &self.records[..self.admitted] {
+            *of_key.entry(key).or_default() += usize::from(!log.ended.contains(&id_of(value)));
+        }
+        let ControllerSettings { max_in_flight, max_in_flight_bytes, .. } = self.case.settings;
+        let share = max_in_flight.div_ceil(ControllerSettings::KEY_SHARE);
+        let counted: usize = of_key.values().map(|records| (*records).min(1 + share)).sum();
+        assert!(counted <= max_in_flight, "{counted} in flight count");
+        let load = self.controller.load();
+        let blocked: Vec<_> = of_key.values().map(|records| records.saturating_sub(1)).collect();
+        let blocked_keys = blocked.iter().filter(|waiting| **waiting > 0).count();
+        assert_eq!((load.blocked, load.blocked_keys), (blocked.iter().sum(), blocked_keys));
+        assert_eq!(load.active + load.blocked, self.controller.in_flight());
+        let held = self.batches.iter().filter(|batch| Rc::strong_count(batch) > 1);
+        let held: Vec<_> = held.map(|batch| batch.size_bytes() + 32 * batch.len()).collect();
+        let least = held.iter().sum::<usize>() + load.active * size_of::<Model>();
+        assert!(load.bytes >= least, "{} bytes, at least {least}", load.bytes);
+        // The record that reaches the limit may be the first of its batch.
+        let largest = held.iter().max().map_or(0, |batch| batch + 4000);
+        assert!(load.bytes < max_in_flight_bytes + largest, "{} bytes in flight", load.bytes);
         let full = |size: &usize| *size >= self.case.settings.batch_reads;
         let batches = self.store.batches.borrow();
         let named = batches.get(full_batches).unwrap_or_default();
         assert!(named.iter().all(full), "a partial batch without a flush");
-        let log = self.log.borrow();
         assert_eq!(self.controller.in_flight(), self.admitted - log.ended.len());
         assert_eq!(self.controller.unsettled(), log.touched.difference(&log.ended).count());
         assert_eq!(self.controller.stats().records, log.ended.len() as u64);
     }
 
     fn barrier(&mut self) -> Checkpoint {
-        self.controller.close_epoch(EpochEnd::Settled);
+        self.controller.begin_barrier();
         let admitted = self.admitted;
         let touched = self.log.borrow().touched.clone();
-        while !self.controller.epoch_ended() {
+        while !self.controller.barrier_reached() {
             self.controller.flush();
             self.run_batch();
             self.poll();
-            assert_eq!(self.log.borrow().touched, touched, "a clean record ran in an epoch that settles");
+            assert_eq!(self.log.borrow().touched, touched, "a clean record ran at a barrier");
         }
-        assert_eq!(self.admitted, admitted, "a closed epoch admits nothing");
-        let mut bytes = Vec::new();
-        let count = self.controller.keep_inputs(&mut bytes);
-        let (mut rest, mut kept) = (bytes.as_slice(), Vec::new());
-        while let Some((key, value)) = RecordRef::read_from(&mut rest).unwrap() {
-            kept.push((key.to_vec(), value.to_vec()));
-        }
-        assert_eq!(kept.len(), count);
+        assert_eq!(self.admitted, admitted, "a barrier admits nothing");
+        let mut kept = Vec::new();
+        self.controller.keep(|input| match input {
+            Kept::Record(record) => kept.push((record.key.to_vec(), record.value.to_vec())),
+            Kept::Timer(_) | Kept::Event(_) => unreachable!("there is neither"),
+        });
         let in_flight = |(_, value): &&(Vec<u8>, Vec<u8>)| !self.log.borrow().ended.contains(&id_of(value));
         let expected: Encoded = self.records[..self.admitted].iter().filter(in_flight).cloned().collect();
         assert_eq!(kept, expected, "the inputs are the records in flight, in arrival order");
         assert!(kept.iter().all(|(_, value)| !self.log.borrow().touched.contains(&id_of(value))));
-        self.controller.open_epoch();
+        self.controller.end_barrier();
         Checkpoint { values: self.store.values.borrow().clone(), kept, position: self.admitted }
     }
 

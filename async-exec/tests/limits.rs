@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, EpochEnd, StartRecord, controller};
+use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, StartRecord, controller};
 use alluvium_env::{Error, ErrorKind};
 use alluvium_state_api::{
     Context, KeyGroup, KeyedProcess, MaxParallelism, Notify, RecordBatchBuilder, Result, TaskContext,
@@ -61,7 +61,11 @@ fn a_hot_key_with_a_long_line_keeps_its_order_in_time_linear_in_its_length() {
     // A step that looked at the line, or a recursion along it, would not survive this length.
     const LINE: u64 = 300_000;
     let store = missing();
-    let settings = ControllerSettings { max_in_flight: LINE as usize, ..ControllerSettings::default() };
+    let settings = ControllerSettings {
+        max_in_flight: LINE as usize,
+        max_in_flight_bytes: 1 << 30,
+        ..ControllerSettings::default()
+    };
     let mut controller = append_on(&store, settings);
     let batch = batch_of((0..LINE).map(|number| ("hot", number)));
     assert_eq!(controller.run_batch(&batch, 0).unwrap(), batch.len());
@@ -165,26 +169,71 @@ fn a_backend_that_does_not_admit_is_asked_before_every_record() {
 }
 
 #[test]
-fn a_batch_that_is_held_already_may_go_on_when_no_other_may_start() {
+fn bytes_in_flight_stop_admission_and_a_record_of_any_size_runs_alone() {
     let store = missing();
-    let settings = ControllerSettings { max_held_batches: 1, ..ControllerSettings::default() };
+    let settings = ControllerSettings { max_in_flight_bytes: 1, ..ControllerSettings::default() };
     let mut controller = append_on(&store, settings);
-    let (first, second) = (batch_of([("a", 0), ("b", 1)]), batch_of([("c", 2)]));
-    assert_eq!(controller.run_batch(&first, 0).unwrap(), 2);
-    assert_eq!((controller.admits(), controller.run_batch(&second, 0).unwrap()), (false, 0));
-    controller.flush();
-    controller.poll().unwrap();
-    assert_eq!((controller.admits(), controller.run_batch(&second, 0).unwrap()), (true, 1));
+    let batch = batch_of([("a", 0), ("a", 1), ("b", 2)]);
+    for (admitted, key) in [(1, "a"), (2, "a"), (3, "b")] {
+        assert!(controller.admits());
+        assert_eq!(controller.run_batch(&batch, admitted - 1).unwrap(), admitted, "{key}");
+        assert!(!controller.admits() && controller.load().bytes > batch.size_bytes());
+        controller.flush();
+        controller.poll().unwrap();
+    }
+    assert_eq!((numbers(&controller), controller.load().bytes), (vec![0, 1, 2], 0));
 }
 
 #[test]
-fn an_epoch_that_drains_lets_everyone_end_and_admits_nobody() {
+fn batches_count_whole_and_once_and_futures_each() {
+    let mut controller = append_on(&missing(), ControllerSettings::default());
+    let mut bytes_with = |records: &[(&str, u64)]| {
+        let batch = batch_of(records.iter().copied());
+        controller.run_batch(&batch, 0).unwrap();
+        (controller.load().bytes, batch.size_bytes() + 32 * batch.len())
+    };
+    let (first, batch) = bytes_with(&[("a", 0), ("b", 1)]);
+    let future = (first - batch) / 2;
+    assert!(future > 4 * size_of::<u64>(), "{future}");
+    let (second, _) = bytes_with(&[("c", 2), ("d", 3)]);
+    let (third, single) = bytes_with(&[("e", 4)]);
+    assert_eq!((second, third), (2 * first, second + single + future));
+    let (fourth, _) = bytes_with(&[("e", 4)]);
+    assert!(fourth > third + single && fourth < third + single + future, "one that waits has no future yet");
+}
+
+#[test]
+fn a_hot_key_that_is_slow_takes_its_share_of_the_limit_and_the_others_go_on() {
     let store = missing();
-    let mut controller = append_on(&store, ControllerSettings::default());
+    let settings = ControllerSettings { max_in_flight: 32, ..ControllerSettings::default() };
+    let mut controller = append_on(&store, settings);
+    let hot: Vec<_> = (0..1000).map(|number| ("hot", number)).collect();
+    controller.run_batch(&batch_of(hot), 0).unwrap();
+    assert_eq!((controller.in_flight(), controller.load().blocked_keys), (1000, 1));
+    let keys: Vec<_> = (0..40).map(|key| format!("key-{key}")).collect();
+    let others = batch_of(keys.iter().map(|key| (key.as_str(), 0)));
+    assert_eq!(
+        controller.run_batch(&others, 0).unwrap(),
+        29,
+        "one of the hot key runs, and two that wait count"
+    );
+    store.miss_percent.set(0);
+    controller.flush();
+    controller.poll().unwrap();
+    assert_eq!((controller.in_flight(), controller.admits()), (0, true));
+    store.miss_percent.set(100);
+    assert_eq!(controller.run_batch(&others, 0).unwrap(), 32, "nothing is counted any more");
+}
+
+#[test]
+fn a_barrier_that_drains_lets_everyone_end_and_admits_nobody() {
+    let store = missing();
+    let settings = ControllerSettings { keep_inputs: false, ..ControllerSettings::default() };
+    let mut controller = append_on(&store, settings);
     controller.run_batch(&batch_of([("a", 0), ("a", 1), ("b", 2)]), 0).unwrap();
-    controller.close_epoch(EpochEnd::Drained);
+    controller.begin_barrier();
     assert_eq!(controller.run_batch(&batch_of([("c", 3)]), 0).unwrap(), 0);
-    while !controller.epoch_ended() {
+    while !controller.barrier_reached() {
         assert!(controller.in_flight() > 0);
         controller.flush();
         controller.poll().unwrap();
@@ -192,13 +241,13 @@ fn an_epoch_that_drains_lets_everyone_end_and_admits_nobody() {
     let mut ended = numbers(&controller);
     ended.sort_unstable();
     assert_eq!(ended, [0, 1, 2]);
-    controller.open_epoch();
-    assert!(controller.admits() && !controller.epoch_ended());
+    controller.end_barrier();
+    assert!(controller.admits() && !controller.barrier_reached());
 }
 
 #[test]
-#[should_panic(expected = "once the epoch has settled")]
-fn inputs_of_an_unsettled_epoch_are_refused() {
+#[should_panic(expected = "once the barrier is reached")]
+fn inputs_are_refused_before_the_barrier_is_reached() {
     struct Early(ValueState<u64>);
     impl KeyedProcess for Early {
         type In = u64;
@@ -212,7 +261,7 @@ fn inputs_of_an_unsettled_epoch_are_refused() {
     let early = Rc::new(Early(task.states().value("early").unwrap()));
     let mut controller = controller(early, task, ControllerSettings::default(), silent());
     controller.run_batch(&batch_of([("a", 0)]), 0).unwrap();
-    controller.keep_inputs(&mut Vec::new());
+    controller.keep(|_| ());
 }
 
 /// The key group of a string key, as an error names it.

@@ -13,8 +13,8 @@ const PROCESS: ByteSize = ByteSize::mib(28);
 const JOB_SHARE: u64 = 5;
 /// The allocator's pages that are only partly used: one part in so many of what is left for the stores.
 const SLACK_SHARE: u64 = 4;
-/// Fewer held batches than this would stop a subtask for every single miss.
-const MIN_HELD_BATCHES: usize = 8;
+/// With less than eight batches of records in flight a subtask would stop for every single miss.
+const MIN_IN_FLIGHT_BYTES: usize = 384 << 10;
 
 /// Gives each subtask's store its share of `memory`, and lowers the job's limits where they would not fit.
 ///
@@ -53,12 +53,12 @@ pub(crate) fn compactor(memory: ByteSize) -> Result<ByteSize> {
 }
 
 fn share(memory: ByteSize, settings: &mut JobSettings) -> ByteSize {
-    let (held, in_flight) = (settings.controller.max_held_batches, settings.controller.max_in_flight);
+    let (bytes, in_flight) = (settings.controller.max_in_flight_bytes, settings.controller.max_in_flight);
     for halvings in 0.. {
-        settings.controller.max_held_batches = (held >> halvings).max(MIN_HELD_BATCHES);
+        settings.controller.max_in_flight_bytes = (bytes >> halvings).max(MIN_IN_FLIGHT_BYTES);
         settings.controller.max_in_flight = (in_flight >> halvings).max(settings.controller.batch_reads);
         let fits = settings.memory_bytes() as u64 <= memory.0 / JOB_SHARE;
-        if fits || settings.controller.max_held_batches == MIN_HELD_BATCHES {
+        if fits || settings.controller.max_in_flight_bytes == MIN_IN_FLIGHT_BYTES {
             break;
         }
     }

@@ -8,11 +8,15 @@ use std::task::{Poll, Waker};
 use alluvium_env::{Error, Result};
 
 use crate::{
-    Codec, Context, HeapBackend, KeyCodec, KeyedProcess, MaxParallelism, RecordBatchBuilder, RecordSlot,
-    States, TaskContext,
+    Codec, Context, HeapBackend, KeyCodec, KeyGroupRange, KeyedProcess, MaxParallelism, RecordBatchBuilder,
+    RecordSlot, States, TaskContext, TimeDomain, Timestamp,
 };
 
-/// Opens a function and gives it records one after the other; returns what it emits.
+/// Timers that are taken at a time.
+const TIMERS: usize = 64;
+
+/// Opens a function and gives it records one after the other; returns what it emits. The watermark stays where it is until
+/// all records have run; then the input has ended, and every timer of event time fires.
 ///
 /// # Errors
 /// What opening or a record returned; `Invalid` if a record waits for anything but state.
@@ -22,6 +26,9 @@ pub fn run<P: KeyedProcess, K: KeyCodec>(
 ) -> Result<Vec<P::Out>> {
     let task = Rc::new(TaskContext::new(Box::new(HeapBackend::default())));
     let process = open(&task.states())?;
+    if P::USES_TIMERS {
+        task.open_timers(KeyGroupRange { start: 0, end: MaxParallelism::DEFAULT.get() })?;
+    }
     let mut batch = RecordBatchBuilder::new(MaxParallelism::DEFAULT);
     for (key, record) in records {
         batch.push(&key, &record);
@@ -32,6 +39,17 @@ pub fn run<P: KeyedProcess, K: KeyCodec>(
         let Some(record) = record else { continue };
         let ctx = Context::new(Rc::clone(&task), Rc::clone(&batch), index, RecordSlot(0));
         block_on(process.process(record, &ctx))?;
+    }
+    task.advance_watermark(Timestamp::MAX);
+    let (mut due, mut more) = task.take_due_timers(TimeDomain::EventTime, TIMERS)?;
+    while more || !due.is_empty() {
+        for ctx in Context::of_batch(&task, due) {
+            if let Some(timer) = ctx.begin_timer()? {
+                block_on(process.on_timer(timer, &ctx))?;
+                ctx.end_timer()?;
+            }
+        }
+        (due, more) = task.take_due_timers(TimeDomain::EventTime, TIMERS)?;
     }
     Ok(task.take_outputs())
 }

@@ -8,6 +8,7 @@
 //!   of the current key; a read is a [`StateFuture`], a write is done when the call returns (design D3);
 //! - a [`Scope`] says whose state is meant: the key's own, or that of one of its namespaces;
 //! - a [`Codec`] makes bytes of values, a [`KeyCodec`] of keys, so that those sort;
+//! - a [`Timer`] calls the function again, by event time or processing time;
 //! - a [`StateTtl`] is how long a state's values live; a [`TtlBackend`] sees to it in any backend;
 //! - a [`StateKey`](state_key) is `key_group · state_id · key · namespace · user_key` in bytes, and its order is the scan order;
 //! - a [`KeyedStateBackend`] answers what memory knows at once and takes the rest in batches;
@@ -136,6 +137,47 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # Timers
+//!
+//! A function may ask to be called again: when event time has come to a moment, which the watermark says, or processing
+//! time, which the job's clock says. It says that it [uses timers](KeyedProcess::USES_TIMERS), registers them by
+//! [`Context::register_event_timer`] and its like, and gets each in [`KeyedProcess::on_timer`]:
+//!
+//! ```
+//! use alluvium_state_api::*;
+//!
+//! /// Counts clicks by minute. Emits a minute's count when the minute is over.
+//! struct Minutes { clicks: ReducingState<Sum<u64>, i64> }
+//! impl KeyedProcess for Minutes {
+//!     type In = i64;
+//!     type Out = (i64, u64);
+//!     const USES_TIMERS: bool = true;
+//!
+//!     async fn process(&self, second: i64, ctx: &Context<Self::Out>) -> Result<()> {
+//!         let minute = second / 60;
+//!         let window = ctx.in_namespace(&minute);
+//!         self.clicks.add(window, &1)?;
+//!         window.register_event_timer(Timestamp((minute + 1) * 60_000 - 1))
+//!     }
+//!
+//!     async fn on_timer(&self, timer: Timer, ctx: &Context<Self::Out>) -> Result<()> {
+//!         let minute = timer.namespace::<i64>()?;
+//!         let window = ctx.in_namespace(&minute);
+//!         ctx.emit((minute, self.clicks.get(window).await?.unwrap_or(0)));
+//!         self.clicks.clear(window)
+//!     }
+//! }
+//!
+//! let open = |states: &States<'_>| Ok(Minutes { clicks: states.in_namespaces().reducing("clicks")? });
+//! let clicks = [130, 5, 59, 61, 125].map(|second| ("ann", second));
+//! assert_eq!(harness::run(open, clicks)?, [(0, 2), (1, 1), (2, 2)]);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! There is one timer a key, namespace and moment, however often it is registered, so nobody has to look whether there is one.
+//! Timers are keyed state: they survive, rescale, and there may be millions of them. The timers of one key fire in the order
+//! of their times, and each takes its turn among the records of its key.
+//!
 //! # Many reads at once
 //!
 //! A read is asked for when it is made, so what is made before the first `await` is read together. [`combine_all`] waits
@@ -176,6 +218,7 @@ mod scope;
 pub mod snapshot;
 mod state;
 pub mod state_key;
+mod timers;
 mod ttl;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
@@ -200,4 +243,5 @@ pub use schema::{Schema, StoredSchema};
 pub use scope::{InNamespace, Scope};
 pub use snapshot::{CheckpointId, FileOwnership, FileRef, RestoredPart, SnapshotTask, SubtaskSnapshot};
 pub use state::{AggregatingState, ListState, MapState, ReducingState, States, ValueState};
+pub use timers::{TimeDomain, Timer, Timestamp};
 pub use ttl::{Age, Lifetimes, StampedBackend, StateTtl, TtlBackend, TtlTime, TtlUpdate, TtlVisibility};

@@ -84,7 +84,7 @@ impl RecordBatchBuilder {
         let key_end = self.batch.bytes.len();
         value.encode(&mut self.batch.bytes);
         let hash = key_hash(self.batch.bytes.get(start..key_end).unwrap_or_default());
-        self.entry(hash, start, key_end);
+        self.entry(self.max_parallelism.key_group(hash), hash, start, key_end);
     }
 
     /// Adds a record whose key and value are encoded already.
@@ -101,18 +101,23 @@ impl RecordBatchBuilder {
     /// If the batch would pass 4 GiB; flush long before.
     #[inline]
     pub fn push_hashed(&mut self, hash: u64, key: &[u8], value: &[u8]) {
+        self.push_in_group(self.max_parallelism.key_group(hash), hash, key, value);
+    }
+
+    /// Adds an encoded record whose key group is known as well.
+    #[inline]
+    pub(crate) fn push_in_group(&mut self, group: KeyGroup, hash: u64, key: &[u8], value: &[u8]) {
         let start = self.batch.bytes.len();
         self.batch.bytes.extend_from_slice(key);
         let key_end = self.batch.bytes.len();
         self.batch.bytes.extend_from_slice(value);
-        self.entry(hash, start, key_end);
+        self.entry(group, hash, start, key_end);
     }
 
     #[inline]
-    fn entry(&mut self, hash: u64, start: usize, key_end: usize) {
+    fn entry(&mut self, group: KeyGroup, hash: u64, start: usize, key_end: usize) {
         let value_end = self.batch.bytes.len();
         assert!(u32::try_from(value_end).is_ok(), "a record batch passed 4 GiB");
-        let group = self.max_parallelism.key_group(hash);
         let (start, key_end, value_end) = (start as u32, key_end as u32, value_end as u32);
         self.batch.entries.push(Entry { hash, start, key_end, value_end, group });
     }

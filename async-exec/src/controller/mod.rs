@@ -1,17 +1,20 @@
 //! The controller: admits records, keeps them in order per key, and polls whoever can go on.
 //!
 //! A record is polled at once unless its key is busy. If it is ready, it has left no trace but a counter. If it is
-//! not, it stays in its slot, its key becomes busy, and later records of the key queue behind it. Answers from the
+//! not, it stays in its slot, its key becomes busy, and later records of the key wait in the slot's line. Answers from the
 //! backend and wakes from elsewhere list slots as runnable; [`AsyncExecutionController::poll`] polls those, and when a
 //! record ends, the next in its key's line starts in the same loop. So a line of any length takes no recursion, and
 //! no step looks at more than one record.
 //!
-//! **Invariants**: at most one record of a key has started. `unsettled` counts the records in flight that are touched.
+//! **Invariants**: at most one record of a key has started. `counted` is the records in flight, of those that wait behind
+//! one key at most its share; `full` is whether that or their bytes have reached a limit, kept up wherever a record comes
+//! to be in flight or ends, so that a resident record looks at one flag. `unsettled` counts the records in flight that are touched.
 //!
 //! **Threads**: the task thread's own; nothing here blocks.
 //!
 //! **Failure**: a panic of the user's code is an error that names the key group, like any other of its errors. After an
 //! error the controller is only good for being dropped. That drops the futures in flight, which give their reads up.
+mod epochs;
 mod run;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,11 +23,13 @@ use std::sync::Arc;
 
 use alluvium_state_api::{Error, KeyedProcess, Notify, RecordBatch, Result, TaskContext};
 
+use crate::epoch::Epochs;
 use crate::held::HeldBatches;
 use crate::keys::BusyKeys;
+use crate::line::Lines;
 use crate::slots::Slots;
 use crate::waker::WakeQueue;
-use crate::{ControllerSettings, ControllerStats, EpochEnd, StartRecord, start};
+use crate::{ControllerLoad, ControllerSettings, ControllerStats, NoEvent, StartRecord, start};
 
 /// Records that the backend is told of before they run.
 const WARM_RECORDS: usize = 32;
@@ -32,14 +37,16 @@ const WARM_RECORDS: usize = 32;
 const FLUSH_SHARE: usize = 4;
 
 /// Runs the records of one keyed subtask through a user function, thousands of them at a time, in order per key
-/// (FLIP-425). Made by [`controller()`].
-pub struct AsyncExecutionController<P: KeyedProcess, S: StartRecord<P>> {
+/// (FLIP-425). Made by [`controller()`], or with events of a type `E` between its records by [`controller_with_events()`].
+pub struct AsyncExecutionController<P: KeyedProcess, S: StartRecord<P>, E = NoEvent> {
     process: Rc<P>,
     start: S,
     task: Rc<TaskContext<P::Out>>,
     settings: ControllerSettings,
-    slots: Slots<S::Running>,
+    slots: Slots<S::Running, S::Firing>,
     keys: BusyKeys,
+    lines: Lines,
+    epochs: Epochs<E>,
     held: HeldBatches,
     wakes: Arc<WakeQueue>,
     /// Slots that were woken, between two drains of `wakes`; kept for its buffer.
@@ -48,11 +55,23 @@ pub struct AsyncExecutionController<P: KeyedProcess, S: StartRecord<P>> {
     runnable: Vec<u32>,
     /// The slot that was polled last, for the error of a panic.
     polled: u32,
-    /// How the epoch is to end, while it is closed.
-    closed: Option<EpochEnd>,
+    /// What a barrier waits for, while there is one.
+    barrier: Option<Awaits>,
     unsettled: usize,
+    counted: usize,
+    full: bool,
     arrivals: u64,
     stats: ControllerStats,
+}
+
+/// What a barrier waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaits {
+    /// That no record in flight has written or emitted. The others are neither started nor polled meanwhile, so the
+    /// barrier waits for what is under way and never for what comes after it.
+    Settled,
+    /// That nothing is in flight and every event is done.
+    Drained,
 }
 
 /// A controller of `process` on the backend of `task`. `notify` is rung when a future other than a state future wakes
@@ -65,37 +84,55 @@ pub fn controller<P: KeyedProcess>(
     settings: ControllerSettings,
     notify: Notify,
 ) -> AsyncExecutionController<P, impl StartRecord<P>> {
+    controller_with_events(process, task, settings, notify)
+}
+
+/// As [`controller()`], for a stream with events between its records: watermarks, control events, the end of input.
+pub fn controller_with_events<P: KeyedProcess, E>(
+    process: Rc<P>,
+    task: Rc<TaskContext<P::Out>>,
+    settings: ControllerSettings,
+    notify: Notify,
+) -> AsyncExecutionController<P, impl StartRecord<P>, E> {
     let wakes = WakeQueue::new(notify);
     AsyncExecutionController {
         process,
-        start: start::process::<P>,
+        start: (start::process::<P>, start::on_timer::<P>),
         task,
         settings,
         slots: Slots::new(Arc::clone(&wakes)),
         keys: BusyKeys::default(),
+        lines: Lines::default(),
+        epochs: Epochs::default(),
         held: HeldBatches::default(),
         wakes,
         woken: Vec::new(),
         runnable: Vec::new(),
         polled: 0,
-        closed: None,
+        barrier: None,
         unsettled: 0,
+        counted: 0,
+        full: false,
         arrivals: 0,
         stats: ControllerStats::default(),
     }
 }
 
-impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
-    /// Whether a record would be admitted now: the epoch is open, neither limit is reached, and the backend takes
-    /// writes (design D3). After a `false`, [`poll`](Self::poll) or the bell may change that.
+impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
+    /// Whether a record would be admitted now: no barrier and no event is in its way, neither limit is reached, and the
+    /// backend takes writes (design D3). After a `false`, [`poll`](Self::poll), a done event or the bell may change that.
     pub fn admits(&self) -> bool {
-        self.closed.is_none() && self.held.len() < self.settings.max_held_batches && self.has_room()
+        self.is_open() && self.has_room()
+    }
+
+    /// Whether records may start as far as barrier and events are concerned.
+    fn is_open(&self) -> bool {
+        self.barrier.is_none() && self.epochs.admit(self.settings.epoch_mode)
     }
 
     #[inline]
     fn has_room(&self) -> bool {
-        self.slots.in_flight() < self.settings.max_in_flight
-            && self.task.with_backend(|backend| backend.admits())
+        !self.full && self.task.with_backend(|backend| backend.admits())
     }
 
     /// Admits the records of `batch` from index `from` on, until its end or until admission closes, and returns the
@@ -104,13 +141,21 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
     /// # Errors
     /// What the user function returned, `Internal` if it panicked, or `Corruption` if a record cannot be decoded.
     pub fn run_batch(&mut self, batch: &Rc<RecordBatch>, from: usize) -> Result<usize> {
-        let pinnable = self.held.len() < self.settings.max_held_batches || self.held.holds(batch);
-        if self.closed.is_some() || !pinnable {
+        if !self.is_open() {
             return Ok(from);
         }
+        self.run_from(batch, from, Self::admit_from)
+    }
+
+    fn run_from(
+        &mut self,
+        batch: &Rc<RecordBatch>,
+        from: usize,
+        admit: impl FnOnce(&mut Self, &Rc<RecordBatch>, &mut usize) -> Result<()>,
+    ) -> Result<usize> {
         let mut next = from;
         // Once a batch and not once a record: where the loop stood says who panicked.
-        catch_unwind(AssertUnwindSafe(|| self.admit_from(batch, &mut next))).unwrap_or_else(|payload| {
+        catch_unwind(AssertUnwindSafe(|| admit(self, batch, &mut next))).unwrap_or_else(|payload| {
             let group = batch.get(next).map_or(0, |record| record.group.0);
             Err(Error::of_panic(payload.as_ref()).context(format!("key group {group}")))
         })?;
@@ -149,10 +194,11 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
     /// Submits the read batch being formed if it is worth a submission beside what the store is busy with. To be called
     /// before a task waits for *answers*, with admission closed: answers that arrive one table at a time would
     /// otherwise each be followed by a batch as small. The threshold falls with the reads under way, so no straggler
-    /// can hold a batch back for long, and with none under way any batch goes.
+    /// can hold a batch back for long, and with none under way any batch goes. While an event or a barrier is waited for,
+    /// every batch goes: what it waits for comes one read after the other, and nobody else has anything to read.
     pub fn flush_behind(&mut self) {
         let (formed, outstanding) = (self.task.batch_len(), self.task.outstanding_reads());
-        if formed * FLUSH_SHARE >= outstanding.saturating_sub(formed) {
+        if !self.is_open() || formed * FLUSH_SHARE >= outstanding.saturating_sub(formed) {
             self.flush();
         }
     }
@@ -162,15 +208,14 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
     pub fn flush(&mut self) {
         let batch = self.task.take_batch();
         if !batch.is_empty() {
-            self.stats.batches += 1;
-            self.stats.reads += batch.len() as u64;
+            self.stats.submitted(batch.len());
             self.task.with_backend(|backend| backend.submit(batch));
         }
     }
 
-    /// Records in flight: suspended, or queued behind their key.
+    /// Records and timers in flight: suspended, or waiting behind their key.
     pub fn in_flight(&self) -> usize {
-        self.slots.in_flight()
+        self.slots.busy() + self.lines.len()
     }
 
     /// Records in flight that have written or emitted. A checkpoint can keep none of those as an input.
@@ -178,47 +223,20 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
         self.unsettled
     }
 
-    /// Closes the epoch: nothing is admitted until [`open_epoch`](Self::open_epoch). The task goes on polling and
-    /// flushing until [`epoch_ended`](Self::epoch_ended).
-    pub fn close_epoch(&mut self, end: EpochEnd) {
-        self.closed = Some(end);
-    }
-
-    /// Whether the epoch is closed and has ended.
-    pub fn epoch_ended(&self) -> bool {
-        match self.closed {
-            None => false,
-            Some(EpochEnd::Settled) => self.unsettled == 0,
-            Some(EpochEnd::Drained) => self.in_flight() == 0,
+    /// What is in flight now.
+    pub fn load(&self) -> ControllerLoad {
+        ControllerLoad {
+            active: self.slots.busy(),
+            blocked: self.lines.len(),
+            blocked_keys: self.lines.occupied(),
+            bytes: self.bytes(),
+            pending_events: self.pending_events(),
         }
     }
 
-    /// Opens the next epoch. Records that were kept from running are polled by the next [`poll`](Self::poll), for
-    /// which the bell is rung.
-    pub fn open_epoch(&mut self) {
-        self.closed = None;
-        if !self.runnable.is_empty() {
-            self.wakes.ring();
-        }
-    }
-
-    /// Appends every record in flight to `out` as [`RecordRef::write_to`](alluvium_state_api::RecordRef::write_to)
-    /// does, in arrival order, and returns how many
-    /// there are: the inputs that a checkpoint must keep.
-    ///
-    /// # Panics
-    /// If a record in flight has written or emitted: running it again after a restore would do that twice.
-    pub fn keep_inputs(&self, out: &mut Vec<u8>) -> usize {
-        assert_eq!(self.unsettled, 0, "inputs are kept only once the epoch has settled");
-        let mut records: Vec<_> = self.slots.records().map(|(_, record)| record).collect();
-        records.sort_unstable_by_key(|record| record.arrival);
-        for record in &records {
-            let batch = self.held.get(record.held);
-            if let Some(record) = batch.and_then(|batch| batch.get(record.index as usize)) {
-                record.write_to(out);
-            }
-        }
-        records.len()
+    fn bytes(&self) -> usize {
+        let (slots, places) = (self.slots.busy(), self.lines.len());
+        self.held.bytes() + slots * Slots::<S::Running, S::Firing>::SLOT_BYTES + places * Lines::PLACE_BYTES
     }
 
     /// What has been counted so far.

@@ -1,56 +1,137 @@
 //! How a record moves: first poll, suspension, line, end. The private half of the controller.
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context as Waking, Poll};
+use std::task::{Context as Waking, Poll, Waker};
 
-use alluvium_state_api::{Codec, Context, KeyedProcess, RecordBatch, RecordRef, RecordSlot, Result};
+use alluvium_state_api::{
+    Codec, Context, Error, KeyedProcess, RecordBatch, RecordRef, RecordSlot, Result, TaskContext,
+};
 
-use super::AsyncExecutionController;
-use crate::slots::{InFlight, Slots, Stage};
-use crate::{EpochEnd, StartRecord};
+use super::{AsyncExecutionController, Awaits};
+use crate::line::{Line, Ticket};
+use crate::slots::{Busy, Slot, Slots, Stage};
+use crate::{ControllerSettings, StartRecord};
+
+/// What is in flight, and to which epoch it belongs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A record of the stream, of the open epoch.
+    Record,
+    /// A timer that the oldest event fires, of the epoch that is ending.
+    Action,
+    /// A timer of the open epoch.
+    Timer,
+}
 
 /// Lists a slot to be polled, if there is a suspended record in it.
-fn wake<F>(slots: &mut Slots<F>, runnable: &mut Vec<u32>, slot: u32) {
-    let record = &mut slots.get(slot).record;
-    if record.stage == Stage::Suspended {
-        record.stage = Stage::Runnable;
+fn wake<F, G>(slots: &mut Slots<F, G>, runnable: &mut Vec<u32>, slot: u32) {
+    let busy = &mut slots.get(slot).busy;
+    if busy.stage == Stage::Suspended {
+        busy.stage = Stage::Runnable;
         runnable.push(slot);
     }
 }
 
-impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
+/// Polls the future in a slot and drops it if it is ready.
+#[inline]
+fn poll_future<F: Future<Output = Result<()>>, Out>(
+    task: &TaskContext<Out>,
+    waker: &Waker,
+    place: &mut Pin<Box<Option<F>>>,
+) -> Result<Poll<()>> {
+    task.set_waker(waker);
+    task.take_effect();
+    let Some(future) = place.as_mut().as_pin_mut() else { return Ok(Poll::Ready(())) };
+    match future.poll(&mut Waking::from_waker(waker)) {
+        Poll::Pending => Ok(Poll::Pending),
+        Poll::Ready(result) => {
+            place.set(None);
+            result.map(Poll::Ready)
+        }
+    }
+}
+
+impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     /// A record arrives: it queues behind its key, or gets its first poll in the spare slot.
     #[inline]
     pub(super) fn admit(&mut self, batch: &Rc<RecordBatch>, index: u32, record: RecordRef<'_>) -> Result<()> {
-        if self.keys.contains(record.hash) {
-            self.stats.queued += 1;
-            self.keep(batch, index, record.hash, Stage::Waiting);
+        if let Some(slot) = self.keys.slot(record.hash) {
+            self.queue(slot, batch, index, Kind::Record);
             return Ok(());
         }
         let slot = self.slots.spare();
-        let place = |error: alluvium_state_api::Error| error.context(format!("key group {}", record.group.0));
+        let place = |error: Error| error.context(format!("key group {}", record.group.0));
         self.set(slot, batch, index, record.value).map_err(place)?;
         if self.poll_slot(slot).map_err(place)?.is_ready() {
             self.stats.records += 1;
         } else {
             self.stats.suspended += 1;
-            self.keep(batch, index, record.hash, Stage::Suspended);
+            let ticket = self.ticket(batch, index, Kind::Record);
+            self.occupy(Stage::Suspended, ticket, record.hash);
             self.suspend(slot);
         }
         self.submit_full();
         Ok(())
     }
 
-    /// Takes the spare slot for a record that stays in flight, at the end of its key's line.
-    fn keep(&mut self, batch: &Rc<RecordBatch>, index: u32, hash: u64, stage: Stage) {
-        let held = self.held.hold(batch);
+    /// Admits timers from index `next` on, which moves with them. Each counts as in flight from the start: of resident
+    /// timers there are far fewer than of resident records.
+    pub(super) fn admit_timers(
+        &mut self,
+        timers: &Rc<RecordBatch>,
+        next: &mut usize,
+        kind: Kind,
+    ) -> Result<()> {
+        while let Some(timer) = timers.get(*next) {
+            if !self.has_room() {
+                break;
+            }
+            let index = *next as u32;
+            if let Some(slot) = self.keys.slot(timer.hash) {
+                self.queue(slot, timers, index, kind);
+            } else {
+                let ticket = self.ticket(timers, index, kind);
+                let slot = self.occupy(Stage::Runnable, ticket, timer.hash);
+                self.run_line(slot).map_err(|error| error.context(self.place(slot)))?;
+            }
+            *next += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts a record or timer in the line of a busy key.
+    fn queue(&mut self, slot: u32, batch: &Rc<RecordBatch>, index: u32, kind: Kind) {
+        self.stats.queued += 1;
+        let ticket = self.ticket(batch, index, kind);
+        let line = &mut self.slots.get(slot).busy.line;
+        self.counted += usize::from(line.len() < self.settings.max_counted_of_key());
+        self.lines.join(line, ticket);
+        self.account();
+    }
+
+    /// Accounts for a record that stays in flight.
+    fn ticket(&mut self, batch: &Rc<RecordBatch>, index: u32, kind: Kind) -> Ticket {
+        let epoch = if kind == Kind::Action { self.epochs.oldest() } else { self.epochs.current() };
+        self.epochs.enter(epoch);
         let arrival = self.arrivals;
         self.arrivals += 1;
-        let record = InFlight { stage, touched: false, held, index, hash, next: None, arrival };
-        let slot = self.slots.take_spare(record);
-        if let Some(before) = self.keys.join(hash, slot) {
-            self.slots.get(before).record.next = Some(slot);
-        }
+        Ticket { held: self.held.hold(batch), index, epoch, arrival, timer: kind != Kind::Record }
+    }
+
+    /// Takes the spare slot for a record that stays in flight and whose key was not busy.
+    fn occupy(&mut self, stage: Stage, ticket: Ticket, hash: u64) -> u32 {
+        let slot = self.slots.take_spare(Busy { stage, touched: false, ticket, hash, line: Line::EMPTY });
+        self.keys.occupy(hash, slot);
+        self.counted += 1;
+        self.account();
+        slot
+    }
+
+    /// To be called whenever records have come to be in flight, or have ended while it was full.
+    fn account(&mut self) {
+        let ControllerSettings { max_in_flight, max_in_flight_bytes, .. } = self.settings;
+        self.full = self.counted >= max_in_flight || self.bytes() >= max_in_flight_bytes;
     }
 
     /// Puts the future of a record into a slot.
@@ -63,42 +144,59 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
         Ok(())
     }
 
-    /// Polls the future in a slot and drops it if it is ready.
+    /// Puts the future of a timer into a slot.
+    fn set_timer(&mut self, slot: u32, batch: &Rc<RecordBatch>, index: u32) {
+        let ctx = Context::new(Rc::clone(&self.task), Rc::clone(batch), index as usize, RecordSlot(slot));
+        let firing = self.start.fire(Rc::clone(&self.process), ctx);
+        self.slots.get(slot).timer.get_or_insert_with(|| Box::pin(None)).set(Some(firing));
+    }
+
+    /// Polls the record in a slot and drops it if it is ready.
     #[inline]
     fn poll_slot(&mut self, slot: u32) -> Result<Poll<()>> {
         let slot = self.slots.get(slot);
-        self.task.set_waker(&slot.waker);
-        self.task.take_effect();
-        let Some(future) = slot.future.as_mut().as_pin_mut() else { return Ok(Poll::Ready(())) };
-        match future.poll(&mut Waking::from_waker(&slot.waker)) {
-            Poll::Pending => Ok(Poll::Pending),
-            Poll::Ready(result) => {
-                slot.future.set(None);
-                result.map(Poll::Ready)
-            }
-        }
+        poll_future(&self.task, &slot.waker, &mut slot.future)
+    }
+
+    /// The same for the timer in a slot.
+    fn poll_timer(&mut self, slot: u32) -> Result<Poll<()>> {
+        let Slot { timer, waker, .. } = self.slots.get(slot);
+        timer.as_mut().map_or(Ok(Poll::Ready(())), |timer| poll_future(&self.task, waker, timer))
     }
 
     /// The record in flight in a slot was polled and goes on later.
     fn suspend(&mut self, slot: u32) {
-        let record = &mut self.slots.get(slot).record;
-        record.stage = Stage::Suspended;
-        if self.task.take_effect() && !record.touched {
-            record.touched = true;
+        let busy = &mut self.slots.get(slot).busy;
+        busy.stage = Stage::Suspended;
+        if self.task.take_effect() && !busy.touched {
+            busy.touched = true;
             self.unsettled += 1;
         }
     }
 
-    /// The record in flight in a slot has ended. Returns who stands behind it.
-    fn end(&mut self, slot: u32) -> Option<u32> {
-        let record = self.slots.release(slot);
-        self.stats.records += 1;
-        self.unsettled -= usize::from(record.touched);
-        self.held.release(record.held);
-        if record.next.is_none() {
-            self.keys.free(record.hash);
+    /// The record that ran in a slot has ended. Whether there is a next one, which then has the slot.
+    fn end(&mut self, slot: u32) -> bool {
+        let busy = &mut self.slots.get(slot).busy;
+        let Ticket { held, epoch, timer, .. } = busy.ticket;
+        let ended = if timer { &mut self.stats.timers } else { &mut self.stats.records };
+        *ended += 1;
+        self.unsettled -= usize::from(std::mem::take(&mut busy.touched));
+        self.held.release(held);
+        self.epochs.leave(epoch);
+        // With one that waits the slot stays counted, and the place is no longer.
+        let waited = busy.line.len();
+        self.counted -= usize::from(waited <= self.settings.max_counted_of_key());
+        let next = self.lines.take_first(&mut busy.line);
+        if let Some(next) = next {
+            busy.ticket = next;
+        } else {
+            self.keys.free(busy.hash);
+            self.slots.release(slot);
         }
-        record.next
+        if self.full {
+            self.account();
+        }
+        next.is_some()
     }
 
     /// Lists what the backend has answered, then what was woken.
@@ -113,14 +211,14 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
         Ok(())
     }
 
-    /// Polls what is listed. In an epoch that settles, clean records stay listed.
+    /// Polls what is listed. At a barrier that settles, clean records stay listed.
     pub(super) fn run(&mut self) -> Result<()> {
         let mut listed = std::mem::take(&mut self.runnable);
         for slot in listed.drain(..) {
-            if self.settles() && !self.slots.get(slot).record.touched {
+            if self.settles() && !self.slots.get(slot).busy.touched {
                 self.runnable.push(slot);
             } else {
-                self.run_line(slot).map_err(|(slot, error)| error.context(self.place(slot)))?;
+                self.run_line(slot).map_err(|error| error.context(self.place(slot)))?;
             }
         }
         // Keeps the larger buffer.
@@ -130,52 +228,56 @@ impl<P: KeyedProcess, S: StartRecord<P>> AsyncExecutionController<P, S> {
     }
 
     /// Polls the record in a slot and, whenever one ends, starts the next of its key.
-    fn run_line(&mut self, first: u32) -> Result<(), (u32, alluvium_state_api::Error)> {
-        let mut slot = first;
+    fn run_line(&mut self, slot: u32) -> Result<()> {
+        self.polled = slot;
         loop {
-            self.polled = slot;
-            let fresh = self.slots.get(slot).future.is_none();
+            let Slot { future, timer, busy, .. } = self.slots.get(slot);
+            let is_timer = busy.ticket.timer;
+            let fresh =
+                if is_timer { timer.as_ref().is_none_or(|timer| timer.is_none()) } else { future.is_none() };
             if fresh {
-                self.restart(slot).map_err(|error| (slot, error))?;
+                self.restart(slot)?;
             }
-            let polled = self.poll_slot(slot).map_err(|error| (slot, error))?;
+            let polled = if is_timer { self.poll_timer(slot) } else { self.poll_slot(slot) }?;
             self.submit_full();
             if polled.is_pending() {
                 self.stats.suspended += u64::from(fresh);
                 self.suspend(slot);
                 return Ok(());
             }
-            match self.end(slot) {
-                None => return Ok(()),
-                Some(next) if self.settles() => {
-                    self.slots.get(next).record.stage = Stage::Runnable;
-                    self.runnable.push(next);
-                    return Ok(());
-                }
-                Some(next) => slot = next,
+            if !self.end(slot) {
+                return Ok(());
+            }
+            if self.settles() {
+                self.runnable.push(slot);
+                return Ok(());
             }
         }
     }
 
-    /// Puts the future of a record that was queued into its slot.
+    /// Puts the future of a record or timer into the slot that it has.
     fn restart(&mut self, slot: u32) -> Result<()> {
-        let InFlight { held, index, .. } = self.slots.get(slot).record;
+        let Ticket { held, index, timer, .. } = self.slots.get(slot).busy.ticket;
         let Some(batch) = self.held.get(held).map(Rc::clone) else { return Ok(()) };
+        if timer {
+            self.set_timer(slot, &batch, index);
+            return Ok(());
+        }
         let value = batch.get(index as usize).map(|record| record.value).unwrap_or_default();
         self.set(slot, &batch, index, value)
     }
 
     /// Where an error of the record in a slot belongs.
     pub(super) fn place(&mut self, slot: u32) -> String {
-        let InFlight { held, index, .. } = self.slots.get(slot).record;
+        let Ticket { held, index, .. } = self.slots.get(slot).busy.ticket;
         let batch = self.held.get(held);
         let group = batch.and_then(|batch| batch.get(index as usize)).map_or(0, |record| record.group.0);
         format!("key group {group}")
     }
 
     /// Whether only touched records may run.
-    fn settles(&self) -> bool {
-        self.closed == Some(EpochEnd::Settled)
+    pub(super) fn settles(&self) -> bool {
+        self.barrier == Some(Awaits::Settled)
     }
 
     /// A user function may have asked for reads and given them up, so this is looked at after every poll.

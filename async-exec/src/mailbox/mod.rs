@@ -13,6 +13,7 @@
 //! mail, to let both threads run for a while.
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use alluvium_env::{Error, Result};
 use alluvium_state_api::Notify;
@@ -99,7 +100,7 @@ pub fn mailbox<M: Send + 'static>(
         senders: (0..channels).map(|_| Condvar::new()).collect(),
     });
     let sender = |channel| MailboxSender { shared: Arc::clone(&shared), channel };
-    ((0..channels).map(sender).collect(), MailboxReceiver { shared, next: 0 })
+    ((0..channels).map(sender).collect(), MailboxReceiver { shared, next: 0, at_most: None })
 }
 
 /// The sending end of one channel. Dropping it ends its lane.
@@ -153,6 +154,8 @@ pub struct MailboxReceiver<M> {
     shared: Arc<Shared<M>>,
     /// The lane to look at first: the one after the lane that was taken from last.
     next: usize,
+    /// How long the next wait lasts.
+    at_most: Option<Duration>,
 }
 
 impl<M: Send + 'static> MailboxReceiver<M> {
@@ -212,7 +215,13 @@ impl<M: Send + 'static> MailboxReceiver<M> {
         self.park(Parked::ForBell)
     }
 
+    /// The next wait returns after this long, if nothing ends it before: for what is due at some time.
+    pub fn wait_at_most(&mut self, long: Option<Duration>) {
+        self.at_most = long;
+    }
+
     fn park(&mut self, parked: Parked) -> Result<()> {
+        let mut at_most = self.at_most.take();
         let mut state = self.shared.lock();
         loop {
             if state.closed {
@@ -221,8 +230,20 @@ impl<M: Send + 'static> MailboxReceiver<M> {
             if std::mem::take(&mut state.rung) || (parked == Parked::ForMail && state.ready()) {
                 return Ok(());
             }
+            if at_most == Some(Duration::ZERO) {
+                return Ok(());
+            }
             state.parked = parked;
-            state = self.shared.receiver.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let bell = &self.shared.receiver;
+            state = match at_most {
+                None => bell.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(long) => {
+                    let waited = bell.wait_timeout(state, long).unwrap_or_else(PoisonError::into_inner);
+                    // Woken before for nothing, it is early: whoever waits looks at the time anyway.
+                    at_most = Some(Duration::ZERO);
+                    waited.0
+                }
+            };
             state.parked = Parked::No;
         }
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use alluvium_env::{Entropy, Error, Result};
 use alluvium_state_api::{
     Answered, BackendStats, CheckpointId, KeyedStateBackend, Lookup, MaxParallelism, MergeOperator, Notify,
-    PageRequest, ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, SnapshotTask, StateDescriptor, StateId,
-    StateKind, StateScan, state_key,
+    PageBuilder, PageRequest, ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, SnapshotTask,
+    StateDescriptor, StateId, StateKind, StateScan, state_key,
 };
 
 /// State keys and values.
@@ -115,8 +115,18 @@ impl KeyedStateBackend for FakeBackend {
         Err(Error::internal("the fake keeps single keys only"))
     }
 
-    fn try_page(&self, _: PageRequest<'_>) -> Result<Lookup<'_>> {
-        Err(Error::internal("the fake keeps single keys only"))
+    /// Pages are always resident.
+    fn try_page(&self, request: PageRequest<'_>) -> Result<Lookup<'_>> {
+        let values = self.store.values.borrow();
+        let mut page = PageBuilder::new(request.limit);
+        let behind = |key: &[u8]| request.after.is_none_or(|after| key > after);
+        for (key, value) in values.iter().filter(|(key, _)| key.starts_with(request.prefix) && behind(key)) {
+            if page.is_full() {
+                return Ok(Lookup::Hit(Cow::Owned(page.finish(true))));
+            }
+            page.push(key, value);
+        }
+        Ok(Lookup::Hit(Cow::Owned(page.finish(false))))
     }
 
     fn submit(&mut self, batch: ReadBatch) {

@@ -4,23 +4,68 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use alluvium_async_exec::ControllerStats;
+use alluvium_async_exec::{ControllerLoad, ControllerStats};
 use alluvium_checkpoint::CompletedCheckpoint;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Progress;
 
+/// A name and a value.
+type Label = [(&'static str, &'static str); 1];
+
+/// Where the time of a task thread goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Spent {
+    /// It runs.
+    Busy,
+    /// There is nothing to do.
+    Idle,
+    /// Records in flight, or an event behind them, wait for state, and no more may start or there are none.
+    State,
+    /// The store takes no more writes for now.
+    Backpressure,
+}
+
+impl Spent {
+    fn label(self) -> Label {
+        let spent = match self {
+            Self::Busy => "busy",
+            Self::Idle => "idle",
+            Self::State => "state",
+            Self::Backpressure => "backpressure",
+        };
+        [("spent", spent)]
+    }
+}
+
+/// The classes of [`ControllerStats::batch_sizes`].
+const BATCH_SIZES: [&str; 5] = ["1", "2-9", "10-99", "100-999", "1000+"];
+
+/// What is in flight in all tasks.
+#[derive(Debug, Default)]
+struct InFlight {
+    active: Gauge,
+    blocked: Gauge,
+    blocked_keys: Gauge,
+    bytes: Gauge,
+    pending_events: Gauge,
+}
+
 /// The metrics of a run.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     records: Counter,
+    timers: Counter,
     suspended: Counter,
     queued: Counter,
-    batches: Counter,
+    batches: Family<Label, Counter>,
     reads: Counter,
+    in_flight: InFlight,
+    task_seconds: Family<Label, Counter<f64, AtomicU64>>,
     checkpoints: Counter,
     failed_checkpoints: Counter,
     /// Zero stands for none: checkpoints are numbered from 1.
@@ -37,10 +82,13 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             records: Counter::default(),
+            timers: Counter::default(),
             suspended: Counter::default(),
             queued: Counter::default(),
-            batches: Counter::default(),
+            batches: Family::default(),
             reads: Counter::default(),
+            in_flight: InFlight::default(),
+            task_seconds: Family::default(),
             checkpoints: Counter::default(),
             failed_checkpoints: Counter::default(),
             last_checkpoint: Gauge::default(),
@@ -59,14 +107,23 @@ impl Metrics {
     pub(super) fn register(&self, registry: &mut Registry) {
         let job = registry.sub_registry_with_prefix("job");
         job.register("records", "Records processed to their end", self.records.clone());
+        job.register("timers", "Timers that fired and have ended", self.timers.clone());
         job.register("suspended_records", "Records that waited for state", self.suspended.clone());
         job.register(
             "queued_records",
             "Records that waited behind an earlier one of their key",
             self.queued.clone(),
         );
-        job.register("read_batches", "Batches of reads that were handed to the stores", self.batches.clone());
+        for size in BATCH_SIZES {
+            drop(self.batches.get_or_create(&[("reads", size)]));
+        }
+        job.register(
+            "read_batches",
+            "Batches of so many reads that were handed to the stores",
+            self.batches.clone(),
+        );
         job.register("reads", "Reads in those batches", self.reads.clone());
+        self.register_load(job);
         job.register("checkpoints", "Checkpoints completed", self.checkpoints.clone());
         job.register("failed_checkpoints", "Checkpoints that were given up", self.failed_checkpoints.clone());
         job.register(
@@ -95,13 +152,53 @@ impl Metrics {
         );
     }
 
+    fn register_load(&self, job: &mut Registry) {
+        let InFlight { active, blocked, blocked_keys, bytes, pending_events } = &self.in_flight;
+        job.register("active_records", "Records that have started and not ended", active.clone());
+        job.register("blocked_records", "Records behind an earlier one of their key", blocked.clone());
+        job.register("blocked_keys", "Keys behind which records wait", blocked_keys.clone());
+        job.register_with_unit("in_flight", "What all of these take", Unit::Bytes, bytes.clone());
+        job.register("pending_events", "Events between records that are not done", pending_events.clone());
+        for spent in [Spent::Busy, Spent::Idle, Spent::State, Spent::Backpressure] {
+            drop(self.task_seconds.get_or_create(&spent.label()));
+        }
+        job.register_with_unit(
+            "task",
+            "Where the time of task threads goes",
+            Unit::Seconds,
+            self.task_seconds.clone(),
+        );
+    }
+
     /// Adds what a task's controller has counted since it was told.
     pub(crate) fn add(&self, now: ControllerStats, told: ControllerStats) {
         self.records.inc_by(now.records - told.records);
+        self.timers.inc_by(now.timers - told.timers);
         self.suspended.inc_by(now.suspended - told.suspended);
         self.queued.inc_by(now.queued - told.queued);
-        self.batches.inc_by(now.batches - told.batches);
+        for (size, (now, told)) in BATCH_SIZES.iter().zip(now.batch_sizes.iter().zip(told.batch_sizes)) {
+            self.batches.get_or_create(&[("reads", size)]).inc_by(now - told);
+        }
         self.reads.inc_by(now.reads - told.reads);
+    }
+
+    /// A task has this in flight, and not what it told before.
+    pub(crate) fn load(&self, now: ControllerLoad, told: ControllerLoad) {
+        let InFlight { active, blocked, blocked_keys, bytes, pending_events } = &self.in_flight;
+        for (gauge, now, told) in [
+            (active, now.active, told.active),
+            (blocked, now.blocked, told.blocked),
+            (blocked_keys, now.blocked_keys, told.blocked_keys),
+            (bytes, now.bytes, told.bytes),
+            (pending_events, now.pending_events, told.pending_events),
+        ] {
+            gauge.inc_by(now.cast_signed() as i64 - told.cast_signed() as i64);
+        }
+    }
+
+    /// A task has spent time.
+    pub(crate) fn spent(&self, spent: Spent, time: Duration) {
+        self.task_seconds.get_or_create(&spent.label()).inc_by(time.as_secs_f64());
     }
 
     /// A task has run its first record; the earliest call counts.

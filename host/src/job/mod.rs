@@ -28,7 +28,7 @@ pub use control::{JobControl, Progress};
 use coordination::{Coordination, Uploads};
 use crew::{Crew, TaskHandle};
 pub(crate) use event::{Event, TakenSnapshot};
-pub(crate) use metrics::Metrics;
+pub(crate) use metrics::{Metrics, Spent};
 pub use report::{CheckpointReport, JobReport, Outcome, RestoreReport};
 use settings::LANE_BATCHES;
 pub use settings::{JobSettings, Restore};

@@ -72,12 +72,12 @@ impl JobSettings {
         self.checkpoints.validate()
     }
 
-    /// The most that records take between source and state: batches being filled, in lanes, and held by records in
-    /// flight. A reservation on the memory budget (design D14).
+    /// The most that records take between source and state: batches being filled and in lanes, and records in flight
+    /// with their batches. A reservation on the memory budget (design D14).
     pub fn memory_bytes(&self) -> usize {
         let batch = BATCH_BYTES + BATCH_RECORDS * RECORD_OVERHEAD_BYTES;
         // Filled and on its way, besides those in the lane.
         let lanes = self.sources * (LANE_BATCHES + 2);
-        usize::from(self.parallelism) * (lanes + self.controller.max_held_batches) * batch
+        usize::from(self.parallelism) * (lanes * batch + self.controller.max_in_flight_bytes)
     }
 }

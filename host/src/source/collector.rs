@@ -4,8 +4,10 @@
 //! handed over by the source loop, between reads.
 use alluvium_env::Result;
 use alluvium_state_api::{
-    Codec, KeyCodec, KeyGroup, MaxParallelism, RecordBatch, RecordBatchBuilder, key_hash,
+    Codec, KeyCodec, KeyGroup, MaxParallelism, RecordBatchBuilder, Timestamp, key_hash,
 };
+
+use crate::task::Mail;
 
 /// A batch is closed at this many bytes of keys and values, or at [`BATCH_RECORDS`]: both fit a core's own cache.
 pub(crate) const BATCH_BYTES: usize = 16 << 10;
@@ -19,7 +21,8 @@ pub struct Collector {
     targets: Vec<u16>,
     /// One a subtask.
     builders: Vec<RecordBatchBuilder>,
-    full: Vec<(u16, RecordBatch)>,
+    full: Vec<(u16, Mail)>,
+    watermark: Timestamp,
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -34,6 +37,7 @@ impl Collector {
             targets: groups.map(|group| max_parallelism.subtask_of(KeyGroup(group), parallelism)).collect(),
             builders: (0..parallelism).map(|_| RecordBatchBuilder::new(max_parallelism)).collect(),
             full: Vec::new(),
+            watermark: Timestamp::MIN,
             key: Vec::new(),
             value: Vec::new(),
         })
@@ -65,12 +69,26 @@ impl Collector {
         if let Some(builder) = self.builders.get_mut(usize::from(target))
             && (builder.size_bytes() >= BATCH_BYTES || builder.len() >= BATCH_RECORDS)
         {
-            self.full.push((target, builder.finish()));
+            self.full.push((target, Mail::Batch(builder.finish())));
         }
     }
 
-    /// Takes the batches that are full, with the subtasks they are for.
-    pub(crate) fn take_full(&mut self) -> impl Iterator<Item = (u16, RecordBatch)> {
+    /// Says that event time has come to `watermark`: none of this source thread's records to come is expected to be as
+    /// early. It never goes back, so an earlier one is not heard. It goes to all subtasks, behind the records before it;
+    /// one a read is enough.
+    pub fn emit_watermark(&mut self, watermark: Timestamp) {
+        if watermark <= self.watermark {
+            return;
+        }
+        self.watermark = watermark;
+        self.close_all();
+        for (target, _) in (0..).zip(&self.builders) {
+            self.full.push((target, Mail::Watermark(watermark)));
+        }
+    }
+
+    /// Takes the batches that are full and the watermarks between them, with the subtasks they are for.
+    pub(crate) fn take_full(&mut self) -> impl Iterator<Item = (u16, Mail)> {
         self.full.drain(..)
     }
 
@@ -78,7 +96,7 @@ impl Collector {
     pub(crate) fn close_all(&mut self) {
         for (target, builder) in (0..).zip(&mut self.builders) {
             if !builder.is_empty() {
-                self.full.push((target, builder.finish()));
+                self.full.push((target, Mail::Batch(builder.finish())));
             }
         }
     }
@@ -98,7 +116,8 @@ mod tests {
             collector.close_all();
             let mut last = vec![None; 300];
             let mut records = 0;
-            for (target, batch) in collector.take_full() {
+            for (target, mail) in collector.take_full() {
+                let Mail::Batch(batch) = mail else { panic!("{mail:?}") };
                 assert!(batch.len() <= BATCH_RECORDS && batch.size_bytes() <= BATCH_BYTES + 16);
                 for index in 0..batch.len() {
                     let record = batch.get(index).unwrap();

@@ -42,7 +42,7 @@ impl<S: SplitSource> SourceWorker<S> {
     pub(crate) fn run(mut self) -> Result<()> {
         let mut reading: Option<Reading> = None;
         let mut finished = Vec::new();
-        let mut barrier = CheckpointId(0);
+        let (mut barrier, mut stopped) = (CheckpointId(0), false);
         while !self.signal.cancelled() {
             let (requested, last) = self.signal.requested();
             if requested > barrier {
@@ -52,6 +52,7 @@ impl<S: SplitSource> SourceWorker<S> {
                 let standing = standing(&mut finished, reading.as_ref());
                 self.report(Event::SourceAtBarrier { source: self.index, id: barrier, standing });
                 if last {
+                    stopped = true;
                     break;
                 }
             }
@@ -80,7 +81,7 @@ impl<S: SplitSource> SourceWorker<S> {
         }
         self.send_all()?;
         for lane in &self.lanes {
-            lane.send(Mail::End)?;
+            lane.send(Mail::End { stopped })?;
         }
         let standing = standing(&mut finished, reading.as_ref());
         self.report(Event::SourceEnded { source: self.index, standing });
@@ -105,11 +106,11 @@ impl<S: SplitSource> SourceWorker<S> {
     }
 
     fn send_full(&mut self) -> Result<()> {
-        for (target, batch) in self.collector.take_full() {
+        for (target, mail) in self.collector.take_full() {
             let lane = self.lanes.get(usize::from(target));
             let lane =
                 lane.ok_or_else(|| Error::internal(format!("there is no lane to subtask {target}")))?;
-            lane.send(Mail::Batch(batch))?;
+            lane.send(mail)?;
         }
         Ok(())
     }

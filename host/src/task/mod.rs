@@ -6,14 +6,17 @@
 //!  orders (atomics) ┘        ▲            │
 //!      from the coordinator  └── bell ◄───┴── I/O that has answered
 //! ```
+mod account;
 mod alignment;
 mod operator;
 mod orders;
 mod run;
 mod start;
+mod time;
+mod watermarks;
 
 use alluvium_async_exec::ControllerStats;
-use alluvium_state_api::{BackendStats, CheckpointId, RecordBatch};
+use alluvium_state_api::{BackendStats, CheckpointId, RecordBatch, Timestamp};
 
 pub use operator::Operator;
 pub(crate) use orders::{Orders, Stage};
@@ -26,8 +29,10 @@ pub(crate) enum Mail {
     Batch(RecordBatch),
     /// Everything before it belongs to the checkpoint, nothing after it.
     Barrier(CheckpointId),
-    /// The source has nothing more for this subtask.
-    End,
+    /// The source's event time has come to here.
+    Watermark(Timestamp),
+    /// The source has nothing more for this subtask: its input has ended, or it was stopped.
+    End { stopped: bool },
 }
 
 /// What a task counted until it ended.

@@ -7,26 +7,29 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use alluvium_async_exec::{
-    AsyncExecutionController, ControllerStats, EpochEnd, MailboxReceiver, StartRecord,
-};
+use alluvium_async_exec::{AsyncExecutionController, Kept, MailboxReceiver, StartRecord};
 use alluvium_env::{Clock, Result};
-use alluvium_state_api::{CheckpointId, KeyedProcess, RecordBatch, StateId};
+use alluvium_state_api::{CheckpointId, KeyedProcess, RecordBatch, StateId, Timestamp};
 
+use super::account::Account;
 use super::alignment::{Alignment, Meaning};
 use super::operator::Sink;
+use super::time::{Firing, TaskEvent};
+use super::watermarks::Watermarks;
 use super::{Mail, Orders, Stage, TaskStats};
-use crate::job::{Event, Metrics, TakenSnapshot};
+use crate::job::{Event, Spent, TakenSnapshot};
 
 /// One task thread's work.
 pub(super) struct TaskLoop<P: KeyedProcess, S: StartRecord<P>> {
     pub(super) subtask: u16,
-    pub(super) controller: AsyncExecutionController<P, S>,
+    pub(super) controller: AsyncExecutionController<P, S, TaskEvent>,
     pub(super) inbox: MailboxReceiver<Mail>,
     pub(super) alignment: Alignment,
+    pub(super) watermarks: Watermarks,
+    pub(super) firing: Firing,
     pub(super) orders: Arc<Orders>,
     pub(super) events: Sender<Event>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) account: Account,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) result: Option<StateId>,
     pub(super) sink: Option<Sink<P::Out>>,
@@ -36,8 +39,6 @@ pub(super) struct TaskLoop<P: KeyedProcess, S: StartRecord<P>> {
 /// What the others have been told already.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    stats: ControllerStats,
-    first_record: bool,
     drained: bool,
     scanned: bool,
 }
@@ -52,7 +53,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
             self.admit(batch)?;
         }
         loop {
-            self.controller.poll()?;
+            self.poll()?;
             self.deliver()?;
             match self.orders.stage() {
                 Stage::Run => {}
@@ -67,13 +68,16 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
                 self.inbox.unblock_all();
             } else if !self.controller.admits() {
                 self.controller.flush_behind();
-                self.inbox.wait_for_bell()?;
+                self.sleep_until_timer();
+                self.wait_for_bell()?;
             } else if let Some((lane, mail)) = self.inbox.take() {
                 self.handle(lane, mail)?;
             } else {
                 self.controller.flush();
                 self.tell_if_drained();
-                self.inbox.wait()?;
+                self.sleep_until_timer();
+                let spent = self.awaits();
+                self.account.wait(spent, || self.inbox.wait())?;
             }
         }
     }
@@ -81,7 +85,13 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
     fn handle(&mut self, lane: usize, mail: Mail) -> Result<()> {
         match mail {
             Mail::Batch(batch) => self.admit(batch)?,
-            Mail::End => self.alignment.end(lane),
+            Mail::Watermark(watermark) => self.advance(|watermarks| watermarks.advance(lane, watermark)),
+            Mail::End { stopped } => {
+                self.alignment.end(lane);
+                if !stopped {
+                    self.advance(|watermarks| watermarks.end(lane));
+                }
+            }
             Mail::Barrier(id) => match self.alignment.barrier(lane, id) {
                 Meaning::Stale => {}
                 Meaning::Joins => self.inbox.block(lane),
@@ -94,25 +104,31 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         Ok(())
     }
 
+    fn advance(&mut self, advance: impl FnOnce(&mut Watermarks) -> Option<Timestamp>) {
+        if let Some(watermark) = advance(&mut self.watermarks) {
+            self.controller.close_epoch(TaskEvent::Watermark(watermark));
+        }
+    }
+
     /// Brings every record of a batch into the controller; waits wherever admission closes.
     fn admit(&mut self, batch: RecordBatch) -> Result<()> {
         let batch = Rc::new(batch);
         let mut next = 0;
         loop {
             next = self.controller.run_batch(&batch, next)?;
-            if !self.told.first_record && next > 0 {
-                self.told.first_record = true;
-                self.metrics.first_record(self.clock.monotonic());
+            if next > 0 {
+                self.account.began();
             }
             self.deliver()?;
             if next >= batch.len() {
                 return Ok(());
             }
-            self.controller.poll()?;
+            self.poll()?;
             if !self.controller.admits() {
                 self.controller.flush_behind();
-                self.inbox.wait_for_bell()?;
-                self.controller.poll()?;
+                self.sleep_until_timer();
+                self.wait_for_bell()?;
+                self.poll()?;
             }
         }
     }
@@ -125,29 +141,48 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         {
             sink(outputs)?;
         }
-        let stats = self.controller.stats();
-        if stats != self.told.stats {
-            self.metrics.add(stats, self.told.stats);
-            self.told.stats = stats;
-        }
+        self.account.tell(self.controller.stats(), self.controller.load());
         Ok(())
+    }
+
+    fn wait_for_bell(&mut self) -> Result<()> {
+        let spent = self.awaits();
+        self.account.wait(spent, || self.inbox.wait_for_bell())
+    }
+
+    /// What a task waits for that waits now.
+    fn awaits(&self) -> Spent {
+        if !self.controller.task().with_backend(|backend| backend.admits()) {
+            Spent::Backpressure
+        } else if self.controller.in_flight() > 0 {
+            Spent::State
+        } else {
+            Spent::Idle
+        }
     }
 
     /// Settles the records that have done something, keeps the others as inputs, fixes the state.
     fn snapshot(&mut self, id: CheckpointId) -> Result<()> {
-        self.controller.close_epoch(EpochEnd::Settled);
-        while !self.controller.epoch_ended() {
+        let start = self.clock.monotonic();
+        self.controller.begin_barrier();
+        while !self.controller.barrier_reached() {
             self.controller.flush();
-            self.inbox.wait_for_bell()?;
-            self.controller.poll()?;
+            self.account.wait(Spent::State, || self.inbox.wait_for_bell())?;
+            self.poll()?;
         }
         self.deliver()?;
-        let start = self.clock.monotonic();
-        let mut inputs = Vec::new();
-        let inputs_count = self.controller.keep_inputs(&mut inputs) as u64;
+        let (mut inputs, mut inputs_count) = (Vec::new(), 0);
+        self.controller.keep(|kept| match kept {
+            Kept::Record(record) => {
+                record.write_to(&mut inputs);
+                inputs_count += 1;
+            }
+            // Timers are still in state, and a restored job's event time begins anew.
+            Kept::Timer(_) | Kept::Event(TaskEvent::Watermark(_)) => {}
+        });
         let task = self.controller.task().with_backend(|backend| backend.snapshot(id));
         let took = self.clock.monotonic().saturating_sub(start);
-        self.controller.open_epoch();
+        self.controller.end_barrier();
         let sync_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let taken = TakenSnapshot { task, inputs: inputs.into(), inputs_count, sync_micros };
         self.tell(Event::Snapshot { subtask: self.subtask, id, taken });
@@ -155,7 +190,8 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
     }
 
     fn tell_if_drained(&mut self) {
-        if !self.told.drained && self.alignment.all_ended() && self.controller.in_flight() == 0 {
+        let is_done = || self.controller.in_flight() == 0 && self.controller.pending_events() == 0;
+        if !self.told.drained && self.alignment.all_ended() && is_done() {
             self.told.drained = true;
             self.tell(Event::Drained);
         }

@@ -3,7 +3,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use alluvium_async_exec::{ControllerSettings, MailboxReceiver, controller};
+use alluvium_async_exec::{ControllerSettings, MailboxReceiver, controller_with_events};
 use alluvium_checkpoint::RestorePlan;
 use alluvium_env::{Clock, Result};
 use alluvium_state_api::{
@@ -12,8 +12,11 @@ use alluvium_state_api::{
 };
 use bytes::Bytes;
 
+use super::account::Account;
 use super::alignment::Alignment;
 use super::run::{TaskLoop, Told};
+use super::time::Firing;
+use super::watermarks::Watermarks;
 use super::{Mail, Operator, Orders, TaskStats};
 use crate::job::{Event, Metrics};
 use crate::source::{BATCH_BYTES, BATCH_RECORDS};
@@ -56,16 +59,22 @@ impl TaskStart {
             notify: Arc::clone(&bell),
             clock: Arc::clone(&self.clock),
         })?;
-        let task = Rc::new(TaskContext::new(backend));
+        let task = Rc::new(TaskContext::new(backend).with_clock(Arc::clone(&self.clock)));
         let operator = open(&task.states())?;
+        if P::USES_TIMERS {
+            task.open_timers(self.key_groups)?;
+            self.clock.ring_when_turned(Arc::clone(&bell));
+        }
         let task_loop = TaskLoop {
             subtask: self.subtask,
-            controller: controller(Rc::new(operator.process), task, self.settings, bell),
+            controller: controller_with_events(Rc::new(operator.process), task, self.settings, bell),
             inbox: self.inbox,
             alignment: Alignment::new(self.sources),
+            watermarks: Watermarks::new(self.sources),
+            firing: Firing::default(),
             orders: self.orders,
             events: self.events,
-            metrics: self.metrics,
+            account: Account::new(self.metrics, Arc::clone(&self.clock)),
             clock: self.clock,
             result: operator.result,
             sink: operator.sink,

@@ -1,9 +1,12 @@
 //! Whole jobs on the heap backend: exact counts through stops, restores and cancellations, and how jobs fail.
+mod barriers;
 mod control;
 mod exactness;
 mod failures;
 mod faulty_backend;
+mod load;
 mod operators;
 mod ownership;
 mod slow_backend;
+mod timers;
 mod words;

@@ -10,6 +10,7 @@
 mod evolution;
 mod model;
 mod opened;
+mod timers;
 mod ttl;
 mod ttl_model;
 mod typed;
@@ -94,6 +95,9 @@ impl Suite<'_> {
         }
         self.run_ttl();
         self.run_typed();
+        for seed in 0..self.seeds {
+            self.random_timers_match_a_set(seed);
+        }
     }
 
     fn writes_are_seen_by_the_next_read(&self) {

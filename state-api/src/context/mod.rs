@@ -4,16 +4,20 @@
 //! reset before each poll, tells the controller whether *that* record has done something.
 //!
 //! **Threads**: the task thread's own; `Rc` and `RefCell` throughout, no lock and no atomic on the hot path.
+mod timers;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
-use alluvium_env::Result;
+use alluvium_env::{Clock, Error, Result, SystemClock};
 
 use crate::scope::Place;
+use crate::timers::TimerQueue;
 use crate::{
     Access, InNamespace, KeyCodec, KeyedStateBackend, Lookup, PageRequest, ReadBatch, ReadId, ReadTable,
-    RecordBatch, RecordRef, RecordSlot, StateFuture, StateId, States, state_key,
+    RecordBatch, RecordRef, RecordSlot, StateFuture, StateId, States, Timestamp, state_key,
 };
 
 /// The reads of a task, shared with the futures that wait for them.
@@ -58,6 +62,12 @@ pub struct TaskContext<Out> {
     /// Which of the first 64 states are read, and which are written: what to warm for the next records.
     reads_of: Cell<u64>,
     writes_of: Cell<u64>,
+    /// Of both time domains, if the function uses timers.
+    timers: RefCell<Vec<TimerQueue>>,
+    /// A timer could not leave state; told when it ends.
+    stuck_timer: Cell<Option<Error>>,
+    watermark: Cell<Timestamp>,
+    clock: Arc<dyn Clock>,
 }
 
 /// State keys of records to come, one behind the other, and where each ends.
@@ -85,7 +95,17 @@ impl<Out> TaskContext<Out> {
             effect: Cell::new(false),
             reads_of: Cell::new(0),
             writes_of: Cell::new(0),
+            timers: RefCell::default(),
+            stuck_timer: Cell::default(),
+            watermark: Cell::new(Timestamp::MIN),
+            clock: Arc::new(SystemClock::new()),
         }
+    }
+
+    /// Processing time comes from this clock, not from the machine's.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     /// Where an operator registers its states.
@@ -154,6 +174,24 @@ impl<Out> TaskContext<Out> {
         self.reads.table.borrow().outstanding()
     }
 
+    /// Reads a page for a record, or for whoever polls with a waker of its own.
+    fn read_page<T>(
+        &self,
+        slot: RecordSlot,
+        request: PageRequest<'_>,
+        decode: fn(Option<&[u8]>) -> Result<T>,
+    ) -> StateFuture<T> {
+        match self.backend.borrow().try_page(request) {
+            Ok(Lookup::Hit(page)) => StateFuture::ready(decode(Some(page.as_ref()))),
+            Ok(Lookup::Absent) => StateFuture::ready(decode(None)),
+            Ok(Lookup::Miss) => {
+                let id = self.reads.table.borrow_mut().request_page(slot, request);
+                StateFuture::waiting(Rc::clone(&self.reads), id, decode)
+            }
+            Err(error) => StateFuture::ready(Err(error)),
+        }
+    }
+
     /// Takes the answers that have arrived and names the records that can run on.
     ///
     /// # Errors
@@ -174,13 +212,15 @@ pub struct Context<Out> {
     batch: Rc<RecordBatch>,
     index: usize,
     slot: RecordSlot,
+    /// It is of a timer that runs, and has done nothing yet: the timer is still in state.
+    timer: Cell<bool>,
 }
 
 impl<Out> Context<Out> {
     /// The context of record `index` of a batch, running in `slot`.
     #[inline]
     pub fn new(task: Rc<TaskContext<Out>>, batch: Rc<RecordBatch>, index: usize, slot: RecordSlot) -> Self {
-        Self { task, batch, index, slot }
+        Self { task, batch, index, slot, timer: Cell::new(false) }
     }
 
     #[inline]
@@ -200,8 +240,17 @@ impl<Out> Context<Out> {
 
     /// Sends a result downstream.
     pub fn emit(&self, out: Out) {
-        self.task.effect.set(true);
+        self.effect();
         self.task.outputs.borrow_mut().push(out);
+    }
+
+    /// Something is about to be written or emitted.
+    #[inline]
+    fn effect(&self) {
+        if self.timer.get() {
+            self.leave_state();
+        }
+        self.task.effect.set(true);
     }
 
     /// The record's key in a namespace of it, for states that are registered with [`States::in_namespaces`].
@@ -256,15 +305,7 @@ impl<Out> Context<Out> {
         request: PageRequest<'_>,
         decode: fn(Option<&[u8]>) -> Result<T>,
     ) -> StateFuture<T> {
-        match self.task.backend.borrow().try_page(request) {
-            Ok(Lookup::Hit(page)) => StateFuture::ready(decode(Some(page.as_ref()))),
-            Ok(Lookup::Absent) => StateFuture::ready(decode(None)),
-            Ok(Lookup::Miss) => {
-                let id = self.task.reads.table.borrow_mut().request_page(self.slot, request);
-                StateFuture::waiting(Rc::clone(&self.task.reads), id, decode)
-            }
-            Err(error) => StateFuture::ready(Err(error)),
-        }
+        self.task.read_page(self.slot, request, decode)
     }
 
     /// Writes a value: encodes with `encode`, then hands key and value to `write`.
@@ -278,6 +319,7 @@ impl<Out> Context<Out> {
     where
         Out: 'a,
     {
+        place.context().effect();
         let task = &*place.context().task;
         let mut scratch = task.scratch.borrow_mut();
         let Scratch { key, value } = &mut *scratch;
@@ -285,7 +327,6 @@ impl<Out> Context<Out> {
         value.clear();
         encode(value);
         mark(&task.writes_of, place, state);
-        task.effect.set(true);
         write(task.backend.borrow_mut().as_mut(), key, value)
     }
 }
