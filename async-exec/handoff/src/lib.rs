@@ -80,31 +80,35 @@ pub fn a_close_reaches_both_ends() {
     threads.into_iter().for_each(|thread| assert!(thread.join().is_ok()));
 }
 
-/// Threads finish what a record waits for and wake it, as a task sleeps, polls and sleeps again: the last poll sees
-/// everything. The task's side is what the controller does in `poll`.
+/// Threads finish what records wait for and wake them, as a task sleeps, polls and sleeps again: the last poll of each
+/// record sees everything. The task's side is what the controller does in `poll`.
 pub fn no_wake_is_lost() {
-    const WAKES: usize = 3;
+    const WAKES: usize = 2;
     let (_senders, mut receiver) = mailbox::<()>(1, 1);
     let queue = WakeQueue::new(receiver.bell());
-    let slot = SlotWaker::new(0, &queue);
-    let finished = Arc::new(AtomicUsize::new(0));
-    let threads: Vec<_> = (0..WAKES)
-        .map(|_| {
-            let (waker, finished) = (Waker::from(Arc::clone(&slot)), Arc::clone(&finished));
-            thread::spawn(move || {
+    let slots: Vec<_> =
+        (0..2).map(|slot| (SlotWaker::new(slot, &queue), Arc::new(AtomicUsize::new(0)))).collect();
+    let mut threads = Vec::new();
+    for (slot, finished) in &slots {
+        for _ in 0..WAKES {
+            let (waker, finished) = (Waker::from(Arc::clone(slot)), Arc::clone(finished));
+            threads.push(thread::spawn(move || {
                 finished.fetch_add(1, Ordering::SeqCst);
                 waker.wake();
-            })
-        })
-        .collect();
-    let mut woken = Vec::new();
-    let mut seen = finished.load(Ordering::SeqCst);
-    while seen < WAKES {
+            }));
+        }
+    }
+    let (mut woken, mut seen) = (Vec::new(), [0; 2]);
+    while seen != [WAKES; 2] {
         assert!(receiver.wait_for_bell().is_ok());
         queue.drain(&mut woken);
-        for _ in woken.drain(..) {
-            slot.answer();
-            seen = finished.load(Ordering::SeqCst);
+        for number in woken.drain(..) {
+            if let (Some((slot, finished)), Some(seen)) =
+                (slots.get(number as usize), seen.get_mut(number as usize))
+            {
+                slot.answer();
+                *seen = finished.load(Ordering::SeqCst);
+            }
         }
     }
     threads.into_iter().for_each(|thread| assert!(thread.join().is_ok()));
