@@ -94,6 +94,7 @@ mod settings;
 mod slots;
 mod start;
 mod stats;
+mod sync;
 mod waker;
 
 pub use controller::{AsyncExecutionController, controller, controller_with_events};

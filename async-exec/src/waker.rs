@@ -7,11 +7,13 @@
 //! after the record has ended is a spurious poll of whoever has the slot by then, which futures must bear anyway.
 //!
 //! **Threads**: [`Wake`] is called from any thread, the rest from the task thread.
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::Wake;
 
 use alluvium_state_api::Notify;
+
+use crate::sync::{AtomicBool, Mutex};
 
 /// Slots that were woken, and the bell to ring.
 pub(crate) struct WakeQueue {

@@ -12,11 +12,13 @@
 //! less often than a record is run. A sender that found its lane full is woken when half of it is free, not at every
 //! mail, to let both threads run for a while.
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use alluvium_env::{Error, Result};
 use alluvium_state_api::Notify;
+
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// What the receiver sleeps for.
 #[derive(Clone, Copy, PartialEq, Eq)]
