@@ -153,6 +153,7 @@ impl Place {
     }
 
     /// What caches may hold.
+    #[cfg_attr(not(feature = "slatedb"), expect(dead_code, reason = "SlateDB alone splits its cache"))]
     pub(super) fn cache_bytes(&self) -> u64 {
         self.memory_bytes - self.write_bytes()
     }

@@ -61,16 +61,23 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed("cannot listen"))?;
         println!("{}", listener.local_addr().map_err(failed("cannot find out where it listens"))?);
         std::io::stdout().flush().map_err(failed("cannot say where it listens"))?;
-        loop {
-            let Ok((socket, _)) = listener.accept().await else { continue };
-            // A small answer must not wait for the next one.
-            let _ = socket.set_nodelay(true);
-            let objects = Arc::clone(&objects);
-            let answer = service_fn(move |request| answer::answer(Arc::clone(&objects), request));
-            // A client that ends breaks its connections.
-            tokio::spawn(async move {
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
-            });
-        }
+        accept(listener, objects).await
     })
 }
+
+async fn accept(listener: TcpListener, objects: Arc<Objects>) -> Result<()> {
+    loop {
+        let Ok((socket, _)) = listener.accept().await else { continue };
+        // A small answer must not wait for the next one.
+        let _ = socket.set_nodelay(true);
+        let objects = Arc::clone(&objects);
+        let answer = service_fn(move |request| answer::answer(Arc::clone(&objects), request));
+        // A client that ends breaks its connections.
+        tokio::spawn(async move {
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

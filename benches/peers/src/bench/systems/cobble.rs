@@ -13,6 +13,7 @@
 //! - On the S3 server it is asked through its own client, on threads of its own because its calls block: as many as
 //!   there are reads under way.
 use std::fmt::Display;
+use std::mem::ManuallyDrop;
 use std::sync::{Arc, mpsc};
 
 use ::cobble::{Config, Db, ScanOptions, SstCompressionAlgorithm, VolumeDescriptor, WriteOptions};
@@ -73,7 +74,9 @@ impl Writes {
 
 /// See the module.
 pub(crate) struct Cobble {
-    db: Arc<Db>,
+    /// Dropped by [`Peer::close`] alone: it drops runtimes, which the driver's thread must not. Where a measurement fails it
+    /// ends with the process.
+    db: ManuallyDrop<Arc<Db>>,
     writes: Writes,
     write: WriteOptions,
     /// For calls that may wait for S3: it must not block the driver's runtime, which its own runtime refuses.
@@ -159,7 +162,7 @@ impl Cobble {
         what: impl FnOnce(&Db) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let Some(threads) = &self.threads else { return what(&self.db) };
-        let db = Arc::clone(&self.db);
+        let db = Arc::clone(&*self.db);
         threads.spawn_blocking(move || what(&db)).await.map_err(failed)?
     }
 }
@@ -177,7 +180,7 @@ impl Peer for Cobble {
             None => open()?,
         };
         let (writes, write) = (Writes::default(), WriteOptions::default());
-        Ok(Self { db: Arc::new(db), writes, write, threads })
+        Ok(Self { db: ManuallyDrop::new(Arc::new(db)), writes, write, threads })
     }
 
     async fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
@@ -239,14 +242,16 @@ impl Peer for Cobble {
 
     async fn close(self) -> Result<()> {
         let Self { db, threads, .. } = self;
+        let db = ManuallyDrop::into_inner(db);
         let close = move || {
             let closed = db.close().map_err(failed);
             drop(db);
             closed
         };
-        let Some(threads) = threads else { return close() };
-        let closed = threads.spawn_blocking(close).await.map_err(failed)?;
-        threads.shutdown_background();
+        let closed = tokio::task::spawn_blocking(close).await.map_err(failed)?;
+        if let Some(threads) = threads {
+            threads.shutdown_background();
+        }
         closed
     }
 }
