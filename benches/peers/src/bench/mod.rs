@@ -148,8 +148,10 @@ impl<'a, P: Peer> Bench<'a, P> {
         }
         let paid_off = Moment::now(self.place)?;
         let verified = self.oracle.verified();
+        // One of them deletes its files when it is closed.
+        let stored_bytes = self.place.stored_bytes()?;
         self.peer.close().await?;
-        Ok(Figures { load, before, after, paid_off, took, task, debt, readings, verified })
+        Ok(Figures { load, before, after, paid_off, took, task, debt, readings, verified, stored_bytes })
     }
 
     /// Reads the clock.

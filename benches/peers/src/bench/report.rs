@@ -46,6 +46,7 @@ pub(super) struct Figures {
     pub(super) debt: Duration,
     pub(super) readings: Readings,
     pub(super) verified: u64,
+    pub(super) stored_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -145,7 +146,7 @@ fn summary(args: &BenchArgs, place: &Place, figures: &Figures) -> Result<Summary
     let is_load = args.case == Case::Load;
     let mut per_second = readings.per_second.clone();
     per_second.truncate(took.as_secs() as usize + 1);
-    let stored = ratio(place.stored_bytes()?, raw_bytes(args)).filter(|space| *space > 0.01);
+    let stored = ratio(figures.stored_bytes, raw_bytes(args)).filter(|space| *space > 0.01);
     // What a load left to do belongs to it, as `alluvium bench` has it.
     let last = if is_load { paid_off } else { after };
     Ok(Summary {
