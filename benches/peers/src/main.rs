@@ -5,6 +5,7 @@
 //! `README.md` and at the top of its file in `bench/systems`.
 mod bench;
 mod compare;
+mod s3;
 #[path = "../../../cli/src/units.rs"]
 #[expect(dead_code, reason = "`alluvium` needs more of it")]
 mod units;
@@ -39,6 +40,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Prints the tables of measurements that `compare --results` kept
     Tables(compare::TablesArgs),
+    /// Serves objects by the protocol of S3, from memory and a round trip away, until it is killed
+    Serve(s3::ServeArgs),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Measure(args) => bench::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Tables(args) => compare::tables(&args),
+        Command::Serve(args) => s3::serve(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -74,6 +74,23 @@ pub(crate) struct BenchArgs {
     /// A round trip to put in front of the store, like 15ms; for systems on an object store
     #[arg(long, value_name = "DUR")]
     pub(super) latency: Option<Delay>,
+
+    /// Keep the data on the S3 server that `serve` started there; it wants the AWS_* variables set for it
+    #[arg(long, value_name = "ADDR", conflicts_with = "latency")]
+    pub(super) server: Option<String>,
+
+    /// The order in which keys are loaded: that of the store, or as good as random
+    #[arg(long, value_name = "ORDER", default_value = "ascending")]
+    pub(super) order: Order,
+}
+
+/// In which order keys are loaded, as `alluvium bench` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Order {
+    /// Ascending
+    Ascending,
+    /// As good as random
+    Random,
 }
 
 /// What is measured, as `alluvium bench` has it.

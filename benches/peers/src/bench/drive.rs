@@ -164,3 +164,139 @@ fn wrong(index: u64, at: u64) -> Error {
         "the store answered wrongly about map {index}: it ends or differs at entry {at}"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use alluvium_env::ErrorKind;
+    use alluvium_state_api::MaxParallelism;
+    use clap::Parser;
+
+    use super::*;
+    use crate::bench::keys::Keys;
+    use crate::bench::peer::{KeyBytes, Look, Place, Show};
+    use crate::bench::values::Values;
+    use crate::bench::workload::Draw;
+
+    /// A store that answers as it should but for its `lie`.
+    #[derive(Default)]
+    struct Liar {
+        values: BTreeMap<Vec<u8>, Vec<u8>>,
+        lie: Option<fn(Option<Vec<u8>>) -> Option<Vec<u8>>>,
+    }
+
+    impl Liar {
+        fn told(&self, value: Option<&Vec<u8>>) -> Option<Vec<u8>> {
+            let value = value.cloned();
+            self.lie.map_or_else(|| value.clone(), |lie| lie(value.clone()))
+        }
+    }
+
+    impl Peer for Liar {
+        async fn open(_: &Place) -> Result<Self> {
+            Ok(Self::default())
+        }
+
+        async fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+            self.add(key, value)
+        }
+
+        fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+            self.values.insert(key.to_vec(), value.to_vec());
+            Ok(())
+        }
+
+        async fn commit(&mut self) -> Result<()> {
+            Ok(())
+        }
+
+        async fn get(&self, key: &KeyBytes, look: impl FnOnce(Option<&[u8]>) -> Result<()>) -> Result<()> {
+            look(self.told(self.values.get(key.as_slice())).as_deref())
+        }
+
+        async fn get_all(&self, keys: &[KeyBytes], look: Look<'_>) -> Result<()> {
+            keys.iter()
+                .enumerate()
+                .try_for_each(|(at, key)| look(at, self.told(self.values.get(key.as_slice())).as_deref()))
+        }
+
+        async fn scan(&self, prefix: &[u8], look: Show<'_>) -> Result<()> {
+            for (key, value) in self.values.iter().filter(|(key, _)| key.starts_with(prefix)) {
+                if let Some(value) = self.told(Some(value)) {
+                    look(key, &value)?;
+                }
+            }
+            Ok(())
+        }
+
+        async fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+
+        async fn close(self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    /// Loads 200 keys and asks for 300, with such a lie.
+    fn asked(line: &str, lie: Option<fn(Option<Vec<u8>>) -> Option<Vec<u8>>>) -> Result<u64> {
+        let line = format!("measure {line} --keys 200 --value-bytes 20 --scan-length 10");
+        let Line { args } = Line::parse_from(line.split(' '));
+        let (keys, gauge) = (Keys::new(200, 1), Gauge::new(Arc::default())?);
+        let oracle = Oracle::new(Values::new(20, 1), 200);
+        let (mut liar, mut value) = (Liar::default(), Vec::new());
+        for index in 0..200 {
+            let key = if args.maps() > 0 {
+                let entry = (index % 10).to_be_bytes();
+                [keys.key(index / 10).bytes.as_slice(), &entry].concat()
+            } else {
+                keys.key(index).bytes.to_vec()
+            };
+            oracle.values.write(index, 0, &mut value);
+            liar.add(&key, &value)?;
+        }
+        liar.lie = lie;
+        let draw = Draw::new(&args, MaxParallelism::DEFAULT.range_of(0, 1)?);
+        let mut driver = Driver::new(&mut liar, &oracle, &gauge, &args);
+        futures_util::FutureExt::now_or_never(driver.run(draw.take(300))).unwrap()?;
+        Ok(oracle.verified())
+    }
+
+    const CASES: [&str; 6] = [
+        "get map",
+        "get map --batch 7",
+        "get map --in-flight 4",
+        "rmw map",
+        "rmw map --batch 7",
+        "map-scan map",
+    ];
+
+    #[test]
+    fn right_answers_are_compared_and_accepted() {
+        for case in CASES {
+            assert!(asked(case, None).unwrap() > 0, "{case}");
+        }
+    }
+
+    #[test]
+    fn wrong_answers_of_every_kind_end_every_case() {
+        let lies: [fn(Option<Vec<u8>>) -> Option<Vec<u8>>; 3] = [
+            |_| None,
+            |value| value.map(|value| value.iter().map(|byte| byte ^ 1).collect()),
+            |value| value.map(|value| value[..value.len() / 2].to_vec()),
+        ];
+        for case in CASES {
+            for lie in lies {
+                assert_eq!(asked(case, Some(lie)).unwrap_err().kind(), ErrorKind::Corruption, "{case}");
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 use alluvium_env::{Error, Result};
 
 use super::Bench;
+use super::args::Order;
 use super::keys::KEY_BYTES;
 use super::peer::Peer;
 
@@ -13,30 +14,40 @@ pub(super) const BATCH: usize = 1000;
 const PASS_BITS: u32 = 4;
 
 impl<P: Peer> Bench<'_, P> {
-    /// Puts everything that the case needs, in ascending order; what it takes to put the keys in order is not counted.
+    /// Puts everything that the case needs; what it takes to put the keys in order is not counted.
     pub(super) async fn load(&mut self, batch: usize) -> Result<Duration> {
         let mut took = Duration::ZERO;
+        if self.args.order == Order::Random {
+            // Keys are as good as random; their numbers are not.
+            let begun = self.now();
+            self.put_all(0..self.count(), batch).await?;
+            return Ok(self.now().saturating_sub(begun));
+        }
         for pass in 0..1 << PASS_BITS {
             let indexes = self.ascending(pass);
             let begun = self.now();
-            self.put_all(&indexes, batch).await?;
+            self.put_all(indexes.into_iter(), batch).await?;
             took += self.now().saturating_sub(begun);
         }
         Ok(took)
     }
 
+    /// How many keys there are, or maps.
+    fn count(&self) -> u64 {
+        if self.args.maps() > 0 { self.args.maps() } else { self.args.single_keys() }
+    }
+
     /// Indexes of the keys, or maps, that begin with these bits.
     fn ascending(&self, pass: u64) -> Vec<u64> {
-        let count = if self.args.maps() > 0 { self.args.maps() } else { self.args.single_keys() };
         let first =
             |index| self.keys.key(index).bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
-        let all = (0..count).map(|index| (first(index), index));
+        let all = (0..self.count()).map(|index| (first(index), index));
         let mut some: Vec<_> = all.filter(|(first, _)| first >> (u64::BITS - PASS_BITS) == pass).collect();
         some.sort_unstable();
         some.into_iter().map(|(_, index)| index).collect()
     }
 
-    async fn put_all(&mut self, indexes: &[u64], batch: usize) -> Result<()> {
+    async fn put_all(&mut self, indexes: impl Iterator<Item = u64>, batch: usize) -> Result<()> {
         let (mut key, mut value, mut added) = (Vec::new(), Vec::new(), 0);
         let is_map = self.args.maps() > 0;
         let length = if is_map { self.args.scan_length() } else { 1 };
@@ -44,7 +55,7 @@ impl<P: Peer> Bench<'_, P> {
             for entry in 0..length {
                 let start = self.gauge.last();
                 key.clear();
-                key.extend_from_slice(&self.keys.key(*index).bytes);
+                key.extend_from_slice(&self.keys.key(index).bytes);
                 if is_map {
                     key.extend_from_slice(&entry.to_be_bytes());
                 }

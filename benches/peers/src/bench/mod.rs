@@ -23,6 +23,8 @@ mod keys;
 #[path = "../../../../cli/src/bench/oracle.rs"]
 #[expect(dead_code, reason = "`alluvium bench` needs more of it")]
 mod oracle;
+#[path = "../../../../cli/src/bench/threads.rs"]
+mod threads;
 #[path = "../../../../cli/src/bench/values.rs"]
 mod values;
 #[path = "../../../../cli/src/bench/workload.rs"]
@@ -54,9 +56,10 @@ use workload::Draw;
 /// What the system says, or that it answered wrongly.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .map_err(|e| Error::internal("cannot start the driver's runtime").with_source(e))?;
+    args.system.check(args)?;
     let place = Place::open(args)?;
     let figures = runtime.block_on(systems::measure(args, &place))?;
     report::print(args, &place, &figures)?;
@@ -100,9 +103,12 @@ impl<'a, P: Peer> Bench<'a, P> {
         let is_load = self.args.case == Case::Load;
         let mut load = Duration::ZERO;
         if !is_load {
+            // Systems need hours for some loads from afar, and a load is not what is measured then.
+            self.place.set_far(false)?;
             load = self.load(load::BATCH).await?;
             self.peer.flush().await?;
-            self.settle().await;
+            self.settle().await?;
+            self.place.set_far(true)?;
             if self.place.is_resident {
                 // Fills the caches; Alluvium's have what was written.
                 self.peer.scan(&[], &mut |_, _| Ok(())).await?;
@@ -113,7 +119,7 @@ impl<'a, P: Peer> Bench<'a, P> {
         }
         self.gauge.take()?;
         self.gauge.begin_seconds();
-        let before = Moment::now(self.place);
+        let before = Moment::now(self.place)?;
         let (begun, cpu) = (self.now(), cpu::thread());
         let took = match self.args.case {
             Case::Load => {
@@ -131,19 +137,21 @@ impl<'a, P: Peer> Bench<'a, P> {
             }
         };
         let task = cpu::thread().saturating_sub(cpu);
-        let after = Moment::now(self.place);
+        let after = Moment::now(self.place)?;
         let readings = self.gauge.take()?;
         let mut debt = Duration::ZERO;
         if readings.user_bytes > 0 {
             if !is_load {
                 self.peer.flush().await?;
             }
-            debt = self.settle().await.saturating_sub(begun + took);
+            debt = self.settle().await?.saturating_sub(begun + took);
         }
-        let paid_off = Moment::now(self.place);
+        let paid_off = Moment::now(self.place)?;
         let verified = self.oracle.verified();
+        // One of them deletes its files when it is closed.
+        let stored_bytes = self.place.stored_bytes()?;
         self.peer.close().await?;
-        Ok(Figures { load, before, after, paid_off, took, task, debt, readings, verified })
+        Ok(Figures { load, before, after, paid_off, took, task, debt, readings, verified, stored_bytes })
     }
 
     /// Reads the clock.

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use alluvium_env::{Error, Result};
-use alluvium_host::storage::{self, Link, Storage};
+use alluvium_host::storage::{self, Link, Storage, StoreRequests};
 
 use super::args::{BenchArgs, name};
 use super::keys::KEY_BYTES;
+use super::process;
+use crate::s3::{self, ServerClient};
 
 /// Write buffers may take one part in so many of the budget, the cache has the rest.
 const WRITE_SHARE: u64 = 4;
@@ -58,8 +60,13 @@ pub(super) trait Peer: Sized {
 /// Where a system writes and what it may take.
 pub(super) struct Place {
     pub(super) folder: PathBuf,
-    /// The folder as an object store, at the far end of the link that was asked for.
+    /// The folder as an object store, at the far end of the link that was asked for, or what the server has.
     pub(super) storage: Storage,
+    /// Where the data is on a server, with a client of whose making is the system's own matter.
+    pub(super) server: Option<ServerClient>,
+    /// Reads under way at once.
+    #[cfg_attr(not(feature = "cobble"), expect(dead_code, reason = "Cobble takes a thread for each"))]
+    pub(super) in_flight: usize,
     /// Caches and write buffers together.
     pub(super) memory_bytes: u64,
     /// Whether everything fits into the cache.
@@ -76,16 +83,65 @@ impl Place {
                 Error::unavailable(format!("cannot empty {}", folder.display())).with_source(e)
             })?;
         }
-        let mut storage = storage::open_folder(&folder)?;
+        let server = args.server.as_deref().map(ServerClient::new);
+        let mut storage = match server {
+            Some(_) => storage::open(&format!("s3://{}/{}", s3::BUCKET, name(&args.system)))?,
+            None => storage::open_folder(&folder)?,
+        };
         if let Some(latency) = args.latency {
             storage = storage.behind(Link { latency: latency.0, ..Link::default() })?;
         }
         let raw = args.keys.0 * (KEY_BYTES + args.value_bytes()) as u64;
-        Ok(Self { folder, storage, memory_bytes: args.memory.0, is_resident: raw < args.memory.0 / 2 })
+        let (memory_bytes, in_flight) = (args.memory.0, args.in_flight.max(1) as usize);
+        let is_resident = raw < memory_bytes / 2;
+        Ok(Self { folder, storage, server, in_flight, memory_bytes, is_resident })
     }
 
-    /// Deletes what was written.
+    /// What was asked of the store, as far as the system has one.
+    pub(super) fn requests(&self) -> Result<StoreRequests> {
+        self.server.as_ref().map_or_else(|| Ok(self.storage.requests.snapshot()), ServerClient::requests)
+    }
+
+    /// Bytes that were written to files or sent to the server.
+    pub(super) fn written_bytes(&self) -> Result<u64> {
+        match self.server {
+            Some(_) => Ok(self.requests()?.bytes_written),
+            None => Ok(process::written_bytes()),
+        }
+    }
+
+    /// The same, and what was read from a server, where a compaction takes little CPU and writes late.
+    pub(super) fn moved_bytes(&self) -> Result<u64> {
+        match self.server {
+            Some(_) => self.requests().map(|requests| requests.bytes_written + requests.bytes_read),
+            None => self.written_bytes(),
+        }
+    }
+
+    /// Bytes that files or the server hold.
+    pub(super) fn stored_bytes(&self) -> Result<u64> {
+        match &self.server {
+            Some(server) => Ok(server.holds()?.0),
+            None => Ok(process::folder_bytes(&self.folder)),
+        }
+    }
+
+    /// How far away the store is.
+    pub(super) fn latency_micros(&self, args: &BenchArgs) -> Result<u64> {
+        let link = args.latency.map_or(0, |delay| u64::try_from(delay.0.as_micros()).unwrap_or(u64::MAX));
+        self.server.as_ref().map_or(Ok(link), |server| server.holds().map(|(_, micros)| micros))
+    }
+
+    /// Has the server answer after a round trip, or at once.
+    pub(super) fn set_far(&self, is_far: bool) -> Result<()> {
+        self.server.as_ref().map_or(Ok(()), |server| server.set_far(is_far))
+    }
+
+    /// Deletes what was written; a server's memory ends with it.
     pub(super) fn clear(&self) -> Result<()> {
+        if !self.folder.exists() {
+            return Ok(());
+        }
         fs::remove_dir_all(&self.folder).map_err(|e| {
             Error::unavailable(format!("cannot delete {}", self.folder.display())).with_source(e)
         })
@@ -97,6 +153,7 @@ impl Place {
     }
 
     /// What caches may hold.
+    #[cfg_attr(not(feature = "slatedb"), expect(dead_code, reason = "SlateDB alone splits its cache"))]
     pub(super) fn cache_bytes(&self) -> u64 {
         self.memory_bytes - self.write_bytes()
     }

@@ -9,7 +9,7 @@ use super::args::{BenchArgs, Case, name};
 use super::gauge::Readings;
 use super::keys::KEY_BYTES;
 use super::peer::Place;
-use super::{cpu, process};
+use super::{cpu, process, threads};
 
 /// Bytes of the number of a map's entry.
 const ENTRY_BYTES: usize = 8;
@@ -19,16 +19,17 @@ const ENTRY_BYTES: usize = 8;
 pub(super) struct Moment {
     requests: StoreRequests,
     written_bytes: u64,
+    /// Without the thread that keeps the time of a link.
     cpu: Duration,
 }
 
 impl Moment {
-    pub(super) fn now(place: &Place) -> Self {
-        Self {
-            requests: place.storage.requests.snapshot(),
-            written_bytes: process::written_bytes(),
-            cpu: cpu::process(),
-        }
+    pub(super) fn now(place: &Place) -> Result<Self> {
+        Ok(Self {
+            requests: place.requests()?,
+            written_bytes: place.written_bytes()?,
+            cpu: cpu::process().saturating_sub(threads::cpu_of("alluvium-link")),
+        })
     }
 }
 
@@ -45,6 +46,7 @@ pub(super) struct Figures {
     pub(super) debt: Duration,
     pub(super) readings: Readings,
     pub(super) verified: u64,
+    pub(super) stored_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -105,6 +107,7 @@ struct Summary {
     warm_up: u64,
     zipf: Option<f64>,
     absent_percent: u8,
+    order: String,
     seed: u64,
     memory_bytes: u64,
     latency_micros: u64,
@@ -126,13 +129,13 @@ struct Summary {
 
 /// Prints the object.
 pub(super) fn print(args: &BenchArgs, place: &Place, figures: &Figures) -> Result<()> {
-    let summary = summary(args, place, figures);
+    let summary = summary(args, place, figures)?;
     let json = serde_json::to_string(&summary);
     println!("{}", json.map_err(|e| Error::internal("cannot write the figures as JSON").with_source(e))?);
     Ok(())
 }
 
-fn summary(args: &BenchArgs, place: &Place, figures: &Figures) -> Summary {
+fn summary(args: &BenchArgs, place: &Place, figures: &Figures) -> Result<Summary> {
     let Figures { before, after, paid_off, took, readings, .. } = figures;
     let operations = readings.operations;
     let cpu = after.cpu.saturating_sub(before.cpu);
@@ -143,7 +146,10 @@ fn summary(args: &BenchArgs, place: &Place, figures: &Figures) -> Summary {
     let is_load = args.case == Case::Load;
     let mut per_second = readings.per_second.clone();
     per_second.truncate(took.as_secs() as usize + 1);
-    Summary {
+    let stored = ratio(figures.stored_bytes, raw_bytes(args)).filter(|space| *space > 0.01);
+    // What a load left to do belongs to it, as `alluvium bench` has it.
+    let last = if is_load { paid_off } else { after };
+    Ok(Summary {
         case: name(&args.case),
         mode: "sync",
         backend: name(&args.system),
@@ -156,9 +162,10 @@ fn summary(args: &BenchArgs, place: &Place, figures: &Figures) -> Summary {
         warm_up: args.warm_up(),
         zipf: args.zipf,
         absent_percent: args.absent.unwrap_or(0),
+        order: name(&args.order),
         seed: args.seed,
         memory_bytes: args.memory.0,
-        latency_micros: args.latency.map_or(0, |delay| nanos(delay.0) / 1000),
+        latency_micros: place.latency_micros(args)?,
         operations,
         seconds: rounded(took.as_secs_f64()),
         operations_per_second: rate(operations, *took),
@@ -175,23 +182,20 @@ fn summary(args: &BenchArgs, place: &Place, figures: &Figures) -> Summary {
             task_micros_per_operation: micros_each(figures.task, operations),
             background_micros_per_operation: micros_each(cpu.saturating_sub(figures.task), operations),
         },
-        store: requests(before.requests, after.requests, operations),
+        store: requests(before.requests, last.requests, operations),
         debt: writes.then(|| Debt {
             seconds: rounded(figures.debt.as_secs_f64()),
             bytes_written: paid_off.written_bytes - after.written_bytes,
         }),
         user_bytes_written: readings.user_bytes,
-        amplification: Amplification {
-            write: ratio(written, readings.user_bytes),
-            space: ratio(process::folder_bytes(&place.folder), raw_bytes(args)).filter(|space| *space > 0.01),
-        },
+        amplification: Amplification { write: ratio(written, readings.user_bytes), space: stored },
         load: (!is_load).then(|| Load {
             seconds: rounded(figures.load.as_secs_f64()),
             keys_per_second: rate(args.keys.0, figures.load),
         }),
         verified: figures.verified,
         peak_rss_bytes: process::peak_rss_bytes(),
-    }
+    })
 }
 
 fn requests(before: StoreRequests, after: StoreRequests, operations: u64) -> Requests {

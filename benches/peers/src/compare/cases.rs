@@ -1,4 +1,4 @@
-//! What is compared: the cases of the issue, and how each is asked of Alluvium and of its peers.
+//! What is compared: the cases that the targets name, and how each is asked of Alluvium and of its peers.
 use clap::ValueEnum;
 
 /// Everything fits, several times.
@@ -8,11 +8,14 @@ const DATA_BYTES: u64 = 116;
 const SCARCITY: u64 = 9;
 /// The least that Alluvium works with.
 const LEAST_MEMORY_MIB: u64 = 64;
-const FAR: &str = "15ms";
+/// The round trip of cases that are far away.
+pub(super) const FAR: &str = "15ms";
+/// How uneven keys are drawn where they are.
+const ZIPF: &str = "0.99";
 
-const PEERS: [&str; 3] = ["rocksdb", "fjall", "slatedb"];
-/// Those that keep their data on an object store and can be put at the far end of a link.
-const REMOTE_PEERS: [&str; 1] = ["slatedb"];
+const PEERS: [&str; 4] = ["rocksdb", "fjall", "slatedb", "cobble"];
+/// Those that keep their data on an object store.
+const REMOTE_PEERS: [&str; 2] = ["slatedb", "cobble"];
 
 /// Whether a row shows what the others are compared with.
 pub(super) fn is_peer(label: &str) -> bool {
@@ -36,6 +39,8 @@ pub(super) enum Case {
     Get10x,
     /// Read-modify-writes, ten times more data than memory, local files
     Rmw10x,
+    /// Read-modify-writes by Zipf's law, ten times more data than memory, local files
+    RmwZipf,
     /// Scans of 100 neighbouring keys, everything in memory
     Range,
     /// One ordered pass over everything
@@ -46,6 +51,8 @@ pub(super) enum Case {
     ColdBatch,
     /// Scans of 100 neighbouring keys from a store 15 ms away
     ColdRange,
+    /// All keys in random order onto a store 15 ms away, until nothing is left to compact: what compactions read
+    Compact,
 }
 
 /// How large a run is.
@@ -60,6 +67,7 @@ pub(super) struct Cell {
     pub(super) system: &'static str,
     how: &'static str,
     pub(super) args: Vec<String>,
+    pub(super) is_far: bool,
 }
 
 impl Cell {
@@ -94,8 +102,12 @@ impl Case {
     fn warm_up(self, scale: Scale) -> u64 {
         match self {
             Self::Get | Self::GetBatch | Self::Get10x => scale.keys / 5,
-            Self::Rmw10x => scale.keys / 20,
+            Self::Rmw10x | Self::RmwZipf => scale.keys / 20,
             Self::Range => scale.keys / 200,
+            // Indexes and filters are fetched then.
+            Self::Cold => scale.keys / 1000,
+            Self::ColdBatch => 1280,
+            Self::ColdRange => 50,
             _ => 0,
         }
     }
@@ -109,11 +121,15 @@ impl Case {
             Self::Rmw | Self::RmwBatch => format!("rmw --memory {LARGE_MEMORY} --seconds {seconds}"),
             Self::Get10x => format!("get --memory {} --records {}", scale.small_memory(), keys / 10),
             Self::Rmw10x => format!("rmw --memory {} --seconds {seconds}", scale.small_memory()),
+            Self::RmwZipf => {
+                format!("rmw --memory {} --seconds {seconds} --zipf {ZIPF}", scale.small_memory())
+            }
             Self::Range => format!("map-scan --memory {LARGE_MEMORY} --records {}", keys / 100),
             Self::Scan => format!("scan --memory {LARGE_MEMORY}"),
             Self::Cold => format!("get --memory {} --records {}", scale.small_memory(), keys / 100),
-            Self::ColdBatch => format!("get --memory {} --records 6400", scale.small_memory()),
+            Self::ColdBatch => format!("get --memory {} --records 3200", scale.small_memory()),
             Self::ColdRange => format!("map-scan --memory {} --records 100", scale.small_memory()),
+            Self::Compact => format!("load --memory {} --order random", scale.small_memory()),
         };
         let mut args: Vec<String> = line.split(' ').map(str::to_owned).collect();
         args.extend(["--keys".to_owned(), keys.to_string()]);
@@ -121,20 +137,18 @@ impl Case {
         if warm_up > 0 {
             args.extend(["--warm-up".to_owned(), warm_up.to_string()]);
         }
-        if self.is_cold() {
-            args.extend(["--latency", FAR].map(str::to_owned));
-        }
         args
     }
 
-    fn is_cold(self) -> bool {
-        matches!(self, Self::Cold | Self::ColdBatch | Self::ColdRange)
+    /// Whether the data is far away.
+    pub(super) fn is_far(self) -> bool {
+        matches!(self, Self::Cold | Self::ColdBatch | Self::ColdRange | Self::Compact)
     }
 
     /// How Alluvium is asked: by calls, and as an operator asks it.
     fn alluvium(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Load | Self::Rmw10x | Self::Get10x => {
+            Self::Load | Self::Rmw10x | Self::RmwZipf | Self::Get10x => {
                 &[("calls", "--mode sync"), ("records", "--mode async")]
             }
             Self::GetBatch | Self::RmwBatch => {
@@ -143,34 +157,40 @@ impl Case {
             Self::Get | Self::Rmw | Self::Range | Self::ColdRange => &[("calls", "--mode sync")],
             Self::Scan => &[("", "--mode sync")],
             Self::Cold => &[("calls", "--mode sync --in-flight 256")],
+            Self::Compact => &[("calls", "--mode sync")],
             Self::ColdBatch => &[("calls", "--mode sync --batch 64")],
         }
     }
 
-    /// How peers are asked.
-    fn peers(self) -> &'static str {
-        match self {
-            Self::Load | Self::GetBatch | Self::RmwBatch => "--batch 1000",
-            Self::Cold => "--in-flight 256",
-            Self::ColdBatch => "--batch 64",
-            _ => "",
+    /// How a peer is asked.
+    fn peer(self, system: &str) -> &'static [(&'static str, &'static str)] {
+        match (self, system) {
+            (Self::Load | Self::GetBatch | Self::RmwBatch | Self::Compact, _) => &[("", "--batch 1000")],
+            // Its calls block: each read under way is a thread.
+            (Self::Cold, "cobble") => &[("64 threads", "--in-flight 64"), ("256 threads", "--in-flight 256")],
+            (Self::Cold, _) => &[("", "--in-flight 256")],
+            (Self::ColdBatch, _) => &[("", "--batch 64")],
+            _ => &[("", "")],
         }
+    }
+
+    /// Whether memory alone can do that, within its limit.
+    fn suits_map(self) -> bool {
+        matches!(self, Self::Load | Self::Get | Self::GetBatch | Self::Rmw | Self::RmwBatch)
     }
 
     /// All rows of the case.
     pub(super) fn cells(self, scale: Scale) -> Vec<Cell> {
         let common = self.common(scale);
-        let with = |extra: &str| {
+        let cell = |system, (how, extra): &(&'static str, &str)| {
             let extra = extra.split(' ').filter(|word| !word.is_empty()).map(str::to_owned);
-            common.iter().cloned().chain(extra).collect::<Vec<_>>()
+            let args = common.iter().cloned().chain(extra).collect();
+            Cell { system, how, args, is_far: self.is_far() }
         };
-        let alluvium =
-            self.alluvium().iter().map(|(how, extra)| Cell { system: "alluvium", how, args: with(extra) });
-        let has_map =
-            !self.is_cold() && !matches!(self, Self::Range | Self::Scan | Self::Get10x | Self::Rmw10x);
-        let peers: &[&str] = if self.is_cold() { &REMOTE_PEERS } else { &PEERS };
-        let others = peers.iter().chain(has_map.then_some(&"map"));
-        let others = others.map(|system| Cell { system, how: "", args: with(self.peers()) });
-        alluvium.chain(others).collect()
+        let peers: &[&str] = if self.is_far() { &REMOTE_PEERS } else { &PEERS };
+        let others = peers.iter().copied().chain(self.suits_map().then_some("map"));
+        let ways = |system| self.peer(system).iter().map(move |way| cell(system, way));
+        let alluvium = self.alluvium().iter().map(|way| cell("alluvium", way));
+        alluvium.chain(others.flat_map(ways)).collect()
     }
 }

@@ -4,18 +4,25 @@ use std::process::{Command, Stdio};
 use alluvium_env::{Error, Result};
 use serde_json::Value;
 
-use super::CompareArgs;
-use super::cases::Cell;
+use super::cases::{Cell, FAR};
+use super::server::Server;
+use super::{CompareArgs, Far};
+use crate::s3;
 
 /// Runs it and returns its figures.
 ///
 /// # Errors
 /// `Unavailable` if it cannot be started; `Internal` with what it says if it fails.
 pub(super) fn measure(args: &CompareArgs, cell: &Cell) -> Result<Value> {
-    let line = command_line(args, cell)?;
+    let server = (cell.is_far && args.far == Far::S3).then(Server::start).transpose()?;
+    let line = command_line(args, cell, server.as_ref())?;
     let Some((program, rest)) = line.split_first() else { return Err(Error::internal("no command")) };
     let failed = |e| Error::unavailable(format!("cannot start {program}; build it first")).with_source(e);
-    let output = Command::new(program).args(rest).stderr(Stdio::piped()).output().map_err(failed)?;
+    let mut command = Command::new(program);
+    if let Some(server) = &server {
+        command.envs(s3::environment(&server.address));
+    }
+    let output = command.args(rest).stderr(Stdio::piped()).output().map_err(failed)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
@@ -27,7 +34,7 @@ pub(super) fn measure(args: &CompareArgs, cell: &Cell) -> Result<Value> {
         .map_err(|e| Error::internal(format!("{program} printed no figures")).with_source(e))
 }
 
-fn command_line(args: &CompareArgs, cell: &Cell) -> Result<Vec<String>> {
+fn command_line(args: &CompareArgs, cell: &Cell, server: Option<&Server>) -> Result<Vec<String>> {
     let folder = std::path::absolute(&args.folder)
         .map_err(|e| Error::invalid(format!("{} is no folder", args.folder.display())).with_source(e))?;
     let own =
@@ -36,12 +43,21 @@ fn command_line(args: &CompareArgs, cell: &Cell) -> Result<Vec<String>> {
         args.through.iter().flat_map(|through| through.split_whitespace().map(str::to_owned)).collect();
     let Some((case, options)) = cell.args.split_first() else { return Err(Error::internal("no case")) };
     if cell.system == "alluvium" {
-        let state = format!("file://{}/alluvium", folder.display());
+        let state = match server {
+            Some(_) => format!("s3://{}/alluvium", s3::BUCKET),
+            None => format!("file://{}/alluvium", folder.display()),
+        };
         line.extend([args.alluvium.display().to_string(), "bench".to_owned(), case.clone()]);
         line.extend(["--json".to_owned(), "--state".to_owned(), state]);
     } else {
+        let has_it = cell.system != "cobble" || cfg!(feature = "cobble");
+        let own = if has_it { &own } else { &args.cobble };
         line.extend([own.display().to_string(), "measure".to_owned(), case.clone(), cell.system.to_owned()]);
         line.extend(["--folder".to_owned(), folder.display().to_string()]);
+        line.extend(server.iter().flat_map(|server| ["--server".to_owned(), server.address.clone()]));
+    }
+    if cell.is_far && server.is_none() {
+        line.extend(["--latency", FAR].map(str::to_owned));
     }
     line.extend(options.iter().cloned());
     Ok(line)

@@ -1,8 +1,11 @@
 //! Cases on all systems in one run: interleaved, one process a measurement, a table a case.
 //!
+//! Data that is far away is on an S3 server, a new one for each measurement, or behind a link in front of a folder.
+//!
 //! **Failure**: a measurement that fails is a row that says so; the run goes on with the others.
 mod cases;
 mod child;
+mod server;
 mod table;
 
 use std::fs::{self, OpenOptions};
@@ -10,7 +13,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use alluvium_env::{Error, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,13 +40,22 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     rounds: u32,
 
-    /// Only these systems: alluvium, map, rocksdb, fjall, slatedb
+    /// Only these systems: alluvium, map, rocksdb, fjall, slatedb, cobble
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     systems: Vec<String>,
 
     /// Alluvium's program
     #[arg(long, value_name = "FILE", default_value = "../../target/release/alluvium")]
     alluvium: PathBuf,
+
+    /// Where data is that is far away: on a server that speaks the protocol of S3, or behind an injected delay in front of
+    /// a folder, where Cobble cannot have it
+    #[arg(long, value_name = "WHERE", default_value = "s3")]
+    far: Far,
+
+    /// This program with Cobble in it
+    #[arg(long, value_name = "FILE", default_value = "target/release/alluvium-bench-cobble")]
+    cobble: PathBuf,
 
     /// Start every measurement through this command, like "taskset -c 0,1"
     #[arg(long, value_name = "COMMAND")]
@@ -56,6 +68,15 @@ pub(crate) struct CompareArgs {
     /// Append every measurement's JSON to this file, a line each
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
+}
+
+/// Where data is that is far away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Far {
+    /// On a server, reached through each system's client
+    S3,
+    /// In a folder, reached through a delay
+    Link,
 }
 
 /// Runs all cases and prints their tables.

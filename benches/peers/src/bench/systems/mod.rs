@@ -1,4 +1,6 @@
 //! The systems that are measured, one a file; each says there how it is set and why.
+#[cfg(feature = "cobble")]
+mod cobble;
 #[cfg(feature = "fjall")]
 mod fjall;
 mod map;
@@ -7,11 +9,11 @@ mod rocksdb;
 #[cfg(feature = "slatedb")]
 mod slatedb;
 
-use alluvium_env::Result;
+use alluvium_env::{Error, Result};
 use clap::ValueEnum;
 
 use super::Bench;
-use super::args::BenchArgs;
+use super::args::{BenchArgs, name};
 use super::peer::Place;
 use super::report::Figures;
 
@@ -31,6 +33,34 @@ pub(super) enum System {
     #[cfg(feature = "slatedb")]
     #[value(name = "slatedb")]
     SlateDb,
+    /// An LSM of a stream processor's, on folders and object stores
+    #[cfg(feature = "cobble")]
+    Cobble,
+}
+
+impl System {
+    /// Refuses to measure what the figures would not say: a system that cannot be where the arguments put it.
+    pub(super) fn check(self, args: &BenchArgs) -> Result<()> {
+        #[cfg(feature = "slatedb")]
+        let takes_store = self == Self::SlateDb;
+        #[cfg(not(feature = "slatedb"))]
+        let takes_store = false;
+        #[cfg(feature = "cobble")]
+        let takes_server = takes_store || self == Self::Cobble;
+        #[cfg(not(feature = "cobble"))]
+        let takes_server = takes_store;
+        let system = name(&self);
+        if args.latency.is_some() && !takes_store {
+            let way_out = if takes_server { "; give it --server" } else { "" };
+            return Err(Error::invalid(format!(
+                "{system} opens its files itself, past the link of --latency{way_out}"
+            )));
+        }
+        if args.server.is_some() && !takes_server {
+            return Err(Error::invalid(format!("{system} has no object store; leave out --server")));
+        }
+        Ok(())
+    }
 }
 
 /// Measures on the system that the arguments name.
@@ -43,5 +73,7 @@ pub(super) async fn measure(args: &BenchArgs, place: &Place) -> Result<Figures> 
         System::Fjall => Bench::<fjall::Fjall>::open(args, place).await?.measure().await,
         #[cfg(feature = "slatedb")]
         System::SlateDb => Bench::<slatedb::SlateDb>::open(args, place).await?.measure().await,
+        #[cfg(feature = "cobble")]
+        System::Cobble => Bench::<cobble::Cobble>::open(args, place).await?.measure().await,
     }
 }

@@ -6,6 +6,8 @@
 //! - A quarter of the budget is write buffers: 64 MiB each, its default, or less. Of the rest a quarter caches indexes
 //!   and filters, and three quarters blocks. Where everything fits, output of compactions goes into the cache too.
 //! - Blocks of 4 KiB, filters of 10 bits, LZ4 on all levels: its defaults, and what Alluvium has.
+//! - From the S3 server it reads on the threads that it has besides, in parallel: requests and blocks take more CPU than
+//!   one thread has.
 //! - Its background loops look for work every 100 ms instead of every few seconds, so that compactions keep up; files
 //!   that nobody needs are deleted without waiting.
 use std::fmt::Display;
@@ -20,6 +22,7 @@ use ::slatedb::db_cache::SplitCache;
 use ::slatedb::db_cache::foyer::{FoyerCache, FoyerCacheOptions};
 use ::slatedb::{BlockCachePolicy, CacheTarget, Db, WriteBatch};
 use alluvium_env::{Error, Result, cores};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -40,6 +43,8 @@ pub(crate) struct SlateDb {
     db: Db,
     batch: WriteBatch,
     background: Runtime,
+    /// Whether it speaks to a server.
+    is_served: bool,
 }
 
 fn failed(error: impl Display) -> Error {
@@ -89,17 +94,27 @@ fn caching(place: &Place) -> BlockCachePolicy {
     if place.is_resident { policy.with_compaction_output_targets(&CacheTarget::all()) } else { policy }
 }
 
+impl SlateDb {
+    async fn read(&self, key: &KeyBytes) -> Result<Option<Bytes>> {
+        if !self.is_served {
+            return self.db.get(key).await.map_err(failed);
+        }
+        let (db, key) = (self.db.clone(), *key);
+        self.background.spawn(async move { db.get(key).await }).await.map_err(failed)?.map_err(failed)
+    }
+}
+
 impl Peer for SlateDb {
     async fn open(place: &Place) -> Result<Self> {
         let background =
-            Builder::new_multi_thread().worker_threads(cores()).enable_time().build().map_err(failed)?;
+            Builder::new_multi_thread().worker_threads(cores()).enable_all().build().map_err(failed)?;
         let builder = Db::builder("db", Arc::clone(&place.storage.store))
             .with_settings(settings(place))
             .with_db_cache(Arc::new(cache(place)), 0)
             .with_block_cache_policy(caching(place))
             .with_write_runtime(Handle::current());
         let db = background.spawn(builder.build()).await.map_err(failed)?.map_err(failed)?;
-        Ok(Self { db, batch: WriteBatch::new(), background })
+        Ok(Self { db, batch: WriteBatch::new(), background, is_served: place.server.is_some() })
     }
 
     async fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
@@ -117,16 +132,16 @@ impl Peer for SlateDb {
     }
 
     async fn get(&self, key: &KeyBytes, look: impl FnOnce(Option<&[u8]>) -> Result<()>) -> Result<()> {
-        let value = self.db.get(key).await.map_err(failed)?;
+        let value = self.read(key).await?;
         look(value.as_deref())
     }
 
     /// It has no read of several; they do not wait for each other.
     async fn get_all(&self, keys: &[KeyBytes], look: Look<'_>) -> Result<()> {
-        let get = |(at, key)| async move { (at, self.db.get(key).await) };
+        let get = |(at, key)| async move { (at, self.read(key).await) };
         let mut under_way: FuturesUnordered<_> = keys.iter().enumerate().map(get).collect();
         while let Some((at, value)) = under_way.next().await {
-            look(at, value.map_err(failed)?.as_deref())?;
+            look(at, value?.as_deref())?;
         }
         Ok(())
     }
