@@ -251,9 +251,9 @@ impl CachePart {
     pub fn new(blocks: u32) -> Result<Self> {
         let mut cache = BlockCache::new(1 << 30);
         let stored = BlockPart::new()?.stored;
-        let block = Arc::new(Block::decode(&stored)?);
+        let block = Block::decode(&stored)?;
         for table in 0..CACHED_TABLES {
-            (0..blocks).for_each(|number| cache.insert(FileId(table), number, Arc::clone(&block)));
+            (0..blocks).for_each(|number| cache.insert(FileId(table), number, block.clone()));
         }
         Ok(Self { cache, blocks })
     }
