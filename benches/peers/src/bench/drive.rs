@@ -180,11 +180,14 @@ mod tests {
     use crate::bench::values::Values;
     use crate::bench::workload::Draw;
 
+    /// What becomes of an answer.
+    type Lie = fn(Option<Vec<u8>>) -> Option<Vec<u8>>;
+
     /// A store that answers as it should but for its `lie`.
     #[derive(Default)]
     struct Liar {
         values: BTreeMap<Vec<u8>, Vec<u8>>,
-        lie: Option<fn(Option<Vec<u8>>) -> Option<Vec<u8>>>,
+        lie: Option<Lie>,
     }
 
     impl Liar {
@@ -247,13 +250,13 @@ mod tests {
     }
 
     /// Loads 200 keys and asks for 300, with such a lie.
-    fn asked(line: &str, lie: Option<fn(Option<Vec<u8>>) -> Option<Vec<u8>>>) -> Result<u64> {
-        let line = format!("measure {line} --keys 200 --value-bytes 20 --scan-length 10");
-        let Line { args } = Line::parse_from(line.split(' '));
+    fn asked(case: &str, lie: Option<Lie>) -> Result<u64> {
+        let words = format!("measure {case} --keys 200 --value-bytes 20 --scan-length 10");
+        let Line { args } = Line::parse_from(words.split(' '));
         let (keys, gauge) = (Keys::new(200, 1), Gauge::new(Arc::default())?);
         let oracle = Oracle::new(Values::new(20, 1), 200);
         let (mut liar, mut value) = (Liar::default(), Vec::new());
-        for index in 0..200 {
+        for index in 0..200_u64 {
             let key = if args.maps() > 0 {
                 let entry = (index % 10).to_be_bytes();
                 [keys.key(index / 10).bytes.as_slice(), &entry].concat()
@@ -288,7 +291,7 @@ mod tests {
 
     #[test]
     fn wrong_answers_of_every_kind_end_every_case() {
-        let lies: [fn(Option<Vec<u8>>) -> Option<Vec<u8>>; 3] = [
+        let lies: [Lie; 3] = [
             |_| None,
             |value| value.map(|value| value.iter().map(|byte| byte ^ 1).collect()),
             |value| value.map(|value| value[..value.len() / 2].to_vec()),

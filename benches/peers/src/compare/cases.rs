@@ -154,10 +154,11 @@ impl Case {
             Self::GetBatch | Self::RmwBatch => {
                 &[("calls, 1000 together", "--mode sync --batch 1000"), ("records", "--mode async")]
             }
-            Self::Get | Self::Rmw | Self::Range | Self::ColdRange => &[("calls", "--mode sync")],
+            Self::Get | Self::Rmw | Self::Range | Self::ColdRange | Self::Compact => {
+                &[("calls", "--mode sync")]
+            }
             Self::Scan => &[("", "--mode sync")],
             Self::Cold => &[("calls", "--mode sync --in-flight 256")],
-            Self::Compact => &[("calls", "--mode sync")],
             Self::ColdBatch => &[("calls", "--mode sync --batch 64")],
         }
     }

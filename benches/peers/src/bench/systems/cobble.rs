@@ -139,7 +139,7 @@ fn flush(db: &Db) -> Result<()> {
     db.expire_snapshot(snapshot).map(drop).map_err(failed)
 }
 
-fn scan(db: &Db, prefix: &[u8], look: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+fn scan(db: &Db, prefix: &[u8], look: Show<'_>) -> Result<()> {
     let mut options = ScanOptions::default();
     let is_whole = prefix.is_empty();
     options.read_ahead_bytes = sized(if is_whole { READ_AHEAD_BYTES } else { SHORT_READ_AHEAD_BYTES });
@@ -264,7 +264,9 @@ mod tests {
     fn writes_that_go_together_come_out_as_they_came_in() {
         let mut writes = Writes::default();
         let all: [(&[u8], &[u8]); 3] = [(b"a", b"one"), (b"", b""), (b"key", b"")];
-        all.iter().for_each(|(key, value)| writes.add(key, value));
+        for (key, value) in all {
+            writes.add(key, value);
+        }
         assert_eq!(writes.entries().collect::<Vec<_>>(), all);
         writes.clear();
         assert_eq!(writes.entries().count(), 0);
