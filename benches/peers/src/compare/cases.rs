@@ -148,9 +148,16 @@ impl Case {
     /// How Alluvium is asked: by calls, and as an operator asks it.
     fn alluvium(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Load | Self::Rmw10x | Self::RmwZipf | Self::Get10x => {
-                &[("calls", "--mode sync"), ("records", "--mode async")]
-            }
+            Self::Load => &[
+                ("calls", "--mode sync"),
+                ("calls, 1000 together", "--mode sync --batch 1000"),
+                ("records", "--mode async"),
+            ],
+            Self::Rmw10x | Self::RmwZipf | Self::Get10x => &[
+                ("calls", "--mode sync"),
+                ("records", "--mode async"),
+                ("records, blocks of 2 KiB", "--mode async --block-size 2KiB"),
+            ],
             Self::GetBatch | Self::RmwBatch => {
                 &[("calls, 1000 together", "--mode sync --batch 1000"), ("records", "--mode async")]
             }
