@@ -6,10 +6,10 @@ use alluvium_async_exec::ControllerSettings;
 use alluvium_env::Result;
 use alluvium_host::{JobControl, JobSettings, Outcome, ReadOutcome};
 use alluvium_state_api::{
-    Answered, BackendFactory, BackendStats, CheckpointId, HeapBackendFactory, KeyedStateBackend, Lookup,
-    Notify, OpenRequest, PageRequest, ReadBatch, SnapshotTask, StateDescriptor, StateId, StateScan,
+    BackendFactory, HeapBackendFactory, KeyedStateBackend, Notify, OpenRequest, ReadBatch,
 };
 
+use crate::held_backend::{HeldBackend, Hold};
 use crate::operators::TwoSteps;
 use crate::words::{Counts, Words, collect, job, memory, settings, world};
 
@@ -32,61 +32,26 @@ impl BackendFactory for Silent {
         let bell = Arc::clone(&request.notify);
         self.bells.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(bell);
         let heap = HeapBackendFactory.open(request)?;
-        Ok(Box::new(SilentBackend { heap, factory: self.clone(), held: Vec::new() }))
+        let rule = UntilSpoken { factory: self.clone(), held: Vec::new() };
+        Ok(Box::new(HeldBackend { heap, rule }))
     }
 }
 
-struct SilentBackend {
-    heap: Box<dyn KeyedStateBackend>,
+struct UntilSpoken {
     factory: Silent,
     held: Vec<ReadBatch>,
 }
 
-impl KeyedStateBackend for SilentBackend {
-    fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
-        self.heap.register(descriptor)
-    }
-    fn try_get(&self, _: &[u8]) -> Result<Lookup<'_>> {
-        Ok(Lookup::Miss)
-    }
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.heap.put(key, value)
-    }
-    fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
-        self.heap.merge(key, operand)
-    }
-    fn delete(&mut self, key: &[u8]) -> Result<()> {
-        self.heap.delete(key)
-    }
-    fn delete_prefix(&mut self, prefix: &[u8]) -> Result<()> {
-        self.heap.delete_prefix(prefix)
-    }
-    fn try_page(&self, _: PageRequest<'_>) -> Result<Lookup<'_>> {
-        Ok(Lookup::Miss)
-    }
-    fn submit(&mut self, batch: ReadBatch) {
+impl Hold for UntilSpoken {
+    fn hold(&mut self, batch: ReadBatch) {
         self.held.push(batch);
         if self.factory.answers.load(Ordering::SeqCst) {
             self.factory.speak();
         }
     }
-    fn poll(&mut self, answered: &mut Answered<'_>) -> Result<()> {
-        if self.factory.answers.load(Ordering::SeqCst) {
-            self.held.drain(..).for_each(|batch| self.heap.submit(batch));
-        }
-        self.heap.poll(answered)
-    }
-    fn admits(&self) -> bool {
-        self.heap.admits()
-    }
-    fn snapshot(&mut self, id: CheckpointId) -> Result<SnapshotTask> {
-        self.heap.snapshot(id)
-    }
-    fn scan(&mut self, state: StateId) -> Result<Box<dyn StateScan>> {
-        self.heap.scan(state)
-    }
-    fn stats(&self) -> BackendStats {
-        self.heap.stats()
+
+    fn due(&mut self) -> Vec<ReadBatch> {
+        if self.factory.answers.load(Ordering::SeqCst) { std::mem::take(&mut self.held) } else { Vec::new() }
     }
 }
 

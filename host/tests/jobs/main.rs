@@ -4,6 +4,7 @@ mod control;
 mod exactness;
 mod failures;
 mod faulty_backend;
+mod held_backend;
 mod load;
 mod operators;
 mod ownership;
