@@ -52,7 +52,7 @@ pub fn a_blocked_lane_is_taken_from_later() {
         thread::spawn(move || assert!(behind.send(7).is_ok())),
         thread::spawn(move || assert!(other.send(8).is_ok())),
     ];
-    let mut next = |receiver: &mut mailbox::MailboxReceiver<i32>| loop {
+    let next = |receiver: &mut mailbox::MailboxReceiver<i32>| loop {
         if let Some(mail) = receiver.take() {
             return mail;
         }
@@ -70,7 +70,7 @@ pub fn a_close_reaches_both_ends() {
     let (sender, closer) = (senders.remove(0), receiver.closer());
     let threads = [
         // More than fit, so that it is closed on wherever it waits.
-        thread::spawn(move || drop((0..4).take_while(|_| sender.send(()).is_ok()).count())),
+        thread::spawn(move || (0..4).take_while(|_| sender.send(()).is_ok()).for_each(drop)),
         thread::spawn(move || closer.close()),
     ];
     while receiver.wait().is_ok() {
