@@ -6,7 +6,7 @@ use crate::coding::Input;
 use crate::entry::EntryKind;
 
 /// One entry as it lies in the block.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockEntry<'a> {
     /// Bytes its key shares with the key at the restart point before it.
     pub(super) shared: usize,
@@ -137,5 +137,38 @@ impl BlockCursor {
     pub(crate) fn entry<'a>(&'a self, block: &'a Block) -> Option<(EntryKind, &'a [u8], &'a [u8])> {
         let value = block.entries().get(self.value.clone()).unwrap_or_default();
         self.kind.map(|kind| (kind, self.key.as_slice(), value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::coding::put_varint;
+
+    /// Lengths on both sides of where a varint takes a byte more.
+    fn length() -> impl Strategy<Value = usize> {
+        prop_oneof![0_usize..40, 120_usize..140, 4090_usize..4100]
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_reads_the_same_the_short_way_and_however_it_is_cut(
+            shared in length(), suffix in length(), value in length(), kind in 0_u64..4, before in 0_usize..4, cut: usize,
+        ) {
+            let mut entries = vec![7; before];
+            put_varint(&mut entries, shared as u64);
+            put_varint(&mut entries, suffix as u64);
+            put_varint(&mut entries, (value as u64) << 2 | kind);
+            entries.extend(std::iter::repeat_n(1, suffix).chain(std::iter::repeat_n(2, value)));
+            let whole = BlockEntry::parse_any(&entries, before).unwrap();
+            prop_assert_eq!((whole.shared, whole.suffix.len(), whole.value.len(), whole.end), (shared, suffix, value, entries.len()));
+            prop_assert_eq!(BlockEntry::parse(&entries, before).unwrap(), whole);
+            let is_short = shared < 128 && suffix < 128 && value < 4096 && entries.len() >= before + 4;
+            prop_assert_eq!(BlockEntry::parse_short(&entries, before).is_some(), is_short);
+            let cut = &entries[..cut % entries.len()];
+            prop_assert!(BlockEntry::parse(cut, before).is_err());
+        }
     }
 }
