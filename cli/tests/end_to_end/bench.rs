@@ -100,14 +100,15 @@ fn an_injected_latency_is_what_a_cold_read_takes() {
 #[test]
 fn a_slow_tail_is_asked_twice_where_that_is_wanted() {
     let folder = tempfile::tempdir().unwrap();
-    let common = ["get", "--keys", "100k", "--memory", "40MiB", "--mode", "sync", "--latency", "2ms"];
-    let tail = ["--slow-tail", "3%:200ms", "--records", "1k"];
+    let common = ["get", "--keys", "100k", "--memory", "40MiB", "--mode", "sync", "--latency", "10ms"];
+    let tail = ["--slow-tail", "3%:400ms", "--records", "400"];
     let slow = figures(folder.path(), &[&common[..], &tail].concat());
     let p99 = number(&slow, "/latency/p99_micros");
-    assert!(p99 >= 200_000.0, "{p99} µs with three slow reads in a hundred");
-    let hedged = figures(folder.path(), &[&common[..], &tail, &["--hedge", "3"]].concat());
+    assert!(p99 >= 400_000.0, "{p99} µs with three slow reads in a hundred");
+    // Forty milliseconds between what is usual and what is asked twice: a busy machine must not spend the requests that are kept for slow answers.
+    let hedged = figures(folder.path(), &[&common[..], &tail, &["--hedge", "5"]].concat());
     let (p99, twice) = (number(&hedged, "/latency/p99_micros"), number(&hedged, "/store/gets_per_operation"));
-    assert!(p99 < 150_000.0, "{p99} µs though slow reads are asked twice");
+    assert!(p99 < 300_000.0, "{p99} µs though slow reads are asked twice");
     assert!(twice < number(&slow, "/store/gets_per_operation") * 1.06, "{twice} requests an operation");
 }
 
