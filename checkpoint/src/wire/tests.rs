@@ -15,7 +15,14 @@ fn worked_bytes(info: &str) -> Bytes {
 
 fn claim() -> Entry {
     let writer = Writer { incarnation: 2, token: 0x0123_4567_89AB_CDEF };
-    Entry { sequence: 3, writer, retained: vec![2], dropped: Vec::new(), kind: EntryKind::Claim }
+    Entry {
+        sequence: 3,
+        writer,
+        retained: vec![2],
+        dropped: Vec::new(),
+        origin: None,
+        kind: EntryKind::Claim,
+    }
 }
 
 fn checkpoint() -> CheckpointMetadata {

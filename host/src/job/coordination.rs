@@ -21,6 +21,7 @@ use super::crew::Crew;
 use super::event::{Event, TakenSnapshot};
 use super::metrics::Metrics;
 use super::report::{CheckpointReport, Outcome};
+use super::succession::{Succession, bring_home};
 use crate::source::SourceCut;
 use crate::task::{Stage, TaskStats};
 
@@ -31,6 +32,8 @@ pub(super) struct Coordination {
     pub(super) cut: SourceCut,
     pub(super) events: Receiver<Event>,
     pub(super) uploads: Uploads,
+    /// Of a job that was begun from another root's checkpoint.
+    pub(super) succession: Option<Succession>,
     pub(super) metrics: Arc<Metrics>,
     /// Whether a finished job takes a last checkpoint.
     pub(super) checkpoint_at_end: bool,
@@ -184,11 +187,12 @@ impl Coordination {
             return;
         }
         let TakenSnapshot { task, inputs, inputs_count, sync_micros } = taken;
+        let origin = self.succession.as_ref().map(|succession| Arc::clone(&succession.origin));
         match task {
             Err(error) => self.coordinator.acknowledge_subtask(id, usize::from(subtask), Err(error)),
             Ok(task) => self.uploads.start(subtask, id, async move {
                 let snapshot = task.await?;
-                Ok(SubtaskAck { snapshot, inputs, inputs_count, sync_micros })
+                bring_home(origin, SubtaskAck { snapshot, inputs, inputs_count, sync_micros }).await
             }),
         }
     }
@@ -217,6 +221,9 @@ impl Coordination {
             let cut = &self.cut;
             if let Some(completed) = self.coordinator.try_complete(&|_| cut.encode(), finished)? {
                 self.metrics.completed(&completed);
+                if let Some(succession) = &mut self.succession {
+                    succession.completed();
+                }
                 if self.last == Some(completed.id) {
                     return Ok(self.ending);
                 }
