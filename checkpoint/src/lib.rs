@@ -72,6 +72,7 @@
 //! # Ok(())
 //! # }
 //! ```
+mod canonical;
 mod checkpoints;
 mod coordinator;
 mod envelope;
@@ -92,6 +93,7 @@ mod sweep;
 mod transfer;
 mod wire;
 
+pub use canonical::CanonicalEntries;
 pub use checkpoints::{CheckpointStore, Opened};
 pub use coordinator::{CheckpointCounters, CompletedCheckpoint, Coordinator, SubtaskAck};
 pub use metadata::{CheckpointMetadata, SubtaskMetadata};
@@ -100,6 +102,6 @@ pub use registry::{RegistryStats, SharedFileRegistry};
 pub use restore::RestorePlan;
 pub use retained::RetainedCheckpoints;
 pub use retire::{Retired, retire_checkpoints};
-pub use savepoint::{Savepoint, SavepointRequest, create_savepoint};
+pub use savepoint::{OpenEntries, Savepoint, SavepointRequest, create_canonical_savepoint, create_savepoint};
 pub use settings::{CheckpointSettings, JobShape};
 pub use transfer::{SharedStore, Transfer};

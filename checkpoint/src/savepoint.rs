@@ -17,8 +17,9 @@
 use std::sync::Arc;
 
 use alluvium_env::{Entropy, Error, HashSet, IoRuntime, Result};
-use alluvium_state_api::{CheckpointId, FileRef};
+use alluvium_state_api::{CANONICAL, CheckpointId, FileRef, RestoredPart, StateEntries};
 
+use crate::canonical::{self, Folder};
 use crate::ledger::{Appended, Begin, Entry, EntryKind, Ledger, Looked};
 use crate::metadata::CheckpointMetadata;
 use crate::objects::Objects;
@@ -62,32 +63,79 @@ pub fn create_savepoint(
     io.block_on(create(request, entropy.next_u64()))
 }
 
+/// What gives the entries of one subtask's part of a checkpoint, whichever backend wrote it.
+pub type OpenEntries<'a> = dyn Fn(&RestoredPart) -> Result<Box<dyn StateEntries>> + 'a;
+
+/// Makes a canonical savepoint of a retained checkpoint: one that every backend can restore. Blocks; not for the I/O
+/// runtime's own threads.
+///
+/// # Errors
+/// As [`create_savepoint`], and what `open` and the entries fail with.
+pub fn create_canonical_savepoint(
+    request: &SavepointRequest<'_>,
+    open: &OpenEntries<'_>,
+    io: &IoRuntime,
+    entropy: &Entropy,
+) -> Result<Savepoint> {
+    let (mut metadata, begun) = io.block_on(begin(request, entropy.next_u64()))?;
+    let store = &request.transfer.to;
+    let prefix = format!("state/{:08}/canonical", begun.claim.writer.incarnation);
+    let mut folder = Folder { store, io, prefix: &prefix, files: 0 };
+    for subtask in &mut metadata.subtasks {
+        let part = RestoredPart {
+            key_groups: subtask.key_groups,
+            backend: subtask.backend.clone(),
+            payload: subtask.payload.clone(),
+        };
+        let mut entries = open(&part)?;
+        let payload = canonical::write(entries.as_mut(), &mut folder, request.copied)?;
+        CANONICAL.clone_into(&mut subtask.backend);
+        subtask.files = payload.files.iter().map(|file| file.file.clone()).collect();
+        subtask.payload = payload.encode().into();
+    }
+    io.block_on(begun.complete(metadata))
+}
+
 async fn create(request: &SavepointRequest<'_>, token: u64) -> Result<Savepoint> {
+    let (metadata, begun) = begin(request, token).await?;
+    request.transfer.copy_all(&distinct(&metadata), &|file| (request.copied)(file.size_bytes)).await?;
+    begun.complete(metadata).await
+}
+
+/// A savepoint without an entry.
+struct Begun {
+    ledger: Ledger,
+    claim: Entry,
+}
+
+/// Claims the savepoint's root.
+async fn begin(request: &SavepointRequest<'_>, token: u64) -> Result<(CheckpointMetadata, Begun)> {
     let Transfer { from, to, .. } = &request.transfer;
     let Looked { metadata, origin } =
         Ledger::new(Objects::new(Arc::clone(from))).look_at(request.checkpoint, &request.url).await?;
-    let files = distinct(&metadata);
     let objects = Objects::new(Arc::clone(to));
     let ledger = Ledger::new(objects.clone());
     let claim = ledger.claim(token, &Begin::From(origin)).await?.claim;
     probe::conditional_create(&objects, &claim).await?;
-    request.transfer.copy_all(&files, &|file| (request.copied)(file.size_bytes)).await?;
-    let metadata = CheckpointMetadata { incarnation: claim.writer.incarnation, ..metadata };
-    let sequence = claim.sequence + 1;
-    let entry = Entry {
-        sequence,
-        writer: claim.writer,
-        retained: vec![sequence],
-        dropped: Vec::new(),
-        origin: None,
-        kind: EntryKind::Complete(Box::new(metadata.clone())),
-    };
-    match ledger.append(&entry).await? {
-        Appended::Ours(_) => {}
-        Appended::Taken(other) => return Err(ledger.fenced_by(&other, claim.writer.incarnation)),
+    Ok((metadata, Begun { ledger, claim }))
+}
+
+impl Begun {
+    /// Writes the entry: all that it names is there.
+    async fn complete(self, metadata: CheckpointMetadata) -> Result<Savepoint> {
+        let Self { ledger, claim: Entry { sequence, writer, .. } } = self;
+        let metadata = CheckpointMetadata { incarnation: writer.incarnation, ..metadata };
+        let (sequence, files) = (sequence + 1, distinct(&metadata));
+        let (retained, dropped) = (vec![sequence], Vec::new());
+        let kind = EntryKind::Complete(Box::new(metadata.clone()));
+        let entry = Entry { sequence, writer, retained, dropped, origin: None, kind };
+        match ledger.append(&entry).await? {
+            Appended::Ours(_) => {}
+            Appended::Taken(other) => return Err(ledger.fenced_by(&other, writer.incarnation)),
+        }
+        let bytes = files.iter().map(|file| file.size_bytes).sum();
+        Ok(Savepoint { checkpoint: metadata, objects: files.len() as u64, bytes })
     }
-    let bytes = files.iter().map(|file| file.size_bytes).sum();
-    Ok(Savepoint { checkpoint: metadata, objects: files.len() as u64, bytes })
 }
 
 /// Every object of a checkpoint, once.

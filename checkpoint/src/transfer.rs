@@ -58,12 +58,12 @@ impl Transfer {
         files: &[FileRef],
         copied: &(dyn Fn(&FileRef) + Send + Sync),
     ) -> Result<()> {
-        let copies = stream::iter(files.to_vec()).map(|file| async move {
+        let all = stream::iter(files.to_vec()).map(|file| async move {
             self.copy(&file).await?;
             copied(&file);
             Ok(())
         });
-        copies.buffer_unordered(CONCURRENCY).try_collect().await
+        all.buffer_unordered(CONCURRENCY).try_collect().await
     }
 
     async fn copy(&self, file: &FileRef) -> Result<()> {

@@ -25,6 +25,17 @@ fn claim() -> Entry {
     }
 }
 
+fn begun() -> Entry {
+    let origin = OriginRecord {
+        url: "file:///a".into(),
+        checkpoint: CheckpointId(5),
+        incarnation: 1,
+        token: 0xFEDC_BA98_7654_3210,
+        last_incarnation: 1,
+    };
+    Entry { sequence: 1, retained: Vec::new(), origin: Some(origin), ..claim() }
+}
+
 fn checkpoint() -> CheckpointMetadata {
     let subtask = |start, end, payload, files, inputs, inputs_count| SubtaskMetadata {
         key_groups: KeyGroupRange { start, end },
@@ -62,7 +73,7 @@ fn complete(metadata: CheckpointMetadata) -> Entry {
 
 #[test]
 fn the_worked_bytes_of_the_page_decode_and_encode_to_themselves() {
-    for (info, entry) in [("claim", claim()), ("complete", complete(checkpoint()))] {
+    for (info, entry) in [("claim", claim()), ("begun", begun()), ("complete", complete(checkpoint()))] {
         let bytes = worked_bytes(info);
         assert_eq!(decode(entry.sequence, &bytes).unwrap(), entry, "{info}");
         assert_eq!(encode(&entry), bytes, "{info}");

@@ -141,8 +141,8 @@ fn a_state_is_begun_in_an_empty_root_only_or_once_more_from_the_same_checkpoint(
         io.clone(),
         &alluvium_env::Entropy::from_seed(5),
     );
-    let begun = opened.unwrap().begun_from;
-    assert_eq!(begun.as_deref(), Some("checkpoint 4 in mem:///origin"));
+    let known = opened.unwrap().begun_from;
+    assert_eq!(known.as_deref(), Some("checkpoint 4 in mem:///origin"));
     let again = origin(&from, &to, RestoreMode::NoClaim);
     let mut job = Job::start_from(Arc::clone(&to), &io, 6, &again).unwrap();
     job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
