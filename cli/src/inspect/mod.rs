@@ -2,6 +2,7 @@
 //!
 //! **Invariants**: everything is opened for reading only: no lock, no claim, no write, whatever else runs on the state. But
 //! for two: `savepoint create` writes where `--to` says, and `checkpoint rm` takes the state over.
+mod any_entries;
 mod checkpoint;
 mod checkpoint_args;
 mod dump;

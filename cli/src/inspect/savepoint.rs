@@ -2,15 +2,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use alluvium_checkpoint::{RetainedCheckpoints, Savepoint, SavepointRequest, create_savepoint};
+use alluvium_checkpoint::{
+    RetainedCheckpoints, Savepoint, SavepointRequest, create_canonical_savepoint, create_savepoint,
+};
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use alluvium_host::storage::{Storage, transfer};
-use alluvium_state_api::CheckpointId;
+use alluvium_state_api::{CheckpointId, RestoredPart};
 use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use object_store::prefix::PrefixStore;
 use serde::Serialize;
 
+use super::any_entries::open_entries;
 use super::output::Output;
 use super::retained::{Head, ROWS};
 use super::savepoint_args::{CreateArgs, SavepointLsArgs};
@@ -50,7 +53,13 @@ pub(super) fn create(args: &CreateArgs, io: &IoRuntime) -> Result<()> {
     };
     let url = from.url().to_owned();
     let request = SavepointRequest { transfer: transfer(&from, &to), url, checkpoint, copied: &copied };
-    let made = create_savepoint(&request, io, &Entropy::from_os());
+    let entropy = Entropy::from_os();
+    let made = if args.canonical {
+        let open = |part: &RestoredPart| open_entries(part, &from.store, (io, &entropy));
+        create_canonical_savepoint(&request, &open, io, &entropy)
+    } else {
+        create_savepoint(&request, io, &entropy)
+    };
     drop(progress);
     told(args, &to, &made?)
 }

@@ -12,6 +12,9 @@ pub(crate) const SAVEPOINT_EXAMPLES: &str = "\
     alluvium wordcount docs --restore .alluvium/monday --state file:///data/fork-1
     alluvium wordcount docs --restore .alluvium/monday --state file:///data/fork-2
 
+  In a form that does not depend on the backend:
+    alluvium savepoint create --canonical --to .alluvium/portable
+
   From one store to another; and what there is:
     alluvium savepoint create --state s3://bucket/words --checkpoint 7 --to file:///backup/words-7
     alluvium savepoint ls /backup
@@ -20,7 +23,8 @@ pub(crate) const SAVEPOINT_EXAMPLES: &str = "\
   A state of its own with one checkpoint: a ledger and the objects it names. `state`, `sst` and `checkpoint` read it by its
   URL as they read any state. It may be moved or copied as a whole, since no name in it says where it is. Where one store
   holds both, the store copies: folders on one disk share files (which nobody changes), and a bucket copies on its side.
-  What was interrupted is no savepoint yet; the same command makes it whole.
+  What was interrupted is no savepoint yet; the same command makes it whole. A canonical one is for another backend, or for
+  another version of this one: it holds no files of a backend, only entries, and is read whole when a job starts from it.
 
 \x1b[1;33mExit codes:\x1b[0m
   0  done
@@ -61,6 +65,10 @@ pub(super) struct CreateArgs {
     /// Where to put it: an empty folder or prefix
     #[arg(long, value_name = "URL")]
     pub(super) to: String,
+
+    /// Write it in a form that every backend can restore: entries in order, read from the store and written anew
+    #[arg(long)]
+    pub(super) canonical: bool,
 
     /// Print a summary as one JSON object
     #[arg(long)]

@@ -29,8 +29,9 @@ fn stopped(folder: &Path) -> BTreeMap<String, u64> {
         .args(["text", "--memory", "48MiB", "--checkpoint-interval", "20ms", "--parallelism", "2"])
         .args(REPEAT);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let ledger = folder.join(".alluvium/wordcount/ledger");
-    wait_until("a checkpoint", || fs::read_dir(&ledger).is_ok_and(|entries| entries.count() > 1));
+    let state = folder.join(".alluvium/wordcount/state/00000001");
+    let written = |subtask: &str| fs::read_dir(state.join(subtask)).is_ok_and(|files| files.count() > 1);
+    wait_until("checkpoints with state", || written("0000") && written("0001"));
     signal(&child, "-INT");
     let output = child.wait_with_output().unwrap();
     assert!(text(&output.stderr).contains("continue with"), "it had ended: {}", text(&output.stderr));
@@ -98,6 +99,40 @@ fn jobs_fork_from_a_savepoint_after_its_state_is_gone_and_leave_it_as_it_is() {
     // A savepoint is a state: one goes on in it, too.
     let state = format!("file://{}/saved/one", folder.path().display());
     goes_on(folder.path(), &["--restore", "latest", "--state", &state], &expected);
+}
+
+#[test]
+fn a_canonical_savepoint_goes_on_at_any_parallelism_and_is_made_again_of_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = stopped(folder.path());
+    let canonical = ["savepoint", "create", "--canonical"];
+    succeed(run(folder.path(), &canonical).args(["--to", "one"]));
+    succeed(run(folder.path(), &canonical).args(["--state", "one", "--to", "two"]));
+    let entries = |of: &str| {
+        let names = files(&folder.path().join(of).join("state")).into_iter();
+        names.map(|(name, bytes)| (name.rsplit_once('/').unwrap().1.to_owned(), bytes)).collect::<Vec<_>>()
+    };
+    assert!(
+        entries("one") == entries("two") && !entries("one").is_empty(),
+        "what is read is what was written"
+    );
+    fs::remove_dir_all(folder.path().join(".alluvium")).unwrap();
+    for (fork, parallelism) in [("fork-1", "1"), ("fork-3", "3")] {
+        let state = format!("file://{}/{fork}", folder.path().display());
+        let arguments = ["--restore", "./two", "--state", &state, "--parallelism", parallelism];
+        goes_on(folder.path(), &arguments, &expected);
+    }
+    // Damage is named, by file and offset.
+    let (name, mut bytes) = files(&folder.path().join("one/state")).pop_first().unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&name, bytes).unwrap();
+    let state = format!("file://{}/fork-4", folder.path().display());
+    let stderr = fail(
+        wordcount(folder.path()).args(["text", "--restore", "./one", "--state", &state]).args(REPEAT),
+        1,
+    );
+    assert!(stderr.contains(".entries at offset") && stderr.contains("expected checksum"), "{stderr}");
 }
 
 #[test]

@@ -23,6 +23,7 @@ use object_store::ObjectStore;
 use crate::source::{
     Collector, SourceCut, SourceProgress, SourceSignal, SourceWorker, SplitQueue, SplitSource,
 };
+use crate::storage::over;
 use crate::task::{Mail, Operator, Orders, TaskStart, TaskStats};
 
 pub use control::{JobControl, Progress};
@@ -166,6 +167,10 @@ impl<S: SplitSource> Job<S> {
             sources: settings.sources,
         };
         let metrics = control.metrics();
+        let store = match &settings.restore {
+            Restore::From(origin) => over(&world.store, origin),
+            _ => Arc::clone(&world.store),
+        };
         let progress = match restored {
             None => SourceProgress::start(&source),
             Some(metadata) => {
@@ -199,6 +204,8 @@ impl<S: SplitSource> Job<S> {
                 events: events.clone(),
                 metrics: Arc::clone(&metrics),
                 clock: Arc::clone(&world.clock),
+                store: Arc::clone(&store),
+                io: world.io.clone(),
             };
             let open = Arc::clone(open);
             let who = format!("operator {}, subtask {subtask}", settings.job);
