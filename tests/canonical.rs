@@ -21,7 +21,7 @@ use bytes::Bytes;
 /// Every entry of every state: by name and key, without key groups and ids.
 type Content = BTreeMap<(String, Vec<u8>), Vec<u8>>;
 
-const NOW: Duration = Duration::from_millis(1_700_000_000_000);
+const NOW: Duration = Duration::from_secs(1_700_000_000);
 
 /// Adds as text, so that the order in which operands are folded shows.
 struct Join;

@@ -164,7 +164,7 @@ impl Reading {
                 Some(ahead) => ahead,
                 None => self.request(store, io),
             };
-            let part = io.block_on(ahead)?.map_err(|cause| self.failed(store, &cause))?;
+            let part = io.block_on(ahead)?.map_err(|cause| self.failed((store, io), &cause))?;
             if part.is_empty() {
                 return Err(self.file.named(Error::corruption("expected more bytes, got none"), self.offset));
             }
@@ -185,8 +185,15 @@ impl Reading {
     }
 
     #[cold]
-    fn failed(&self, store: &Arc<dyn ObjectStore>, cause: &StoreError) -> Error {
+    fn failed(&self, (store, io): (&Arc<dyn ObjectStore>, &IoRuntime), cause: &StoreError) -> Error {
         let name = &self.file.file.name;
+        // A file that is too short is an error of another kind with each store.
+        if let Ok(meta) = io.block_on(store.head(&Path::from(name.as_str())))
+            && meta.size != self.file.file.size_bytes
+        {
+            let text = format!("expected a file of {} bytes, got {}", self.file.file.size_bytes, meta.size);
+            return self.file.named(Error::corruption(text), meta.size);
+        }
         if matches!(cause, StoreError::NotFound { .. }) {
             return Error::corruption(format!(
                 "{name} is missing in {store} and its savepoint needs it: restore another, or the object from a copy"
