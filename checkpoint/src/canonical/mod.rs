@@ -19,7 +19,7 @@ mod writer;
 pub(crate) use block::{Block, Opened, check_header, seal};
 #[cfg(fuzzing)]
 pub(crate) use payload::Payload;
-pub use reader::CanonicalEntries;
+pub use reader::{CanonicalEntries, verify_entries};
 pub(crate) use writer::{Folder, write};
 
 #[cfg(test)]
