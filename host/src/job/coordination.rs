@@ -6,11 +6,12 @@
 //! that fails is taken again, as long as the settings tolerate it. Without an interval a finished job takes none.
 //!
 //! **Threads**: the calling thread's; it sleeps until an event comes or a checkpoint is due.
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use alluvium_checkpoint::{Coordinator, SubtaskAck};
+use alluvium_checkpoint::{CompletedCheckpoint, Coordinator, SubtaskAck};
 use alluvium_env::{Error, ErrorKind, IoRuntime, Result};
 use alluvium_state_api::{CheckpointId, StateScan};
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub(super) struct Coordination {
     pub(super) ending: Option<Outcome>,
     /// The checkpoint after which the job ends.
     pub(super) last: Option<CheckpointId>,
+    /// The newest that completed, oldest first.
+    pub(super) history: VecDeque<CompletedCheckpoint>,
 }
 
 impl Coordination {
@@ -123,6 +126,7 @@ impl Coordination {
             completed: counters.completed,
             failed: counters.failed,
             last: self.coordinator.last(),
+            history: self.history.iter().copied().collect(),
         }
     }
 
@@ -217,6 +221,10 @@ impl Coordination {
             let cut = &self.cut;
             if let Some(completed) = self.coordinator.try_complete(&|_| cut.encode(), finished)? {
                 self.metrics.completed(&completed);
+                self.history.push_back(completed);
+                if self.history.len() > CheckpointReport::HISTORY {
+                    self.history.pop_front();
+                }
                 if self.last == Some(completed.id) {
                     return Ok(self.ending);
                 }

@@ -10,6 +10,7 @@ mod metrics;
 mod report;
 mod settings;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
@@ -204,6 +205,7 @@ impl<S: SplitSource> Job<S> {
             undrained: usize::from(settings.parallelism),
             ending: None,
             last: None,
+            history: VecDeque::new(),
         })
     }
 }
