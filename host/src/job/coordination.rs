@@ -183,12 +183,12 @@ impl Coordination {
         if self.coordinator.pending() != Some(id) {
             return;
         }
-        let TakenSnapshot { task, inputs, inputs_count, sync_micros } = taken;
+        let TakenSnapshot { task, inputs, inputs_count, operator_states, sync_micros } = taken;
         match task {
             Err(error) => self.coordinator.acknowledge_subtask(id, usize::from(subtask), Err(error)),
             Ok(task) => self.uploads.start(subtask, id, async move {
                 let snapshot = task.await?;
-                Ok(SubtaskAck { snapshot, inputs, inputs_count, sync_micros })
+                Ok(SubtaskAck { snapshot, inputs, inputs_count, operator_states, sync_micros })
             }),
         }
     }

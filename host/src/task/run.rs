@@ -184,7 +184,8 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         let took = self.clock.monotonic().saturating_sub(start);
         self.controller.end_barrier();
         let sync_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let taken = TakenSnapshot { task, inputs: inputs.into(), inputs_count, sync_micros };
+        let inputs = inputs.into();
+        let taken = TakenSnapshot { task, inputs, inputs_count, operator_states: Vec::new(), sync_micros };
         self.tell(Event::Snapshot { subtask: self.subtask, id, taken });
         Ok(())
     }
