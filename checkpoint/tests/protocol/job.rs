@@ -118,7 +118,13 @@ impl Job {
             uploaded_bytes: 0,
             pins: Box::new(Pins { files: Arc::clone(&self.files), names }),
         };
-        let ack = SubtaskAck { snapshot, inputs: Bytes::new(), inputs_count: 0, sync_micros: 1 };
+        let ack = SubtaskAck {
+            snapshot,
+            inputs: Bytes::new(),
+            inputs_count: 0,
+            operator_states: Vec::new(),
+            sync_micros: 1,
+        };
         self.coordinator.acknowledge_subtask(id, 0, Ok(ack));
         Some((id, payload))
     }

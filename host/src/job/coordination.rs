@@ -18,6 +18,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
+use super::broadcast::BroadcastCut;
 use super::crew::Crew;
 use super::event::{Event, TakenSnapshot};
 use super::metrics::Metrics;
@@ -42,6 +43,7 @@ pub(super) struct Coordination {
     pub(super) last: Option<CheckpointId>,
     /// The newest that completed, oldest first.
     pub(super) history: VecDeque<CompletedCheckpoint>,
+    pub(super) broadcast: BroadcastCut,
 }
 
 impl Coordination {
@@ -167,7 +169,7 @@ impl Coordination {
                     self.coordinator.acknowledge_source(id, source, Bytes::new());
                 }
             }
-            Event::Snapshot { subtask, id, taken } => self.snapshot_taken(subtask, id, taken),
+            Event::Snapshot { subtask, id, taken } => self.snapshot_taken(subtask, id, taken)?,
             Event::Uploaded { subtask, id, ack } => {
                 self.coordinator.acknowledge_subtask(id, usize::from(subtask), ack);
             }
@@ -183,18 +185,20 @@ impl Coordination {
         Ok(())
     }
 
-    fn snapshot_taken(&mut self, subtask: u16, id: CheckpointId, taken: TakenSnapshot) {
+    fn snapshot_taken(&mut self, subtask: u16, id: CheckpointId, taken: TakenSnapshot) -> Result<()> {
         if self.coordinator.pending() != Some(id) {
-            return;
+            return Ok(());
         }
-        let TakenSnapshot { task, inputs, inputs_count, sync_micros } = taken;
+        let TakenSnapshot { task, inputs, inputs_count, mut operator_states, sync_micros } = taken;
+        self.broadcast.take(id, subtask, &mut operator_states)?;
         match task {
             Err(error) => self.coordinator.acknowledge_subtask(id, usize::from(subtask), Err(error)),
             Ok(task) => self.uploads.start(subtask, id, async move {
                 let snapshot = task.await?;
-                Ok(SubtaskAck { snapshot, inputs, inputs_count, sync_micros })
+                Ok(SubtaskAck { snapshot, inputs, inputs_count, operator_states, sync_micros })
             }),
         }
+        Ok(())
     }
 
     /// Moves checkpoints on as far as the events allow. Returns how the job ended, once it has.

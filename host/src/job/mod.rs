@@ -2,6 +2,7 @@
 //!
 //! **Failure**: an error, or a panic, anywhere ends the job with one error that says where; no thread of the job is
 //! left when [`Job::run`] returns, and the last complete checkpoint stays as it was.
+mod broadcast;
 mod control;
 mod coordination;
 mod crew;
@@ -25,6 +26,7 @@ use crate::source::{
 };
 use crate::task::{Mail, Operator, Orders, TaskStart, TaskStats};
 
+use broadcast::BroadcastCut;
 pub use control::{JobControl, Progress};
 use coordination::{Coordination, Uploads};
 use crew::{Crew, TaskHandle};
@@ -181,6 +183,9 @@ impl<S: SplitSource> Job<S> {
                 incarnation: opened.incarnation,
                 files: Arc::clone(&opened.files) as Arc<dyn FileOwnership>,
                 restore: restored.map_or_else(fresh, |metadata| metadata.restore_for(key_groups)),
+                operator_states: restored.map_or(Ok(Vec::new()), |metadata| {
+                    metadata.operator_states_for(subtask, settings.parallelism)
+                })?,
                 inbox,
                 orders,
                 events: events.clone(),
@@ -206,6 +211,7 @@ impl<S: SplitSource> Job<S> {
             ending: None,
             last: None,
             history: VecDeque::new(),
+            broadcast: BroadcastCut::default(),
         })
     }
 }

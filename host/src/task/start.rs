@@ -7,13 +7,14 @@ use alluvium_async_exec::{ControllerSettings, MailboxReceiver, controller_with_e
 use alluvium_checkpoint::RestorePlan;
 use alluvium_env::{Clock, Result};
 use alluvium_state_api::{
-    BackendFactory, FileOwnership, KeyGroupRange, KeyedProcess, MaxParallelism, OpenRequest, RecordBatch,
-    RecordBatchBuilder, RecordRef, States, TaskContext, key_hash,
+    BackendFactory, FileOwnership, KeyGroupRange, KeyedProcess, MaxParallelism, OpenRequest,
+    OperatorStatePart, RecordBatch, RecordBatchBuilder, RecordRef, States, TaskContext, key_hash,
 };
 use bytes::Bytes;
 
 use super::account::Account;
 use super::alignment::Alignment;
+use super::broadcasts::Broadcasts;
 use super::run::{TaskLoop, Told};
 use super::time::Firing;
 use super::watermarks::Watermarks;
@@ -32,6 +33,7 @@ pub(crate) struct TaskStart {
     pub(crate) incarnation: u64,
     pub(crate) files: Arc<dyn FileOwnership>,
     pub(crate) restore: RestorePlan,
+    pub(crate) operator_states: Vec<OperatorStatePart>,
     pub(crate) inbox: MailboxReceiver<Mail>,
     pub(crate) orders: Arc<Orders>,
     pub(crate) events: Sender<Event>,
@@ -59,19 +61,23 @@ impl TaskStart {
             notify: Arc::clone(&bell),
             clock: Arc::clone(&self.clock),
         })?;
-        let task = Rc::new(TaskContext::new(backend).with_clock(Arc::clone(&self.clock)));
+        let task = TaskContext::new(backend).with_clock(Arc::clone(&self.clock));
+        let task = Rc::new(task.with_operator_states(self.operator_states));
         let operator = open(&task.states())?;
+        task.opened::<P>(self.key_groups)?;
         if P::USES_TIMERS {
-            task.open_timers(self.key_groups)?;
             self.clock.ring_when_turned(Arc::clone(&bell));
         }
+        let process = Rc::new(operator.process);
         let task_loop = TaskLoop {
             subtask: self.subtask,
-            controller: controller_with_events(Rc::new(operator.process), task, self.settings, bell),
+            process: Rc::clone(&process),
+            controller: controller_with_events(process, task, self.settings, bell),
             inbox: self.inbox,
             alignment: Alignment::new(self.sources),
             watermarks: Watermarks::new(self.sources),
             firing: Firing::default(),
+            broadcasts: Broadcasts::new(operator.broadcast),
             orders: self.orders,
             events: self.events,
             account: Account::new(self.metrics, Arc::clone(&self.clock)),

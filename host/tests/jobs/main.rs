@@ -1,5 +1,6 @@
 //! Whole jobs on the heap backend: exact counts through stops, restores and cancellations, and how jobs fail.
 mod barriers;
+mod broadcast;
 mod control;
 mod exactness;
 mod failures;

@@ -193,6 +193,10 @@ impl<B: StampedBackend> KeyedStateBackend for TtlBackend<B> {
         self.inner.register(descriptor)
     }
 
+    fn stored_states(&self) -> Vec<String> {
+        self.inner.stored_states()
+    }
+
     #[inline]
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
         let found = self.inner.try_get(key)?;
