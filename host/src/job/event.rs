@@ -6,6 +6,7 @@ use alluvium_env::{Error, Result};
 use alluvium_state_api::{CheckpointId, SnapshotTask, StateScan};
 use bytes::Bytes;
 
+use super::requests::Answer;
 use crate::source::Standing;
 
 /// A snapshot whose synchronous part is done.
@@ -22,6 +23,8 @@ pub(crate) enum Event {
     Stop,
     /// End now.
     Cancel,
+    /// Take a checkpoint now.
+    Checkpoint(Answer),
     /// A source has sent its barrier.
     SourceAtBarrier { source: usize, id: CheckpointId, standing: Standing },
     /// A source has sent all it will.
@@ -43,6 +46,7 @@ impl fmt::Debug for Event {
         f.write_str(match self {
             Self::Stop => "Stop",
             Self::Cancel => "Cancel",
+            Self::Checkpoint(_) => "Checkpoint",
             Self::SourceAtBarrier { .. } => "SourceAtBarrier",
             Self::SourceEnded { .. } => "SourceEnded",
             Self::Snapshot { .. } => "Snapshot",

@@ -8,6 +8,7 @@ mod crew;
 mod event;
 mod metrics;
 mod report;
+mod requests;
 mod settings;
 
 use std::sync::Arc;
@@ -30,6 +31,8 @@ use crew::{Crew, TaskHandle};
 pub(crate) use event::{Event, TakenSnapshot};
 pub(crate) use metrics::{Metrics, Spent};
 pub use report::{CheckpointReport, JobReport, Outcome, RestoreReport};
+pub use requests::RequestedCheckpoint;
+use requests::Requests;
 use settings::LANE_BATCHES;
 pub use settings::{JobSettings, Restore};
 
@@ -204,6 +207,7 @@ impl<S: SplitSource> Job<S> {
             undrained: usize::from(settings.parallelism),
             ending: None,
             last: None,
+            requests: Requests::default(),
         })
     }
 }
