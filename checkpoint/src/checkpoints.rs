@@ -4,7 +4,7 @@
 //! does not count any more. An append whose answer was lost is *in doubt*: its references stay until the ledger
 //! has shown what became of it, which it does at the next append, because both want the same number.
 //!
-//! **Threads**: owned by the coordinator's thread; blocks on I/O.
+//! **Threads**: owned by the coordinator, one call at a time; only [`CheckpointStore::open`] blocks.
 use std::sync::Arc;
 
 use alluvium_env::{Entropy, IoRuntime, Result};
@@ -76,14 +76,18 @@ impl CheckpointStore {
     /// no conditional put, or bucket or keys are wrong; `Fenced` if another attempt claims at this very moment;
     /// `Unavailable` if the store does not answer.
     pub fn open(store: Arc<dyn ObjectStore>, io: IoRuntime, entropy: &Entropy) -> Result<Opened> {
+        io.clone().block_on(Self::take_over(store, io, entropy))
+    }
+
+    /// [`CheckpointStore::open`] for who must not block: a future of the I/O runtime.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn take_over(store: Arc<dyn ObjectStore>, io: IoRuntime, entropy: &Entropy) -> Result<Opened> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
-        let token = entropy.next_u64();
-        let Claimed { claim, retained } = io.block_on(async {
-            let claimed = ledger.claim(token).await?;
-            probe::conditional_create(&objects, &claimed.claim).await?;
-            Result::Ok(claimed)
-        })?;
+        let Claimed { claim, retained } = ledger.claim(entropy.next_u64()).await?;
+        probe::conditional_create(&objects, &claim).await?;
         let files = Arc::new(SharedFileRegistry::new(objects.clone(), io.clone()));
         for (_, checkpoint) in &retained {
             files.refer(checkpoint.id, checkpoint.files());
@@ -118,6 +122,11 @@ impl CheckpointStore {
         &self.files
     }
 
+    /// Where its requests are made.
+    pub(crate) fn io(&self) -> &IoRuntime {
+        &self.io
+    }
+
     /// The first number that no retained checkpoint has.
     pub(crate) fn next_id(&self) -> CheckpointId {
         CheckpointId(self.retained.iter().map(|retained| retained.id.0).max().unwrap_or(0) + 1)
@@ -128,7 +137,7 @@ impl CheckpointStore {
     /// # Errors
     /// `Fenced` if another incarnation took over. After any other error the checkpoint is in doubt, and the
     /// registry keeps its files until that is settled.
-    pub(crate) fn complete(&mut self, metadata: CheckpointMetadata, keep: usize) -> Result<u64> {
+    pub(crate) async fn complete(&mut self, metadata: CheckpointMetadata, keep: usize) -> Result<u64> {
         let id = metadata.id;
         let kind = EntryKind::Complete(Box::new(metadata));
         let mut entry =
@@ -140,7 +149,7 @@ impl CheckpointStore {
             entry.retained = all.split_off(all.len().saturating_sub(keep));
             self.dropped.retain(|sequence| self.files.is_to_be_deleted(&name_of(*sequence)));
             entry.dropped = self.dropped.iter().copied().chain(all).collect();
-            match self.io.block_on(self.ledger.append(&entry)) {
+            match self.ledger.append(&entry).await {
                 Ok(Appended::Ours(size_bytes)) => {
                     self.settle_doubts(id, keep);
                     return Ok(size_bytes);

@@ -62,9 +62,9 @@ fn plan(args: &WordcountArgs) -> Result<Plan> {
         // Finding words costs about half of what counting them does.
         sources: usize::from(parallelism).div_ceil(2),
         restore: args.restore,
+        checkpoints: args.checkpoints.settings(),
         ..JobSettings::default()
     };
-    settings.checkpoints.interval = args.checkpoint_interval.0;
     let store_memory = budget::split(args.memory, &mut settings)?;
     Ok(Plan { inputs, settings, store_memory })
 }

@@ -9,6 +9,7 @@ mod crew;
 mod event;
 mod metrics;
 mod report;
+mod requests;
 mod settings;
 
 use std::collections::VecDeque;
@@ -33,6 +34,8 @@ use crew::{Crew, TaskHandle};
 pub(crate) use event::{Event, TakenSnapshot};
 pub(crate) use metrics::{Metrics, Spent};
 pub use report::{CheckpointReport, JobReport, Outcome, RestoreReport};
+pub use requests::RequestedCheckpoint;
+use requests::Requests;
 use settings::LANE_BATCHES;
 pub use settings::{JobSettings, Restore};
 
@@ -212,6 +215,7 @@ impl<S: SplitSource> Job<S> {
             last: None,
             history: VecDeque::new(),
             broadcast: BroadcastCut::default(),
+            requests: Requests::default(),
         })
     }
 }

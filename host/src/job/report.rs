@@ -42,6 +42,8 @@ pub struct CheckpointReport {
     pub completed: u64,
     /// How many were given up.
     pub failed: u64,
+    /// How many were given up because a newer one completed first.
+    pub subsumed: u64,
     /// The last one that completed.
     pub last: Option<CompletedCheckpoint>,
     /// The newest that completed, oldest first; at most [`CheckpointReport::HISTORY`].
