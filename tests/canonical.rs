@@ -174,7 +174,8 @@ fn written(world: &World, backend: &str) -> Content {
     coordinator.acknowledge_source(id, 0, Bytes::from("source"));
     for (index, subtask) in subtasks.iter_mut().enumerate() {
         let snapshot = world.io.block_on(subtask.backend.snapshot(id).unwrap()).unwrap();
-        let ack = SubtaskAck { snapshot, inputs: Bytes::new(), inputs_count: 0, sync_micros: 1 };
+        let (inputs, operator_states) = (Bytes::new(), Vec::new());
+        let ack = SubtaskAck { snapshot, inputs, inputs_count: 0, operator_states, sync_micros: 1 };
         coordinator.acknowledge_subtask(id, index, Ok(ack));
         subtask.content(&mut content);
     }

@@ -4,14 +4,14 @@
 //! does not count any more. An append whose answer was lost is *in doubt*: its references stay until the ledger
 //! has shown what became of it, which it does at the next append, because both want the same number.
 //!
-//! **Threads**: owned by the coordinator's thread; blocks on I/O.
+//! **Threads**: owned by the coordinator, one call at a time; only [`CheckpointStore::open`] blocks.
 use std::sync::Arc;
 
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use alluvium_state_api::CheckpointId;
 use object_store::ObjectStore;
 
-use crate::ledger::{Appended, Begin, Claimed, Entry, EntryKind, Ledger, Writer, name_of};
+use crate::ledger::{Appended, Begin, Claimed, Entry, EntryKind, Ledger, Looked, Writer, name_of};
 use crate::metadata::CheckpointMetadata;
 use crate::objects::Objects;
 use crate::origin::{Origin, RestoreMode};
@@ -87,11 +87,19 @@ impl CheckpointStore {
     /// no conditional put, or bucket or keys are wrong; `Fenced` if another attempt claims at this very moment;
     /// `Unavailable` if the store does not answer.
     pub fn open(store: Arc<dyn ObjectStore>, io: IoRuntime, entropy: &Entropy) -> Result<Opened> {
-        Self::take_over((store, io), entropy.next_u64(), (Begin::Here, None))
+        io.clone().block_on(Self::take_over(store, io, entropy))
+    }
+
+    /// [`CheckpointStore::open`] for who must not block: a future of the I/O runtime.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn take_over(store: Arc<dyn ObjectStore>, io: IoRuntime, entropy: &Entropy) -> Result<Opened> {
+        Self::begin((store, io), entropy.next_u64(), (Begin::Here, None)).await
     }
 
     /// Begins a state below the root of `store` from a checkpoint of another root: as [`CheckpointStore::open`], and in claim
-    /// mode whoever owns the origin is fenced as well.
+    /// mode whoever owns the origin is fenced as well. Blocks; not for the I/O runtime's own threads.
     ///
     /// # Errors
     /// As [`CheckpointStore::open`], of either root; `Invalid` if the origin has no such checkpoint, or `store` holds
@@ -102,41 +110,43 @@ impl CheckpointStore {
         entropy: &Entropy,
         origin: &Origin,
     ) -> Result<Opened> {
-        let ledger = Ledger::new(Objects::new(Arc::clone(&origin.transfer.from)));
-        let looked = io.block_on(async {
-            let mut looked = ledger.look_at(origin.checkpoint, &origin.url).await?;
-            if origin.mode == RestoreMode::Claim {
-                let claimed = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
-                let is_chosen = |(_, one): &(u64, CheckpointMetadata)| one.id == looked.metadata.id;
-                if !claimed.retained.iter().any(is_chosen) {
-                    let (id, url) = (looked.metadata.id, &origin.url);
-                    return Err(Error::unavailable(format!(
-                        "checkpoint {id} was dropped by the job that runs on {url} before it could be claimed; that job is \
-                         stopped now, so restore again"
-                    )));
-                }
-                looked.origin.last_incarnation = claimed.claim.writer.incarnation;
-            }
-            Ok(looked)
-        })?;
-        let begin = Begin::From(looked.origin.clone());
-        let opened = Self::take_over((store, io), entropy.next_u64(), (begin, Some(looked.metadata)))?;
-        origin.set_found(looked.origin)?;
-        Ok(opened)
+        io.clone().block_on(async {
+            let Looked { metadata, origin: found } = Self::look_at(origin, entropy).await?;
+            let begin = Begin::From(found.clone());
+            let opened = Self::begin((store, io), entropy.next_u64(), (begin, Some(metadata))).await?;
+            origin.set_found(found)?;
+            Ok(opened)
+        })
     }
 
-    fn take_over(
+    /// The origin's checkpoint, in claim mode as its owner.
+    async fn look_at(origin: &Origin, entropy: &Entropy) -> Result<Looked> {
+        let ledger = Ledger::new(Objects::new(Arc::clone(&origin.transfer.from)));
+        let mut looked = ledger.look_at(origin.checkpoint, &origin.url).await?;
+        if origin.mode == RestoreMode::Claim {
+            let claimed = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
+            let is_chosen = |(_, one): &(u64, CheckpointMetadata)| one.id == looked.metadata.id;
+            if !claimed.retained.iter().any(is_chosen) {
+                let (id, url) = (looked.metadata.id, &origin.url);
+                return Err(Error::unavailable(format!(
+                    "checkpoint {id} was dropped by the job that runs on {url} before it could be claimed; that job is \
+                     stopped now, so restore again"
+                )));
+            }
+            looked.origin.last_incarnation = claimed.claim.writer.incarnation;
+        }
+        Ok(looked)
+    }
+
+    async fn begin(
         (store, io): (Arc<dyn ObjectStore>, IoRuntime),
         token: u64,
         (begin, origin): (Begin, Option<CheckpointMetadata>),
     ) -> Result<Opened> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
-        let Claimed { claim, retained } = io.block_on(async {
-            let claimed = ledger.claim(token, &begin).await?;
-            probe::conditional_create(&objects, &claimed.claim).await?;
-            Result::Ok(claimed)
-        })?;
+        let Claimed { claim, retained } = ledger.claim(token, &begin).await?;
+        probe::conditional_create(&objects, &claim).await?;
         let files = Arc::new(SharedFileRegistry::new(objects.clone(), io.clone()));
         if let Some(origin) = &origin {
             files.refer(ORIGIN, origin.files());
@@ -176,6 +186,11 @@ impl CheckpointStore {
         &self.files
     }
 
+    /// Where its requests are made.
+    pub(crate) fn io(&self) -> &IoRuntime {
+        &self.io
+    }
+
     /// The first number that no retained checkpoint has.
     pub(crate) fn next_id(&self) -> CheckpointId {
         CheckpointId(self.retained.iter().map(|retained| retained.id.0).max().unwrap_or(0) + 1)
@@ -186,7 +201,7 @@ impl CheckpointStore {
     /// # Errors
     /// `Fenced` if another incarnation took over. After any other error the checkpoint is in doubt, and the
     /// registry keeps its files until that is settled.
-    pub(crate) fn complete(&mut self, metadata: CheckpointMetadata, keep: usize) -> Result<u64> {
+    pub(crate) async fn complete(&mut self, metadata: CheckpointMetadata, keep: usize) -> Result<u64> {
         let id = metadata.id;
         let kind = EntryKind::Complete(Box::new(metadata));
         let (retained, dropped) = (Vec::new(), Vec::new());
@@ -198,7 +213,7 @@ impl CheckpointStore {
             entry.retained = all.split_off(all.len().saturating_sub(keep));
             self.dropped.retain(|sequence| self.files.is_to_be_deleted(&name_of(*sequence)));
             entry.dropped = self.dropped.iter().copied().chain(all).collect();
-            match self.io.block_on(self.ledger.append(&entry)) {
+            match self.ledger.append(&entry).await {
                 Ok(Appended::Ours(size_bytes)) => {
                     self.settle_doubts(id, keep);
                     return Ok(size_bytes);

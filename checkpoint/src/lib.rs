@@ -58,7 +58,8 @@
 //!     uploaded_bytes: 9,
 //!     pins: Box::new(()),
 //! };
-//! let ack = SubtaskAck { snapshot, inputs: Bytes::new(), inputs_count: 0, sync_micros: 12 };
+//! let ack =
+//!     SubtaskAck { snapshot, inputs: Bytes::new(), inputs_count: 0, operator_states: Vec::new(), sync_micros: 12 };
 //! coordinator.acknowledge_subtask(id, 0, Ok(ack));
 //! let completed = coordinator.try_complete(&|sources| sources.concat().into(), false)?;
 //! assert_eq!(completed.map(|completed| completed.id), Some(id));

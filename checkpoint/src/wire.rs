@@ -3,7 +3,9 @@
 //! Tags are never reused and new fields are optional; anything an old reader must not miss takes a new format
 //! version. `docs/formats/checkpoint.md` is normative and its worked bytes are tested below.
 use alluvium_env::{Error, Result};
-use alluvium_state_api::{CheckpointId, FileRef, KeyGroupRange, MaxParallelism};
+use alluvium_state_api::{
+    CheckpointId, FileRef, KeyGroupRange, MaxParallelism, OperatorStateKind, OperatorStatePart, StoredSchema,
+};
 use bytes::Bytes;
 use prost::Message;
 
@@ -89,6 +91,24 @@ struct SubtaskMessage {
     inputs: Bytes,
     #[prost(uint64, tag = "7")]
     inputs_count: u64,
+    #[prost(message, repeated, tag = "8")]
+    operator_states: Vec<OperatorStateMessage>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+struct OperatorStateMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint32, tag = "2")]
+    kind: u32,
+    #[prost(string, tag = "3")]
+    codec: String,
+    #[prost(uint32, repeated, tag = "4")]
+    versions: Vec<u32>,
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    keys: Vec<Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    elements: Vec<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
@@ -191,6 +211,18 @@ fn subtask_message(subtask: &SubtaskMetadata) -> SubtaskMessage {
         files: subtask.files.iter().map(file).collect(),
         inputs: subtask.inputs.clone(),
         inputs_count: subtask.inputs_count,
+        operator_states: subtask.operator_states.iter().map(operator_state_message).collect(),
+    }
+}
+
+fn operator_state_message(part: &OperatorStatePart) -> OperatorStateMessage {
+    OperatorStateMessage {
+        name: part.name.clone(),
+        kind: part.kind as u32,
+        codec: part.schema.codec.clone(),
+        versions: part.schema.versions.clone(),
+        keys: part.keys.clone(),
+        elements: part.elements.clone(),
     }
 }
 
@@ -232,7 +264,22 @@ fn subtask_metadata(message: SubtaskMessage) -> Result<SubtaskMetadata, Mismatch
         files: message.files.into_iter().map(file).collect(),
         inputs: message.inputs,
         inputs_count: message.inputs_count,
+        operator_states: message.operator_states.into_iter().map(operator_state).collect::<Result<_, _>>()?,
     })
+}
+
+fn operator_state(message: OperatorStateMessage) -> Result<OperatorStatePart, Mismatch> {
+    let OperatorStateMessage { name, kind: number, codec, versions, keys, elements } = message;
+    let kind = u8::try_from(number).ok().and_then(OperatorStateKind::from_number);
+    let kind = kind.ok_or_else(|| (format!("a kind of operator state {name}"), number.to_string()))?;
+    let wanted = if kind == OperatorStateKind::Broadcast { elements.len() } else { 0 };
+    if keys.len() != wanted {
+        return Err((format!("{wanted} keys of operator state {name}"), keys.len().to_string()));
+    }
+    if !keys.is_sorted_by(|one, next| one < next) {
+        return Err((format!("ascending keys of operator state {name}"), "others".to_owned()));
+    }
+    Ok(OperatorStatePart { name, kind, schema: StoredSchema { codec, versions }, keys, elements })
 }
 
 #[cfg(test)]

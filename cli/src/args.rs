@@ -10,11 +10,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::backend::StoreArgs;
 use crate::bench::{self, BenchArgs};
+use crate::checkpointing::CheckpointArgs;
 use crate::compactor::{self, CompactorArgs};
 use crate::inspect::{self, CheckpointCommands, SavepointCommands, SstArgs, StateArgs};
 use crate::metrics::MetricsTarget;
 use crate::state::{is_in_memory, local_folder};
-use crate::units::{ByteSize, Interval};
+use crate::units::ByteSize;
 
 /// Where state lives if nothing else is said, below the current folder.
 pub(crate) const DEFAULT_STATE: &str = ".alluvium/wordcount";
@@ -139,9 +140,8 @@ pub(crate) struct WordcountArgs {
     #[arg(long, value_name = "SIZE", default_value = "512MiB", help_heading = "State")]
     pub(crate) memory: ByteSize,
 
-    /// How often to take a checkpoint: a duration, or off
-    #[arg(long, value_name = "DUR|off", default_value = "1s", help_heading = "State")]
-    pub(crate) checkpoint_interval: Interval,
+    #[command(flatten)]
+    pub(crate) checkpoints: CheckpointArgs,
 
     #[command(flatten)]
     pub(crate) store: StoreArgs,
@@ -291,6 +291,7 @@ impl WordcountArgs {
                 "--restore contradicts --state memory:///, which ends with the process; use a file:// or s3:// state",
             ));
         }
+        self.checkpoints.settings().validate()?;
         self.store.check(self.state.as_deref(), DEFAULT_STATE)
     }
 

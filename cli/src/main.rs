@@ -7,6 +7,7 @@ mod args;
 mod backend;
 mod bench;
 mod budget;
+mod checkpointing;
 mod compactor;
 mod input;
 mod inspect;

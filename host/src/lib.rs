@@ -4,7 +4,8 @@
 //!
 //! - [`storage`] opens a state URL;
 //! - a [`SplitSource`] is input in numbered splits; [`SplitReader`]s emit records into a [`Collector`];
-//! - an [`Operator`] is a [`KeyedProcess`](alluvium_state_api::KeyedProcess) with its result state and its sink;
+//! - an [`Operator`] is a [`KeyedProcess`](alluvium_state_api::KeyedProcess) with its broadcast side, its result state and its
+//!   sink;
 //! - [`exposition`] writes metrics as Prometheus reads them: of a [`JobControl`], of a [`storage`], of stores;
 //! - a [`Job`] runs source and operator on threads, under a [`JobControl`], and ends with a [`JobReport`].
 //!
@@ -90,8 +91,8 @@ pub mod storage;
 mod task;
 
 pub use job::{
-    CheckpointReport, Job, JobControl, JobReport, JobSettings, Outcome, Progress, Restore, RestoreReport,
-    World,
+    CheckpointReport, Job, JobControl, JobReport, JobSettings, Outcome, Progress, RequestedCheckpoint,
+    Restore, RestoreReport, World,
 };
 pub use metrics::exposition;
 pub use source::{Collector, ReadOutcome, SplitReader, SplitSource};

@@ -43,6 +43,12 @@ pub trait KeyedStateBackend {
     /// As [`crate::StateTable::register`].
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId>;
 
+    /// The names of the states there are, those of the restored checkpoint as well as those that are registered. A backend
+    /// that restores nothing need not tell.
+    fn stored_states(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Asks memory. Never does I/O.
     ///
     /// # Errors

@@ -138,6 +138,10 @@ impl KeyedStateBackend for HeapStore {
         Ok(id)
     }
 
+    fn stored_states(&self) -> Vec<String> {
+        self.states.iter().map(|(name, _)| name.to_owned()).collect()
+    }
+
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
         Ok(self.entries.get(key).map_or(Lookup::Absent, |value| Lookup::Hit(Cow::Borrowed(value))))
     }

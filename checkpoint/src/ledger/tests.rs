@@ -30,6 +30,7 @@ fn complete(sequence: u64, writer: Writer, id: u64, retained: &[u64]) -> Entry {
         files: Vec::new(),
         inputs: Bytes::new(),
         inputs_count: 0,
+        operator_states: Vec::new(),
     };
     let metadata = CheckpointMetadata {
         id: CheckpointId(id),

@@ -152,7 +152,13 @@ impl Job {
             pins: Box::new(Pins { files: Arc::clone(&self.files), names }),
         };
         let files = snapshot.files.clone();
-        let ack = SubtaskAck { snapshot, inputs: Bytes::new(), inputs_count: 0, sync_micros: 1 };
+        let ack = SubtaskAck {
+            snapshot,
+            inputs: Bytes::new(),
+            inputs_count: 0,
+            operator_states: Vec::new(),
+            sync_micros: 1,
+        };
         let brought = self.origin.as_ref().map_or(Ok(0), |origin| self.io.block_on(origin.bring(&files)));
         self.coordinator.acknowledge_subtask(id, 0, brought.map(|_| ack));
         Some((id, payload))

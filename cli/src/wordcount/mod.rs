@@ -69,9 +69,9 @@ fn plan(args: &WordcountArgs) -> Result<Plan> {
             RestoreFrom::Latest => Restore::Latest,
             RestoreFrom::Id(id) => Restore::Id(id),
         },
+        checkpoints: args.checkpoints.settings(),
         ..JobSettings::default()
     };
-    settings.checkpoints.interval = args.checkpoint_interval.0;
     let store_memory = budget::split(args.memory, &mut settings)?;
     Ok(Plan { inputs, settings, store_memory })
 }

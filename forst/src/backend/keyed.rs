@@ -220,6 +220,10 @@ impl KeyedStateBackend for ForstBackend {
         Ok(id)
     }
 
+    fn stored_states(&self) -> Vec<String> {
+        self.states.iter().map(|(name, _)| name.to_owned()).collect()
+    }
+
     #[inline]
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
         Ok(match self.store.try_get(key)? {

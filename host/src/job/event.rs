@@ -3,9 +3,10 @@ use std::fmt;
 
 use alluvium_checkpoint::SubtaskAck;
 use alluvium_env::{Error, Result};
-use alluvium_state_api::{CheckpointId, SnapshotTask, StateScan};
+use alluvium_state_api::{CheckpointId, OperatorStatePart, SnapshotTask, StateScan};
 use bytes::Bytes;
 
+use super::requests::Answer;
 use crate::source::Standing;
 
 /// A snapshot whose synchronous part is done.
@@ -13,6 +14,7 @@ pub(crate) struct TakenSnapshot {
     pub(crate) task: Result<SnapshotTask>,
     pub(crate) inputs: Bytes,
     pub(crate) inputs_count: u64,
+    pub(crate) operator_states: Vec<OperatorStatePart>,
     pub(crate) sync_micros: u64,
 }
 
@@ -22,6 +24,8 @@ pub(crate) enum Event {
     Stop,
     /// End now.
     Cancel,
+    /// Take a checkpoint now.
+    Checkpoint(Answer),
     /// A source has sent its barrier.
     SourceAtBarrier { source: usize, id: CheckpointId, standing: Standing },
     /// A source has sent all it will.
@@ -43,6 +47,7 @@ impl fmt::Debug for Event {
         f.write_str(match self {
             Self::Stop => "Stop",
             Self::Cancel => "Cancel",
+            Self::Checkpoint(_) => "Checkpoint",
             Self::SourceAtBarrier { .. } => "SourceAtBarrier",
             Self::SourceEnded { .. } => "SourceEnded",
             Self::Snapshot { .. } => "Snapshot",

@@ -2,15 +2,18 @@
 //!
 //! **Failure**: an error, or a panic, anywhere ends the job with one error that says where; no thread of the job is
 //! left when [`Job::run`] returns, and the last complete checkpoint stays as it was.
+mod broadcast;
 mod control;
 mod coordination;
 mod crew;
 mod event;
 mod metrics;
 mod report;
+mod requests;
 mod settings;
 mod succession;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
@@ -26,12 +29,15 @@ use crate::source::{
 use crate::storage::over;
 use crate::task::{Mail, Operator, Orders, TaskStart, TaskStats};
 
+use broadcast::BroadcastCut;
 pub use control::{JobControl, Progress};
 use coordination::{Coordination, Uploads};
 use crew::{Crew, TaskHandle};
 pub(crate) use event::{Event, TakenSnapshot};
 pub(crate) use metrics::{Metrics, Spent};
 pub use report::{CheckpointReport, JobReport, Outcome, RestoreReport};
+pub use requests::RequestedCheckpoint;
+use requests::Requests;
 use settings::LANE_BATCHES;
 pub use settings::{JobSettings, Restore};
 use succession::Succession;
@@ -199,6 +205,9 @@ impl<S: SplitSource> Job<S> {
                 incarnation: opened.incarnation,
                 files: Arc::clone(&opened.files) as Arc<dyn FileOwnership>,
                 restore: restored.map_or_else(fresh, |metadata| metadata.restore_for(key_groups)),
+                operator_states: restored.map_or(Ok(Vec::new()), |metadata| {
+                    metadata.operator_states_for(subtask, settings.parallelism)
+                })?,
                 inbox,
                 orders,
                 events: events.clone(),
@@ -226,6 +235,9 @@ impl<S: SplitSource> Job<S> {
             undrained: usize::from(settings.parallelism),
             ending: None,
             last: None,
+            history: VecDeque::new(),
+            broadcast: BroadcastCut::default(),
+            requests: Requests::default(),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Whole jobs on the heap backend: exact counts through stops, restores and cancellations, and how jobs fail.
 mod barriers;
+mod broadcast;
 mod control;
 mod exactness;
 mod failures;
@@ -8,6 +9,7 @@ mod held_backend;
 mod load;
 mod operators;
 mod ownership;
+mod policies;
 mod slow_backend;
 mod timers;
 mod words;

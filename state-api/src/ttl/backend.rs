@@ -198,6 +198,10 @@ impl<B: StampedBackend> KeyedStateBackend for TtlBackend<B> {
         self.inner.import(entries)
     }
 
+    fn stored_states(&self) -> Vec<String> {
+        self.inner.stored_states()
+    }
+
     #[inline]
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
         let found = self.inner.try_get(key)?;
