@@ -2,8 +2,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use alluvium_checkpoint::{Origin, RestoreMode, RetainedCheckpoints, Transfer};
-use alluvium_env::{ErrorKind, IoRuntime, Result};
+use alluvium_checkpoint::{CheckpointStore, Origin, RestoreMode, RetainedCheckpoints, Transfer};
+use alluvium_env::{Entropy, ErrorKind, IoRuntime, Result};
 use alluvium_state_api::CheckpointId;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -136,11 +136,7 @@ fn a_state_is_begun_in_an_empty_root_only_or_once_more_from_the_same_checkpoint(
     let error = begin(&other, 4).unwrap_err();
     assert!(error.to_string().contains("was begun from checkpoint 4 in mem:///origin"), "{error}");
     // Whoever goes on in the root itself is told what it was begun from.
-    let opened = alluvium_checkpoint::CheckpointStore::open(
-        Arc::clone(&to),
-        io.clone(),
-        &alluvium_env::Entropy::from_seed(5),
-    );
+    let opened = CheckpointStore::open(Arc::clone(&to), io.clone(), &Entropy::from_seed(5));
     let known = opened.unwrap().begun_from;
     assert_eq!(known.as_deref(), Some("checkpoint 4 in mem:///origin"));
     let again = origin(&from, &to, RestoreMode::NoClaim);
@@ -150,6 +146,23 @@ fn a_state_is_begun_in_an_empty_root_only_or_once_more_from_the_same_checkpoint(
     let error = begin(&from, 7).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("holds a state of its own already; choose an empty"), "{error}");
+}
+
+#[test]
+fn what_an_interrupted_beginning_has_brought_is_not_swept_from_under_the_next_one() {
+    let io = IoRuntime::new(1).unwrap();
+    let (from, to) = (original(&io, 1), memory());
+    let first = origin(&from, &to, RestoreMode::NoClaim);
+    let mut crashed = Job::start_from(Arc::clone(&to), &io, 2, &first).unwrap();
+    crashed.begin_checkpoint().unwrap();
+    drop(crashed);
+    let brought = names_in(&to, &io, "state/00000001");
+    assert_eq!(brought.len(), 3);
+    let (again, entropy) = (origin(&from, &to, RestoreMode::NoClaim), Entropy::from_seed(3));
+    let opened = CheckpointStore::open_from(Arc::clone(&to), io.clone(), &entropy, &again).unwrap();
+    // Nobody holds them yet: the backends are not open.
+    assert!(opened.files.settle().swept);
+    assert_eq!(names_in(&to, &io, "state/00000001"), brought);
 }
 
 #[test]
