@@ -25,6 +25,7 @@ use super::event::{Event, TakenSnapshot};
 use super::metrics::Metrics;
 use super::report::{CheckpointReport, Outcome};
 use super::requests::Requests;
+use super::succession::{Succession, bring_home};
 use crate::source::SourceCut;
 use crate::task::{Stage, TaskStats};
 
@@ -35,6 +36,8 @@ pub(super) struct Coordination {
     pub(super) cut: SourceCut,
     pub(super) events: Receiver<Event>,
     pub(super) uploads: Uploads,
+    /// Of a job that was begun from another root's checkpoint.
+    pub(super) succession: Option<Succession>,
     pub(super) metrics: Arc<Metrics>,
     /// Whether a finished job takes a last checkpoint.
     pub(super) checkpoint_at_end: bool,
@@ -204,11 +207,13 @@ impl Coordination {
         let TakenSnapshot { task, inputs, inputs_count, mut operator_states, sync_micros } = taken;
         self.broadcast.forget_before(self.coordinator.pending().next().unwrap_or(id));
         self.broadcast.take(id, subtask, &mut operator_states)?;
+        let origin = self.succession.as_ref().map(|succession| Arc::clone(&succession.origin));
         match task {
             Err(error) => self.coordinator.acknowledge_subtask(id, usize::from(subtask), Err(error)),
             Ok(task) => self.uploads.start(subtask, id, async move {
                 let snapshot = task.await?;
-                Ok(SubtaskAck { snapshot, inputs, inputs_count, operator_states, sync_micros })
+                let ack = SubtaskAck { snapshot, inputs, inputs_count, operator_states, sync_micros };
+                bring_home(origin, ack).await
             }),
         }
         Ok(())
@@ -235,6 +240,9 @@ impl Coordination {
                     self.history.pop_front();
                 }
                 self.requests.complete(&completed);
+                if let Some(succession) = &mut self.succession {
+                    succession.completed();
+                }
                 if self.last == Some(completed.id) {
                     return Ok(self.ending);
                 }
