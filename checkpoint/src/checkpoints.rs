@@ -4,16 +4,17 @@
 //! does not count any more. An append whose answer was lost is *in doubt*: its references stay until the ledger
 //! has shown what became of it, which it does at the next append, because both want the same number.
 //!
-//! **Threads**: owned by the coordinator's thread; blocks on I/O.
+//! **Threads**: owned by the coordinator, one call at a time; only [`CheckpointStore::open`] blocks.
 use std::sync::Arc;
 
-use alluvium_env::{Entropy, IoRuntime, Result};
+use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use alluvium_state_api::CheckpointId;
 use object_store::ObjectStore;
 
-use crate::ledger::{Appended, Claimed, Entry, EntryKind, Ledger, Writer, name_of};
+use crate::ledger::{Appended, Begin, Claimed, Entry, EntryKind, Ledger, Writer, name_of};
 use crate::metadata::CheckpointMetadata;
 use crate::objects::Objects;
+use crate::origin::{Origin, RestoreMode};
 use crate::registry::SharedFileRegistry;
 use crate::retained::by_id;
 use crate::{probe, sweep};
@@ -31,7 +32,13 @@ pub struct CheckpointStore {
     /// Entries that were handed to the deleter and may still be there.
     dropped: Vec<u64>,
     in_doubt: Vec<CheckpointId>,
+    /// The state is begun from another root, and none of its own checkpoints is complete.
+    has_origin: bool,
 }
+
+/// What the registry knows an origin's checkpoint by; own ones are numbered from 1. Its files stay in the own root, as far
+/// as they were brought, until an own checkpoint says which are needed.
+const ORIGIN: CheckpointId = CheckpointId(0);
 
 #[derive(Clone, Copy)]
 struct Retained {
@@ -49,6 +56,10 @@ pub struct Opened {
     pub files: Arc<SharedFileRegistry>,
     /// What can be restored, oldest first.
     pub retained: Vec<CheckpointMetadata>,
+    /// The origin's checkpoint, if it was opened from one ([`CheckpointStore::open_from`]).
+    pub origin: Option<CheckpointMetadata>,
+    /// What the state was begun from, for a message, as long as nothing of its own can be restored.
+    pub begun_from: Option<String>,
 }
 
 impl Opened {
@@ -76,15 +87,66 @@ impl CheckpointStore {
     /// no conditional put, or bucket or keys are wrong; `Fenced` if another attempt claims at this very moment;
     /// `Unavailable` if the store does not answer.
     pub fn open(store: Arc<dyn ObjectStore>, io: IoRuntime, entropy: &Entropy) -> Result<Opened> {
+        io.clone().block_on(Self::take_over(store, io, entropy))
+    }
+
+    /// [`CheckpointStore::open`] for who must not block: a future of the I/O runtime.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn take_over(store: Arc<dyn ObjectStore>, io: IoRuntime, entropy: &Entropy) -> Result<Opened> {
+        Self::begin((store, io), entropy.next_u64(), (Begin::Here, None)).await
+    }
+
+    /// Begins a state below the root of `store` from a checkpoint of another root: as [`CheckpointStore::open`], and in claim
+    /// mode whoever owns the origin is fenced as well.
+    ///
+    /// # Errors
+    /// As [`CheckpointStore::open`], of either root; `Invalid` if the origin has no such checkpoint, or `store` holds
+    /// anything but an earlier beginning from the same one.
+    pub fn open_from(
+        store: Arc<dyn ObjectStore>,
+        io: IoRuntime,
+        entropy: &Entropy,
+        origin: &Origin,
+    ) -> Result<Opened> {
+        let ledger = Ledger::new(Objects::new(Arc::clone(&origin.transfer.from)));
+        let looked = io.block_on(async {
+            let mut looked = ledger.look_at(origin.checkpoint, &origin.url).await?;
+            if origin.mode == RestoreMode::Claim {
+                let claimed = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
+                let is_chosen = |(_, one): &(u64, CheckpointMetadata)| one.id == looked.metadata.id;
+                if !claimed.retained.iter().any(is_chosen) {
+                    let (id, url) = (looked.metadata.id, &origin.url);
+                    return Err(Error::unavailable(format!(
+                        "checkpoint {id} was dropped by the job that runs on {url} before it could be claimed; that job is \
+                         stopped now, so restore again"
+                    )));
+                }
+                looked.origin.last_incarnation = claimed.claim.writer.incarnation;
+            }
+            Ok(looked)
+        })?;
+        let begin = Begin::From(looked.origin.clone());
+        let begun = Self::begin((store, io.clone()), entropy.next_u64(), (begin, Some(looked.metadata)));
+        let opened = io.block_on(begun)?;
+        origin.set_found(looked.origin)?;
+        Ok(opened)
+    }
+
+    async fn begin(
+        (store, io): (Arc<dyn ObjectStore>, IoRuntime),
+        token: u64,
+        (begin, origin): (Begin, Option<CheckpointMetadata>),
+    ) -> Result<Opened> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
-        let token = entropy.next_u64();
-        let Claimed { claim, retained } = io.block_on(async {
-            let claimed = ledger.claim(token).await?;
-            probe::conditional_create(&objects, &claimed.claim).await?;
-            Result::Ok(claimed)
-        })?;
+        let Claimed { claim, retained } = ledger.claim(token, &begin).await?;
+        probe::conditional_create(&objects, &claim).await?;
         let files = Arc::new(SharedFileRegistry::new(objects.clone(), io.clone()));
+        if let Some(origin) = &origin {
+            files.refer(ORIGIN, origin.files());
+        }
         for (_, checkpoint) in &retained {
             files.refer(checkpoint.id, checkpoint.files());
         }
@@ -103,9 +165,11 @@ impl CheckpointStore {
                 .collect(),
             dropped: claim.dropped,
             in_doubt: Vec::new(),
+            has_origin: origin.is_some(),
         };
         let retained = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
-        Ok(Opened { checkpoints, incarnation, files, retained })
+        let begun_from = claim.origin.map(|origin| origin.to_string());
+        Ok(Opened { checkpoints, incarnation, files, retained, origin, begun_from })
     }
 
     /// This attempt.
@@ -118,6 +182,11 @@ impl CheckpointStore {
         &self.files
     }
 
+    /// Where its requests are made.
+    pub(crate) fn io(&self) -> &IoRuntime {
+        &self.io
+    }
+
     /// The first number that no retained checkpoint has.
     pub(crate) fn next_id(&self) -> CheckpointId {
         CheckpointId(self.retained.iter().map(|retained| retained.id.0).max().unwrap_or(0) + 1)
@@ -128,11 +197,11 @@ impl CheckpointStore {
     /// # Errors
     /// `Fenced` if another incarnation took over. After any other error the checkpoint is in doubt, and the
     /// registry keeps its files until that is settled.
-    pub(crate) fn complete(&mut self, metadata: CheckpointMetadata, keep: usize) -> Result<u64> {
+    pub(crate) async fn complete(&mut self, metadata: CheckpointMetadata, keep: usize) -> Result<u64> {
         let id = metadata.id;
         let kind = EntryKind::Complete(Box::new(metadata));
-        let mut entry =
-            Entry { sequence: 0, writer: self.writer, retained: Vec::new(), dropped: Vec::new(), kind };
+        let (retained, dropped) = (Vec::new(), Vec::new());
+        let mut entry = Entry { sequence: 0, writer: self.writer, retained, dropped, origin: None, kind };
         loop {
             entry.sequence = self.next_sequence;
             let mut all: Vec<u64> = self.retained.iter().map(|retained| retained.sequence).collect();
@@ -140,7 +209,7 @@ impl CheckpointStore {
             entry.retained = all.split_off(all.len().saturating_sub(keep));
             self.dropped.retain(|sequence| self.files.is_to_be_deleted(&name_of(*sequence)));
             entry.dropped = self.dropped.iter().copied().chain(all).collect();
-            match self.io.block_on(self.ledger.append(&entry)) {
+            match self.ledger.append(&entry).await {
                 Ok(Appended::Ours(size_bytes)) => {
                     self.settle_doubts(id, keep);
                     return Ok(size_bytes);
@@ -172,6 +241,9 @@ impl CheckpointStore {
         let refused = std::mem::take(&mut self.in_doubt).into_iter().filter(|other| *other != id);
         for gone in refused.chain(dropped.iter().map(|retained| retained.id)) {
             self.files.forget(gone);
+        }
+        if std::mem::take(&mut self.has_origin) {
+            self.files.forget(ORIGIN);
         }
         self.files.retry_deletes();
     }

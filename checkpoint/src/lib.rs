@@ -8,6 +8,8 @@
 //! - [`CheckpointStore::open`] takes a state URL over and yields an [`Opened`]: what can be restored
 //!   ([`CheckpointMetadata`], [`RestorePlan`]), the [`SharedFileRegistry`] and the incarnation;
 //! - [`RetainedCheckpoints`] are read by tools, which take nothing over;
+//! - a *savepoint* ([`create_savepoint`]) is a checkpoint as a root of its own; an [`Origin`] is a checkpoint of another
+//!   root that a state is begun from;
 //! - the [`Coordinator`] triggers checkpoints, collects a [`SubtaskAck`] from every subtask and a state from
 //!   every source, and completes them;
 //! - the [`SharedFileRegistry`] counts holders and checkpoints of every file and deletes what has neither
@@ -71,6 +73,7 @@
 //! # Ok(())
 //! # }
 //! ```
+mod canonical;
 mod checkpoints;
 mod coordinator;
 mod envelope;
@@ -79,18 +82,27 @@ pub mod fuzzing;
 mod ledger;
 mod metadata;
 mod objects;
+mod origin;
 mod probe;
 mod registry;
 mod restore;
 mod retained;
+mod retire;
+mod savepoint;
 mod settings;
 mod sweep;
+mod transfer;
 mod wire;
 
+pub use canonical::CanonicalEntries;
 pub use checkpoints::{CheckpointStore, Opened};
 pub use coordinator::{CheckpointCounters, CompletedCheckpoint, Coordinator, SubtaskAck};
 pub use metadata::{CheckpointMetadata, SubtaskMetadata};
+pub use origin::{Origin, RestoreMode};
 pub use registry::{RegistryStats, SharedFileRegistry};
 pub use restore::RestorePlan;
 pub use retained::RetainedCheckpoints;
+pub use retire::{Retired, retire_checkpoints};
+pub use savepoint::{OpenEntries, Savepoint, SavepointRequest, create_canonical_savepoint, create_savepoint};
 pub use settings::{CheckpointSettings, JobShape};
+pub use transfer::{SharedStore, Transfer};

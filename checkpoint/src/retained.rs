@@ -25,8 +25,15 @@ impl RetainedCheckpoints {
     /// `Corruption` names the ledger object that is damaged; `Invalid` if a newer Alluvium wrote it, or bucket or keys
     /// are wrong; `Unavailable` if the store does not answer.
     pub fn read(store: Arc<dyn ObjectStore>, io: &IoRuntime) -> Result<Self> {
-        let ledger = Ledger::new(Objects::new(store));
-        Ok(Self { checkpoints: io.block_on(ledger.look())? })
+        io.block_on(Self::look(store))
+    }
+
+    /// [`RetainedCheckpoints::read`] for who must not block.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn look(store: Arc<dyn ObjectStore>) -> Result<Self> {
+        Ok(Self { checkpoints: Ledger::new(Objects::new(store)).look().await? })
     }
 
     /// All of them, oldest first.

@@ -8,8 +8,14 @@ use alluvium_state_api::MaxParallelism;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointSettings {
     /// From one trigger to the next; `None` takes them only on request. Shorter repeats less work after a crash
-    /// and costs more requests; a checkpoint that takes longer delays the next one.
+    /// and costs more requests; while as many as [`CheckpointSettings::concurrent`] are pending, the next one waits.
     pub interval: Option<Duration>,
+    /// From the end of one, completed or given up, to the next trigger by interval: a job whose checkpoints take long
+    /// does something else in between. It contradicts more than one at a time. One on request does not wait for it.
+    pub min_pause: Duration,
+    /// Checkpoints that may be pending at a time, at least 1. More keep the interval where uploads take longer than it,
+    /// and pin more files.
+    pub concurrent: usize,
     /// From trigger to the last acknowledgement; an older checkpoint is given up and counts as failed.
     pub timeout: Duration,
     /// Completed checkpoints to keep, at least 1. More can be restored from, and keep more files alive.
@@ -21,6 +27,10 @@ pub struct CheckpointSettings {
 impl CheckpointSettings {
     /// The default of [`CheckpointSettings::interval`].
     pub const INTERVAL: Duration = Duration::from_secs(1);
+    /// The default of [`CheckpointSettings::min_pause`].
+    pub const MIN_PAUSE: Duration = Duration::ZERO;
+    /// The default of [`CheckpointSettings::concurrent`].
+    pub const CONCURRENT: usize = 1;
     /// The default of [`CheckpointSettings::timeout`].
     pub const TIMEOUT: Duration = Duration::from_mins(10);
     /// The default of [`CheckpointSettings::retained`].
@@ -31,7 +41,7 @@ impl CheckpointSettings {
     /// Whether the settings make sense.
     ///
     /// # Errors
-    /// `Invalid` names the setting that does not.
+    /// `Invalid` names the setting that does not, or both that contradict each other.
     pub fn validate(&self) -> Result<()> {
         if self.interval.is_some_and(|interval| interval.is_zero()) {
             return Err(Error::invalid(
@@ -40,6 +50,16 @@ impl CheckpointSettings {
         }
         if self.timeout.is_zero() {
             return Err(Error::invalid("the checkpoint timeout is zero: no checkpoint could ever complete"));
+        }
+        if self.concurrent == 0 {
+            return Err(Error::invalid("at least 1 checkpoint must be allowed at a time, or there is none"));
+        }
+        if self.concurrent > 1 && !self.min_pause.is_zero() {
+            let (concurrent, pause) = (self.concurrent, self.min_pause);
+            return Err(Error::invalid(format!(
+                "{concurrent} checkpoints at a time contradict a pause of {pause:?} between them: \
+                 allow 1 at a time, or set no pause"
+            )));
         }
         if self.retained == 0 {
             return Err(Error::invalid(
@@ -54,6 +74,8 @@ impl Default for CheckpointSettings {
     fn default() -> Self {
         Self {
             interval: Some(Self::INTERVAL),
+            min_pause: Self::MIN_PAUSE,
+            concurrent: Self::CONCURRENT,
             timeout: Self::TIMEOUT,
             retained: Self::RETAINED,
             tolerated_failures: Self::TOLERATED_FAILURES,
@@ -105,9 +127,21 @@ mod tests {
         CheckpointSettings { interval: None, ..good.clone() }.validate().unwrap();
         let interval = CheckpointSettings { interval: Some(Duration::ZERO), ..good.clone() };
         let timeout = CheckpointSettings { timeout: Duration::ZERO, ..good.clone() };
-        let retained = CheckpointSettings { retained: 0, ..good };
-        for (settings, word) in [(interval, "interval"), (timeout, "timeout"), (retained, "retained")] {
-            assert!(settings.validate().unwrap_err().message().contains(word));
+        let retained = CheckpointSettings { retained: 0, ..good.clone() };
+        let none = CheckpointSettings { concurrent: 0, ..good.clone() };
+        let pause = Duration::from_secs(5);
+        CheckpointSettings { min_pause: pause, ..good.clone() }.validate().unwrap();
+        CheckpointSettings { concurrent: 2, ..good.clone() }.validate().unwrap();
+        let both = CheckpointSettings { min_pause: pause, concurrent: 2, ..good };
+        for (settings, word) in [
+            (interval, "interval"),
+            (timeout, "timeout"),
+            (retained, "retained"),
+            (none, "at a time"),
+            (both, "2 checkpoints at a time contradict a pause of 5s"),
+        ] {
+            let error = settings.validate().unwrap_err();
+            assert!(error.message().contains(word), "{error}");
         }
     }
 

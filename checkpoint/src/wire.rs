@@ -12,6 +12,7 @@ use prost::Message;
 use crate::envelope::{self, PAYLOAD_AT, damaged};
 use crate::ledger::{Entry, EntryKind, Writer, name_of};
 use crate::metadata::{CheckpointMetadata, SubtaskMetadata};
+use crate::origin::OriginRecord;
 
 #[derive(Clone, PartialEq, Message)]
 struct EntryMessage {
@@ -27,6 +28,22 @@ struct EntryMessage {
     dropped: Vec<u64>,
     #[prost(oneof = "KindMessage", tags = "6, 7")]
     kind: Option<KindMessage>,
+    #[prost(message, optional, tag = "10")]
+    origin: Option<OriginMessage>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+struct OriginMessage {
+    #[prost(string, tag = "1")]
+    url: String,
+    #[prost(uint64, tag = "2")]
+    checkpoint: u64,
+    #[prost(uint64, tag = "3")]
+    incarnation: u64,
+    #[prost(fixed64, tag = "4")]
+    token: u64,
+    #[prost(uint64, tag = "5")]
+    last_incarnation: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -115,6 +132,7 @@ pub(crate) fn encode(entry: &Entry) -> Bytes {
         retained: entry.retained.clone(),
         dropped: entry.dropped.clone(),
         kind: Some(kind),
+        origin: entry.origin.as_ref().map(origin_message),
     };
     envelope::seal(&message.encode_to_vec())
 }
@@ -142,7 +160,28 @@ pub(crate) fn decode(sequence: u64, bytes: &Bytes) -> Result<Entry> {
         }
     };
     let writer = Writer { incarnation: message.incarnation, token: message.writer_token };
-    Ok(Entry { sequence, writer, retained: message.retained, dropped: message.dropped, kind })
+    let origin = message.origin.map(origin_record);
+    Ok(Entry { sequence, writer, retained: message.retained, dropped: message.dropped, origin, kind })
+}
+
+fn origin_message(origin: &OriginRecord) -> OriginMessage {
+    OriginMessage {
+        url: origin.url.clone(),
+        checkpoint: origin.checkpoint.0,
+        incarnation: origin.incarnation,
+        token: origin.token,
+        last_incarnation: origin.last_incarnation,
+    }
+}
+
+fn origin_record(message: OriginMessage) -> OriginRecord {
+    OriginRecord {
+        url: message.url,
+        checkpoint: CheckpointId(message.checkpoint),
+        incarnation: message.incarnation,
+        token: message.token,
+        last_incarnation: message.last_incarnation,
+    }
 }
 
 /// The error for a claim where a checkpoint is retained.

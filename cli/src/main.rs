@@ -7,6 +7,7 @@ mod args;
 mod backend;
 mod bench;
 mod budget;
+mod checkpointing;
 mod compactor;
 mod input;
 mod inspect;
@@ -60,6 +61,8 @@ fn run(command: args::Command) -> Result<(), Failure> {
         args::Command::Compactor(args) => compactor::run(&args),
         args::Command::Sst(args) => inspect::run_sst(&args),
         args::Command::State(args) => inspect::run_state(&args),
+        args::Command::Checkpoint(args) => inspect::run_checkpoint(&args),
+        args::Command::Savepoint(args) => inspect::run_savepoint(&args),
     }
 }
 

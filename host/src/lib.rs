@@ -91,8 +91,8 @@ pub mod storage;
 mod task;
 
 pub use job::{
-    CheckpointReport, Job, JobControl, JobReport, JobSettings, Outcome, Progress, Restore, RestoreReport,
-    World,
+    CheckpointReport, Job, JobControl, JobReport, JobSettings, Outcome, Progress, RequestedCheckpoint,
+    Restore, RestoreReport, World,
 };
 pub use metrics::exposition;
 pub use source::{Collector, ReadOutcome, SplitReader, SplitSource};

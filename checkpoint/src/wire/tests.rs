@@ -15,7 +15,25 @@ fn worked_bytes(info: &str) -> Bytes {
 
 fn claim() -> Entry {
     let writer = Writer { incarnation: 2, token: 0x0123_4567_89AB_CDEF };
-    Entry { sequence: 3, writer, retained: vec![2], dropped: Vec::new(), kind: EntryKind::Claim }
+    Entry {
+        sequence: 3,
+        writer,
+        retained: vec![2],
+        dropped: Vec::new(),
+        origin: None,
+        kind: EntryKind::Claim,
+    }
+}
+
+fn begun() -> Entry {
+    let origin = OriginRecord {
+        url: "file:///a".into(),
+        checkpoint: CheckpointId(5),
+        incarnation: 1,
+        token: 0xFEDC_BA98_7654_3210,
+        last_incarnation: 1,
+    };
+    Entry { sequence: 1, retained: Vec::new(), origin: Some(origin), ..claim() }
 }
 
 fn checkpoint() -> CheckpointMetadata {
@@ -80,6 +98,7 @@ fn complete(metadata: CheckpointMetadata) -> Entry {
 fn the_worked_bytes_of_the_page_decode_and_encode_to_themselves() {
     let written = [
         ("claim", claim()),
+        ("begun", begun()),
         ("complete", complete(checkpoint())),
         ("operator states", complete(with_operator_states())),
     ];

@@ -8,6 +8,10 @@ mod faulty_store;
 #[cfg(test)]
 mod fencing;
 #[cfg(test)]
+mod forks;
+#[cfg(test)]
 mod job;
 #[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod savepoints;

@@ -14,6 +14,7 @@ mod metrics;
 mod process;
 mod s3;
 mod s3_server;
+mod savepoint;
 mod sst;
 mod state;
 mod stop;

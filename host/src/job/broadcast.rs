@@ -1,11 +1,14 @@
 //! Broadcast state in a checkpoint: the same on all subtasks, so that one of them is enough to write it.
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use alluvium_env::{Error, Result};
 use alluvium_state_api::{CheckpointId, OperatorStateKind, OperatorStatePart};
 
-/// The broadcast states of the subtask that was first to take its snapshot of a checkpoint.
+/// Of each checkpoint under way, the subtask that was first to take its snapshot, and its broadcast states.
 #[derive(Default)]
 pub(super) struct BroadcastCut {
-    first: Option<(CheckpointId, u16, Vec<OperatorStatePart>)>,
+    first: BTreeMap<CheckpointId, (u16, Vec<OperatorStatePart>)>,
 }
 
 impl BroadcastCut {
@@ -21,10 +24,12 @@ impl BroadcastCut {
         parts: &mut Vec<OperatorStatePart>,
     ) -> Result<()> {
         let is_broadcast = |part: &OperatorStatePart| part.kind == OperatorStateKind::Broadcast;
-        let Some((_, other, states)) = self.first.as_ref().filter(|(first, ..)| *first == id) else {
-            let states = parts.iter().filter(|part| is_broadcast(part)).cloned().collect();
-            self.first = Some((id, subtask, states));
-            return Ok(());
+        let (other, states) = match self.first.entry(id) {
+            Entry::Occupied(first) => first.into_mut(),
+            Entry::Vacant(free) => {
+                free.insert((subtask, parts.iter().filter(|part| is_broadcast(part)).cloned().collect()));
+                return Ok(());
+            }
         };
         let own: Vec<OperatorStatePart> = parts.extract_if(.., |part| is_broadcast(part)).collect();
         if let Some(part) = states
@@ -39,6 +44,11 @@ impl BroadcastCut {
             )));
         }
         Ok(())
+    }
+
+    /// Checkpoints before this one are no longer under way.
+    pub(super) fn forget_before(&mut self, oldest: CheckpointId) {
+        self.first = self.first.split_off(&oldest);
     }
 }
 
@@ -61,9 +71,15 @@ mod tests {
         use OperatorStateKind::{Broadcast, List};
         let states = |rules| vec![part("list", List, rules), part("rules", Broadcast, rules)];
         let mut cut = BroadcastCut::default();
-        for id in [CheckpointId(1), CheckpointId(2)] {
-            let [mut first, mut same, mut other] = [7, 7, 8].map(states);
+        let both = [CheckpointId(1), CheckpointId(2)];
+        // One subtask may be at the second before another is at the first.
+        let firsts = both.map(|id| {
+            let mut first = states(7);
             cut.take(id, 1, &mut first).unwrap();
+            first
+        });
+        for (id, first) in both.into_iter().zip(firsts) {
+            let [mut same, mut other] = [7, 8].map(states);
             cut.take(id, 0, &mut same).unwrap();
             assert_eq!((first, same), (states(7), vec![part("list", List, 7)]));
             let error = cut.take(id, 2, &mut other).unwrap_err().to_string();
@@ -72,6 +88,8 @@ mod tests {
                 cut.take(id, 3, &mut vec![part("list", List, 7)]).is_err(),
                 "one that has none differs as well"
             );
+            cut.forget_before(CheckpointId(id.0 + 1));
         }
+        assert!(cut.first.is_empty());
     }
 }

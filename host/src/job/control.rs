@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::registry::Registry;
 
-use super::{Event, Metrics};
+use super::{Event, Metrics, RequestedCheckpoint};
 
 /// A handle on one run of a job.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +55,19 @@ impl JobControl {
     pub fn cancel(&self) {
         self.shared.cancel.store(true, Ordering::SeqCst);
         self.tell(Event::Cancel);
+    }
+
+    /// Asks for a checkpoint now, whatever the interval and the pause; if as many as may be are under way, it begins
+    /// when one of them has ended. The job must have begun to run.
+    ///
+    /// ```
+    /// let control = alluvium_host::JobControl::new();
+    /// assert!(control.checkpoint().wait().is_err(), "no job runs");
+    /// ```
+    pub fn checkpoint(&self) -> RequestedCheckpoint {
+        let (answer, requested) = RequestedCheckpoint::new();
+        self.tell(Event::Checkpoint(answer));
+        requested
     }
 
     /// How far the job is.

@@ -3,14 +3,16 @@
 //!
 //! **Invariants**: a job that ends well ends with a checkpoint of its own, the *last* one: after a stop, the barrier
 //! behind which sources read nothing; at the end of the input, one taken when every task is drained. A last checkpoint
-//! that fails is taken again, as long as the settings tolerate it. Without an interval a finished job takes none.
+//! that fails is taken again, as long as the settings tolerate it. Without an interval a finished job takes none. Once a
+//! job ends, no checkpoint starts by interval.
 //!
 //! **Threads**: the calling thread's; it sleeps until an event comes or a checkpoint is due.
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use alluvium_checkpoint::{Coordinator, SubtaskAck};
+use alluvium_checkpoint::{CompletedCheckpoint, Coordinator, SubtaskAck};
 use alluvium_env::{Error, ErrorKind, IoRuntime, Result};
 use alluvium_state_api::{CheckpointId, StateScan};
 use bytes::Bytes;
@@ -22,6 +24,8 @@ use super::crew::Crew;
 use super::event::{Event, TakenSnapshot};
 use super::metrics::Metrics;
 use super::report::{CheckpointReport, Outcome};
+use super::requests::Requests;
+use super::succession::{Succession, bring_home};
 use crate::source::SourceCut;
 use crate::task::{Stage, TaskStats};
 
@@ -32,6 +36,8 @@ pub(super) struct Coordination {
     pub(super) cut: SourceCut,
     pub(super) events: Receiver<Event>,
     pub(super) uploads: Uploads,
+    /// Of a job that was begun from another root's checkpoint.
+    pub(super) succession: Option<Succession>,
     pub(super) metrics: Arc<Metrics>,
     /// Whether a finished job takes a last checkpoint.
     pub(super) checkpoint_at_end: bool,
@@ -40,7 +46,10 @@ pub(super) struct Coordination {
     pub(super) ending: Option<Outcome>,
     /// The checkpoint after which the job ends.
     pub(super) last: Option<CheckpointId>,
+    /// The newest that completed, oldest first.
+    pub(super) history: VecDeque<CompletedCheckpoint>,
     pub(super) broadcast: BroadcastCut,
+    pub(super) requests: Requests,
 }
 
 impl Coordination {
@@ -124,7 +133,9 @@ impl Coordination {
         CheckpointReport {
             completed: counters.completed,
             failed: counters.failed,
+            subsumed: counters.subsumed,
             last: self.coordinator.last(),
+            history: self.history.iter().copied().collect(),
         }
     }
 
@@ -145,23 +156,23 @@ impl Coordination {
     fn handle(&mut self, event: Event) -> Result<()> {
         match event {
             Event::Stop => {
-                if self.ending.is_none() && !self.cut.all_ended() {
-                    self.ending = Some(Outcome::Stopped);
+                if !self.cut.all_ended() {
+                    self.end_with(Outcome::Stopped);
                 }
             }
             Event::Cancel => {
                 return Err(Error::cancelled("the job was cancelled; its last complete checkpoint stays"));
             }
+            Event::Checkpoint(answer) => self.requests.ask(answer),
             Event::Failed(error) => return Err(error),
             Event::SourceAtBarrier { source, id, standing } => {
                 self.cut.at_barrier(source, id, standing);
                 self.coordinator.acknowledge_source(id, source, Bytes::new());
             }
             Event::SourceEnded { source, standing } => {
-                let pending = self.coordinator.pending();
-                if self.cut.ended(source, standing, pending)
-                    && let Some(id) = pending
-                {
+                let sent = self.cut.ended(source, standing);
+                let later: Vec<_> = self.coordinator.pending().filter(|id| *id > sent).collect();
+                for id in later {
                     self.coordinator.acknowledge_source(id, source, Bytes::new());
                 }
             }
@@ -171,8 +182,8 @@ impl Coordination {
             }
             Event::Drained => {
                 self.undrained = self.undrained.saturating_sub(1);
-                if self.undrained == 0 && self.ending.is_none() {
-                    self.ending = Some(Outcome::Finished);
+                if self.undrained == 0 {
+                    self.end_with(Outcome::Finished);
                 }
             }
             // Asked for in `scans` only.
@@ -181,17 +192,28 @@ impl Coordination {
         Ok(())
     }
 
+    /// The first reason to end counts.
+    fn end_with(&mut self, outcome: Outcome) {
+        if self.ending.is_none() {
+            self.ending = Some(outcome);
+            self.coordinator.end_interval();
+        }
+    }
+
     fn snapshot_taken(&mut self, subtask: u16, id: CheckpointId, taken: TakenSnapshot) -> Result<()> {
-        if self.coordinator.pending() != Some(id) {
+        if !self.coordinator.is_pending(id) {
             return Ok(());
         }
         let TakenSnapshot { task, inputs, inputs_count, mut operator_states, sync_micros } = taken;
+        self.broadcast.forget_before(self.coordinator.pending().next().unwrap_or(id));
         self.broadcast.take(id, subtask, &mut operator_states)?;
+        let origin = self.succession.as_ref().map(|succession| Arc::clone(&succession.origin));
         match task {
             Err(error) => self.coordinator.acknowledge_subtask(id, usize::from(subtask), Err(error)),
             Ok(task) => self.uploads.start(subtask, id, async move {
                 let snapshot = task.await?;
-                Ok(SubtaskAck { snapshot, inputs, inputs_count, operator_states, sync_micros })
+                let ack = SubtaskAck { snapshot, inputs, inputs_count, operator_states, sync_micros };
+                bring_home(origin, ack).await
             }),
         }
         Ok(())
@@ -203,32 +225,49 @@ impl Coordination {
             return Ok(self.ending);
         }
         loop {
-            let mut triggered = self.coordinator.trigger_if_due();
-            if triggered.is_none() && self.ending.is_some() && self.coordinator.pending().is_none() {
-                triggered = self.coordinator.trigger();
-            }
-            if let Some(id) = triggered {
-                self.begin(id);
-            }
-            let pending = self.coordinator.pending();
-            if let Some(id) = pending
-                && self.cut.all_ended()
+            self.trigger();
+            if self.cut.all_ended()
+                && let Some(newest) = self.coordinator.pending().next_back()
             {
                 // No source is left to send the barrier, or one has sent it: the tasks then know it already.
-                self.crew.order_barrier(id);
+                self.crew.order_barrier(newest);
             }
-            let finished = self.ending == Some(Outcome::Finished) && self.last == pending;
-            let cut = &self.cut;
-            if let Some(completed) = self.coordinator.try_complete(&|_| cut.encode(), finished)? {
+            let was_ready = self.coordinator.ready().is_some();
+            if let Some(completed) = self.complete()? {
                 self.metrics.completed(&completed);
+                self.history.push_back(completed);
+                if self.history.len() > CheckpointReport::HISTORY {
+                    self.history.pop_front();
+                }
+                self.requests.complete(&completed);
+                if let Some(succession) = &mut self.succession {
+                    succession.completed();
+                }
                 if self.last == Some(completed.id) {
                     return Ok(self.ending);
                 }
             }
             self.metrics.failed(self.coordinator.counters().failed);
-            if self.ending.is_none() || self.coordinator.pending().is_some() {
+            let coordinator = &self.coordinator;
+            self.requests.give_up(|id| coordinator.is_pending(id), coordinator.last_failure());
+            // One that has ended makes room for another.
+            let waits = self.ending.is_none() || self.coordinator.pending().next().is_some();
+            if waits && !was_ready {
                 return Ok(None);
             }
+        }
+    }
+
+    /// Starts a checkpoint that is due or wanted: by somebody who asked, or to end with.
+    fn trigger(&mut self) {
+        let due = self.coordinator.trigger_if_due();
+        let wanted = match self.ending {
+            None => self.requests.wanted(),
+            Some(_) => !self.last.is_some_and(|last| self.coordinator.is_pending(last)),
+        };
+        let triggered = if due.is_none() && wanted { self.coordinator.trigger() } else { due };
+        if let Some(id) = triggered {
+            self.begin(id);
         }
     }
 
@@ -237,10 +276,21 @@ impl Coordination {
         if last {
             self.last = Some(id);
         }
-        self.crew.request_barrier(id, last);
-        for source in self.cut.begin() {
+        self.requests.begin(id);
+        self.crew.request_barriers(self.coordinator.pending().collect(), last);
+        for source in self.cut.gone() {
             self.coordinator.acknowledge_source(id, source, Bytes::new());
         }
+    }
+
+    fn complete(&mut self) -> Result<Option<CompletedCheckpoint>> {
+        let ready = self.coordinator.ready();
+        if let Some(id) = ready {
+            self.cut.advance(id);
+        }
+        let finished = self.ending == Some(Outcome::Finished) && self.last == ready;
+        let cut = &self.cut;
+        self.coordinator.try_complete(&|_| cut.encode(), finished)
     }
 }
 

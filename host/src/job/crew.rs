@@ -65,9 +65,9 @@ impl Crew {
         self.tasks.len()
     }
 
-    /// Asks all sources for a barrier.
-    pub(super) fn request_barrier(&self, id: CheckpointId, last: bool) {
-        self.signal.request(id, last);
+    /// Asks all sources for the barriers of all pending checkpoints.
+    pub(super) fn request_barriers(&self, pending: Vec<CheckpointId>, last: bool) {
+        self.signal.request(pending, last);
     }
 
     /// Asks all tasks for a snapshot once their lanes have ended.

@@ -6,6 +6,7 @@ use alluvium_env::{Error, Result};
 use alluvium_state_api::{CheckpointId, OperatorStatePart, SnapshotTask, StateScan};
 use bytes::Bytes;
 
+use super::requests::Answer;
 use crate::source::Standing;
 
 /// A snapshot whose synchronous part is done.
@@ -23,6 +24,8 @@ pub(crate) enum Event {
     Stop,
     /// End now.
     Cancel,
+    /// Take a checkpoint now.
+    Checkpoint(Answer),
     /// A source has sent its barrier.
     SourceAtBarrier { source: usize, id: CheckpointId, standing: Standing },
     /// A source has sent all it will.
@@ -44,6 +47,7 @@ impl fmt::Debug for Event {
         f.write_str(match self {
             Self::Stop => "Stop",
             Self::Cancel => "Cancel",
+            Self::Checkpoint(_) => "Checkpoint",
             Self::SourceAtBarrier { .. } => "SourceAtBarrier",
             Self::SourceEnded { .. } => "SourceEnded",
             Self::Snapshot { .. } => "Snapshot",

@@ -9,20 +9,24 @@ mod crew;
 mod event;
 mod metrics;
 mod report;
+mod requests;
 mod settings;
+mod succession;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use alluvium_async_exec::{MailboxReceiver, MailboxSender, mailbox};
 use alluvium_checkpoint::{CheckpointMetadata, CheckpointStore, Coordinator, JobShape, Opened, RestorePlan};
-use alluvium_env::{Clock, Entropy, IoRuntime, Result};
+use alluvium_env::{Clock, Entropy, Error, IoRuntime, Result};
 use alluvium_state_api::{BackendFactory, CheckpointId, FileOwnership, KeyedProcess, StateScan, States};
 use object_store::ObjectStore;
 
 use crate::source::{
     Collector, SourceCut, SourceProgress, SourceSignal, SourceWorker, SplitQueue, SplitSource,
 };
+use crate::storage::over;
 use crate::task::{Mail, Operator, Orders, TaskStart, TaskStats};
 
 use broadcast::BroadcastCut;
@@ -32,8 +36,11 @@ use crew::{Crew, TaskHandle};
 pub(crate) use event::{Event, TakenSnapshot};
 pub(crate) use metrics::{Metrics, Spent};
 pub use report::{CheckpointReport, JobReport, Outcome, RestoreReport};
+pub use requests::RequestedCheckpoint;
+use requests::Requests;
 use settings::LANE_BATCHES;
 pub use settings::{JobSettings, Restore};
+use succession::Succession;
 
 /// What a job needs of the world.
 #[derive(Clone)]
@@ -89,7 +96,11 @@ impl<S: SplitSource> Job<S> {
         self.settings.validate()?;
         let (clock, settings) = (Arc::clone(&self.world.clock), self.settings.clone());
         let world = &self.world;
-        let opened = CheckpointStore::open(Arc::clone(&world.store), world.io.clone(), &world.entropy)?;
+        let (store, io) = (Arc::clone(&world.store), world.io.clone());
+        let opened = match &settings.restore {
+            Restore::From(origin) => CheckpointStore::open_from(store, io, &world.entropy, origin)?,
+            _ => CheckpointStore::open(store, io, &world.entropy)?,
+        };
         let files = Arc::clone(&opened.files);
         let (restored, mut notes) = self.choose(&opened)?;
         let mut coordination = self.start(opened, restored.as_ref(), &Arc::new(open), control)?;
@@ -100,6 +111,7 @@ impl<S: SplitSource> Job<S> {
         let TaskStats { backend, controller } = coordination.end();
         let checkpoints = coordination.checkpoints();
         notes.extend(coordination.failures());
+        notes.extend(coordination.succession.as_mut().and_then(Succession::end));
         drop(coordination);
         files.settle();
         let first = control.metrics().first_record_at();
@@ -124,11 +136,18 @@ impl<S: SplitSource> Job<S> {
 
     /// The checkpoint to begin with, and what is to be said about it.
     fn choose(&self, opened: &Opened) -> Result<(Option<CheckpointMetadata>, Vec<String>)> {
-        Ok(match self.settings.restore {
+        Ok(match &self.settings.restore {
             Restore::None => (None, Vec::new()),
-            Restore::Id(id) => (Some(opened.checkpoint(CheckpointId(id))?.clone()), Vec::new()),
+            Restore::Id(id) => (Some(opened.checkpoint(CheckpointId(*id))?.clone()), Vec::new()),
+            Restore::From(_) => (opened.origin.clone(), Vec::new()),
             Restore::Latest => {
                 let url = &self.world.state_url;
+                if let Some(origin) = &opened.begun_from {
+                    return Err(Error::invalid(format!(
+                        "the state in {url} was begun from {origin} and has no checkpoint of its own yet: restore from that \
+                         once more"
+                    )));
+                }
                 let none =
                     || format!("there is no checkpoint in {url} yet; starting at the beginning of the input");
                 let latest = opened.latest().cloned();
@@ -154,6 +173,10 @@ impl<S: SplitSource> Job<S> {
             sources: settings.sources,
         };
         let metrics = control.metrics();
+        let store = match &settings.restore {
+            Restore::From(origin) => over(&world.store, origin),
+            _ => Arc::clone(&world.store),
+        };
         let progress = match restored {
             None => SourceProgress::start(&source),
             Some(metadata) => {
@@ -190,6 +213,8 @@ impl<S: SplitSource> Job<S> {
                 events: events.clone(),
                 metrics: Arc::clone(&metrics),
                 clock: Arc::clone(&world.clock),
+                store: Arc::clone(&store),
+                io: world.io.clone(),
             };
             let open = Arc::clone(open);
             let who = format!("operator {}, subtask {subtask}", settings.job);
@@ -204,12 +229,21 @@ impl<S: SplitSource> Job<S> {
             crew,
             cut: SourceCut::new(progress, settings.sources),
             events: inbox,
+            succession: match settings.restore {
+                Restore::From(origin) => {
+                    let (io, entropy) = (world.io.clone(), Arc::clone(&world.entropy));
+                    Some(Succession { origin, io, entropy, retiring: None })
+                }
+                _ => None,
+            },
             uploads: Uploads::new(world.io, events),
             metrics,
             undrained: usize::from(settings.parallelism),
             ending: None,
             last: None,
+            history: VecDeque::new(),
             broadcast: BroadcastCut::default(),
+            requests: Requests::default(),
         })
     }
 }

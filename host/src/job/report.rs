@@ -36,14 +36,23 @@ pub struct JobReport {
 }
 
 /// The checkpoints of a run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CheckpointReport {
     /// How many completed.
     pub completed: u64,
     /// How many were given up.
     pub failed: u64,
+    /// How many were given up because a newer one completed first.
+    pub subsumed: u64,
     /// The last one that completed.
     pub last: Option<CompletedCheckpoint>,
+    /// The newest that completed, oldest first; at most [`CheckpointReport::HISTORY`].
+    pub history: Vec<CompletedCheckpoint>,
+}
+
+impl CheckpointReport {
+    /// How many checkpoints a run remembers.
+    pub const HISTORY: usize = 1000;
 }
 
 /// Where a run began.

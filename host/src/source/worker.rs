@@ -46,11 +46,13 @@ impl<S: SplitSource> SourceWorker<S> {
         while !self.signal.cancelled() {
             let (requested, last) = self.signal.requested();
             if requested > barrier {
-                barrier = requested;
                 self.send_all()?;
-                self.send_barrier(barrier)?;
-                let standing = standing(&mut finished, reading.as_ref());
-                self.report(Event::SourceAtBarrier { source: self.index, id: barrier, standing });
+                for id in self.signal.wanted(barrier, requested) {
+                    self.send_barrier(id)?;
+                    let standing = standing(&mut finished, reading.as_ref());
+                    self.report(Event::SourceAtBarrier { source: self.index, id, standing });
+                }
+                barrier = requested;
                 if last {
                     stopped = true;
                     break;

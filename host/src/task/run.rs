@@ -63,7 +63,8 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
                 Stage::Scan => self.hand_out_scan(),
                 Stage::End => return Ok(self.stats()),
             }
-            if self.alignment.order(self.orders.barrier()) == Meaning::Begins {
+            // An order overtakes no barrier that is still in a lane.
+            if self.alignment.all_ended() && self.alignment.order(self.orders.barrier()) == Meaning::Begins {
                 self.inbox.unblock_all();
             }
             if let Some(id) = self.alignment.take_aligned() {

@@ -8,6 +8,7 @@ use alluvium_host::{JobControl, JobReport, JobSettings, Outcome, ReadOutcome, Re
 use alluvium_state_api::{BackendFactory, HeapBackendFactory};
 use object_store::ObjectStore;
 
+use crate::faulty_backend::FaultyFactory;
 use crate::operators::{Add, TwoSteps};
 use crate::slow_backend::SlowFactory;
 use crate::words::{Counts, Words, collect, job, memory, settings, world};
@@ -59,7 +60,7 @@ fn every_output_reaches_the_sink_once_when_nothing_fails() {
 /// before it has completed `checkpoints`. Returns the number of runs and of kept inputs.
 fn run_in_pieces(
     store: &Arc<dyn ObjectStore>,
-    backend: impl BackendFactory + Copy + 'static,
+    backend: &(impl BackendFactory + Clone + 'static),
     (interval, checkpoints): (Option<Duration>, u64),
     interrupt: fn(&JobControl),
 ) -> (u32, u64) {
@@ -81,11 +82,13 @@ fn run_in_pieces(
             }
             Ok(ReadOutcome::Idle)
         });
-        let settings =
+        let mut settings =
             JobSettings { sources: 1 + pieces as usize % 3, ..settings(1 + pieces as u16 % 4, 1, interval) };
+        settings.checkpoints.concurrent = 1 + pieces as usize % 3;
         let mut counts = Counts::new();
-        let result = job(&source, settings, world(store, backend))
-            .run(TwoSteps::open, &control, |scans| collect(scans, &mut counts));
+        let result =
+            job(&source, settings, world(store, backend.clone()))
+                .run(TwoSteps::open, &control, |scans| collect(scans, &mut counts));
         match result {
             Ok(JobReport { outcome: Outcome::Finished, .. }) => {
                 assert_eq!(counts, words.counts());
@@ -103,21 +106,29 @@ fn run_in_pieces(
 
 #[test]
 fn stopped_jobs_continue_exactly_at_another_parallelism_with_kept_inputs() {
-    let (pieces, kept) = run_in_pieces(&memory(), SlowFactory::heap(3), (None, 0), JobControl::stop);
+    let (pieces, kept) = run_in_pieces(&memory(), &SlowFactory::heap(3), (None, 0), JobControl::stop);
     assert!(pieces > 3 && kept > 0, "{pieces} pieces, {kept} kept inputs");
 }
 
 #[test]
 fn cancelled_jobs_continue_exactly_from_their_last_checkpoint() {
-    let (pieces, _) = run_in_pieces(&memory(), SlowFactory::heap(3), (OFTEN, 2), JobControl::cancel);
+    let (pieces, _) = run_in_pieces(&memory(), &SlowFactory::heap(3), (OFTEN, 2), JobControl::cancel);
     assert!(pieces > 1, "{pieces} pieces");
+}
+
+#[test]
+fn what_a_checkpoint_holds_does_not_depend_on_how_many_are_under_way() {
+    for interrupt in [JobControl::cancel, JobControl::stop] {
+        let (pieces, _) = run_in_pieces(&memory(), &FaultyFactory::Uneven, (OFTEN, 2), interrupt);
+        assert!(pieces > 1, "{pieces} pieces");
+    }
 }
 
 #[test]
 fn a_local_folder_continues_as_well() {
     let folder = tempfile::tempdir().unwrap();
     let storage = storage::open_folder(folder.path()).unwrap();
-    let (pieces, _) = run_in_pieces(&storage.store, HeapBackendFactory, (OFTEN, 0), JobControl::stop);
+    let (pieces, _) = run_in_pieces(&storage.store, &HeapBackendFactory, (OFTEN, 0), JobControl::stop);
     assert!(pieces > 3);
     assert!(storage.requests.snapshot().puts > 0);
 }

@@ -1,6 +1,7 @@
 //! Heap backends with a fault: one that admits nothing, and some whose snapshots cannot be uploaded.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 
 use alluvium_env::{Error, Result};
 use alluvium_state_api::{
@@ -17,6 +18,10 @@ pub(crate) enum FaultyFactory {
     Uploads(Arc<AtomicU64>),
     /// Uploads panic.
     Panics,
+    /// Uploads of this checkpoint never end; it is told when they begin.
+    Stuck(CheckpointId, Sender<()>),
+    /// Every other checkpoint takes so long that later ones overtake it.
+    Uneven,
 }
 
 impl BackendFactory for FaultyFactory {
@@ -67,6 +72,16 @@ impl KeyedStateBackend for Faulty {
             let less_one = |left: u64| left.checked_sub(1);
             match fault {
                 FaultyFactory::Panics => broken(),
+                FaultyFactory::Stuck(stuck, begun) if stuck == id => {
+                    let _ = begun.send(());
+                    std::future::pending().await
+                }
+                FaultyFactory::Uneven if id.0.is_multiple_of(2) => {
+                    for _ in 0..2_000 {
+                        tokio::task::yield_now().await;
+                    }
+                    upload.await
+                }
                 FaultyFactory::Uploads(left)
                     if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less_one).is_ok() =>
                 {

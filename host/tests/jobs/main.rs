@@ -11,6 +11,7 @@ mod held_backend;
 mod load;
 mod operators;
 mod ownership;
+mod policies;
 mod slow_backend;
 mod timers;
 mod words;

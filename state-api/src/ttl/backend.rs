@@ -15,7 +15,7 @@ use super::lifetimes::in_state;
 use super::reading::{Renewals, Waiting, WaitingPage, WaitingReads};
 use crate::{
     Access, Answered, BackendStats, CheckpointId, KeyedStateBackend, Lookup, Page, PageBuilder, PageRequest,
-    ReadBatch, ReadId, SnapshotTask, StateDescriptor, StateId, StateScan,
+    ReadBatch, ReadId, SnapshotTask, StateDescriptor, StateEntries, StateId, StateScan,
 };
 
 /// A backend that holds the bytes of states with a TTL as [`TtlBackend`] stamps them, folds adds by
@@ -195,6 +195,11 @@ impl<B: StampedBackend> KeyedStateBackend for TtlBackend<B> {
 
     fn stored_states(&self) -> Vec<String> {
         self.inner.stored_states()
+    }
+
+    /// They are stamped.
+    fn import(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
+        self.inner.import(entries)
     }
 
     #[inline]
