@@ -21,7 +21,7 @@ use bytes::Bytes;
 /// Every entry of every state: by name and key, without key groups and ids.
 type Content = BTreeMap<(String, Vec<u8>), Vec<u8>>;
 
-const NOW: Duration = Duration::from_millis(1_700_000_000_000);
+const NOW: Duration = Duration::from_secs(1_700_000_000);
 
 /// Adds as text, so that the order in which operands are folded shows.
 struct Join;
@@ -174,13 +174,8 @@ fn written(world: &World, backend: &str) -> Content {
     coordinator.acknowledge_source(id, 0, Bytes::from("source"));
     for (index, subtask) in subtasks.iter_mut().enumerate() {
         let snapshot = world.io.block_on(subtask.backend.snapshot(id).unwrap()).unwrap();
-        let ack = SubtaskAck {
-            snapshot,
-            inputs: Bytes::new(),
-            inputs_count: 0,
-            operator_states: Vec::new(),
-            sync_micros: 1,
-        };
+        let (inputs, operator_states) = (Bytes::new(), Vec::new());
+        let ack = SubtaskAck { snapshot, inputs, inputs_count: 0, operator_states, sync_micros: 1 };
         coordinator.acknowledge_subtask(id, index, Ok(ack));
         subtask.content(&mut content);
     }

@@ -11,7 +11,7 @@ use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use alluvium_state_api::CheckpointId;
 use object_store::ObjectStore;
 
-use crate::ledger::{Appended, Begin, Claimed, Entry, EntryKind, Ledger, Writer, name_of};
+use crate::ledger::{Appended, Begin, Claimed, Entry, EntryKind, Ledger, Looked, Writer, name_of};
 use crate::metadata::CheckpointMetadata;
 use crate::objects::Objects;
 use crate::origin::{Origin, RestoreMode};
@@ -99,7 +99,7 @@ impl CheckpointStore {
     }
 
     /// Begins a state below the root of `store` from a checkpoint of another root: as [`CheckpointStore::open`], and in claim
-    /// mode whoever owns the origin is fenced as well.
+    /// mode whoever owns the origin is fenced as well. Blocks; not for the I/O runtime's own threads.
     ///
     /// # Errors
     /// As [`CheckpointStore::open`], of either root; `Invalid` if the origin has no such checkpoint, or `store` holds
@@ -110,28 +110,32 @@ impl CheckpointStore {
         entropy: &Entropy,
         origin: &Origin,
     ) -> Result<Opened> {
+        io.clone().block_on(async {
+            let Looked { metadata, origin: found } = Self::look_at(origin, entropy).await?;
+            let begin = Begin::From(found.clone());
+            let opened = Self::begin((store, io), entropy.next_u64(), (begin, Some(metadata))).await?;
+            origin.set_found(found)?;
+            Ok(opened)
+        })
+    }
+
+    /// The origin's checkpoint, in claim mode as its owner.
+    async fn look_at(origin: &Origin, entropy: &Entropy) -> Result<Looked> {
         let ledger = Ledger::new(Objects::new(Arc::clone(&origin.transfer.from)));
-        let looked = io.block_on(async {
-            let mut looked = ledger.look_at(origin.checkpoint, &origin.url).await?;
-            if origin.mode == RestoreMode::Claim {
-                let claimed = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
-                let is_chosen = |(_, one): &(u64, CheckpointMetadata)| one.id == looked.metadata.id;
-                if !claimed.retained.iter().any(is_chosen) {
-                    let (id, url) = (looked.metadata.id, &origin.url);
-                    return Err(Error::unavailable(format!(
-                        "checkpoint {id} was dropped by the job that runs on {url} before it could be claimed; that job is \
-                         stopped now, so restore again"
-                    )));
-                }
-                looked.origin.last_incarnation = claimed.claim.writer.incarnation;
+        let mut looked = ledger.look_at(origin.checkpoint, &origin.url).await?;
+        if origin.mode == RestoreMode::Claim {
+            let claimed = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
+            let is_chosen = |(_, one): &(u64, CheckpointMetadata)| one.id == looked.metadata.id;
+            if !claimed.retained.iter().any(is_chosen) {
+                let (id, url) = (looked.metadata.id, &origin.url);
+                return Err(Error::unavailable(format!(
+                    "checkpoint {id} was dropped by the job that runs on {url} before it could be claimed; that job is \
+                     stopped now, so restore again"
+                )));
             }
-            Ok(looked)
-        })?;
-        let begin = Begin::From(looked.origin.clone());
-        let begun = Self::begin((store, io.clone()), entropy.next_u64(), (begin, Some(looked.metadata)));
-        let opened = io.block_on(begun)?;
-        origin.set_found(looked.origin)?;
-        Ok(opened)
+            looked.origin.last_incarnation = claimed.claim.writer.incarnation;
+        }
+        Ok(looked)
     }
 
     async fn begin(

@@ -94,7 +94,7 @@ mod sweep;
 mod transfer;
 mod wire;
 
-pub use canonical::CanonicalEntries;
+pub use canonical::{CanonicalEntries, verify_entries};
 pub use checkpoints::{CheckpointStore, Opened};
 pub use coordinator::{CheckpointCounters, CompletedCheckpoint, Coordinator, SubtaskAck};
 pub use metadata::{CheckpointMetadata, SubtaskMetadata};

@@ -15,5 +15,12 @@ mod payload;
 mod reader;
 mod writer;
 
-pub use reader::CanonicalEntries;
+#[cfg(fuzzing)]
+pub(crate) use block::{Block, Opened, check_header, seal};
+#[cfg(fuzzing)]
+pub(crate) use payload::Payload;
+pub use reader::{CanonicalEntries, verify_entries};
 pub(crate) use writer::{Folder, write};
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use alluvium_env::{Error, IoRuntime, Result};
-use alluvium_state_api::{KeyGroupRange, RestoredPart, StateEntries, StoredEntry, StoredStates, state_key};
+use alluvium_state_api::{
+    FileRef, KeyGroupRange, RestoredPart, StateEntries, StoredEntry, StoredStates, state_key,
+};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use object_store::path::Path;
@@ -50,7 +52,8 @@ impl StateEntries for CanonicalEntries {
         loop {
             if self.reading.is_none() {
                 let Some(file) = self.files.pop_front() else { return Ok(None) };
-                self.reading = Some(Reading::begin(file, &self.store, &self.io)?);
+                self.reading =
+                    Some(Reading::begin((file.file, Some(file.entries)), (&self.store, &self.io))?);
             }
             let Some(reading) = &mut self.reading else { return Ok(None) };
             match reading.advance(self.key_groups, (&self.store, &self.io))? {
@@ -72,7 +75,9 @@ type Ahead = BoxFuture<'static, Result<object_store::Result<Bytes>>>;
 
 /// A file that is being read.
 struct Reading {
-    file: EntriesFile,
+    file: FileRef,
+    /// Its entries, as its payload has them.
+    expected: Option<u64>,
     /// What was read and not taken apart.
     buffer: BytesMut,
     /// Where that begins.
@@ -87,9 +92,13 @@ struct Reading {
 }
 
 impl Reading {
-    fn begin(file: EntriesFile, store: &Arc<dyn ObjectStore>, io: &IoRuntime) -> Result<Self> {
+    fn begin(
+        (file, expected): (FileRef, Option<u64>),
+        place: (&Arc<dyn ObjectStore>, &IoRuntime),
+    ) -> Result<Self> {
         let mut reading = Self {
             file,
+            expected,
             buffer: BytesMut::new(),
             offset: 0,
             next: 0,
@@ -99,8 +108,8 @@ impl Reading {
             key: Vec::new(),
             values: Vec::new(),
         };
-        let header = reading.take(HEADER_BYTES as u64, (store, io))?;
-        check_header(&header).map_err(|error| error.context(reading.file.file.name.clone()))?;
+        let header = reading.take(HEADER_BYTES as u64, place)?;
+        check_header(&header).map_err(|error| error.context(reading.file.name.clone()))?;
         Ok(reading)
     }
 
@@ -113,7 +122,7 @@ impl Reading {
         loop {
             let at = self.offset;
             while let Some((key, values)) =
-                self.block.next_entry().map_err(|error| self.file.named(error, at))?
+                self.block.next_entry().map_err(|error| named(&self.file, error, at))?
             {
                 self.entries += 1;
                 let group = state_key::split(key)?.0;
@@ -131,16 +140,18 @@ impl Reading {
             self.fill(HEAD_BYTES as u64, place)?;
             let whole = Block::whole_bytes(&self.buffer).unwrap_or((HEAD_BYTES + CHECKSUM_BYTES) as u64);
             let bytes = self.take(whole, place)?;
-            match Block::open(&bytes).map_err(|error| self.file.named(error, at))? {
+            match Block::open(&bytes).map_err(|error| named(&self.file, error, at))? {
                 Opened::Block(block) => self.block = block,
-                Opened::End(entries) if entries == self.entries && entries == self.file.entries => {
+                Opened::End(entries)
+                    if entries == self.entries && self.expected.is_none_or(|n| n == entries) =>
+                {
                     return Ok(Advanced::End);
                 }
                 Opened::End(entries) => {
-                    let (expected, found) = (self.file.entries, self.entries);
+                    let (expected, found) = (self.expected.unwrap_or(entries), self.entries);
                     let text =
                         format!("expected {expected} entries, and {entries} by its own count, got {found}");
-                    return Err(self.file.named(Error::corruption(text), at));
+                    return Err(self.named(Error::corruption(text), at));
                 }
             }
         }
@@ -154,19 +165,19 @@ impl Reading {
 
     /// Reads until the buffer has so many bytes.
     fn fill(&mut self, bytes: u64, (store, io): (&Arc<dyn ObjectStore>, &IoRuntime)) -> Result<()> {
-        let size_bytes = self.file.file.size_bytes;
+        let size_bytes = self.file.size_bytes;
         if self.offset.saturating_add(bytes) > size_bytes {
             let text = format!("expected {bytes} more bytes, got the end of {size_bytes}");
-            return Err(self.file.named(Error::corruption(text), self.offset));
+            return Err(self.named(Error::corruption(text), self.offset));
         }
         while (self.buffer.len() as u64) < bytes {
             let ahead = match self.ahead.take() {
                 Some(ahead) => ahead,
                 None => self.request(store, io),
             };
-            let part = io.block_on(ahead)?.map_err(|cause| self.failed(store, &cause))?;
+            let part = io.block_on(ahead)?.map_err(|cause| self.failed((store, io), &cause))?;
             if part.is_empty() {
-                return Err(self.file.named(Error::corruption("expected more bytes, got none"), self.offset));
+                return Err(self.named(Error::corruption("expected more bytes, got none"), self.offset));
             }
             self.buffer.extend_from_slice(&part);
             if self.next < size_bytes {
@@ -177,16 +188,27 @@ impl Reading {
     }
 
     fn request(&mut self, store: &Arc<dyn ObjectStore>, io: &IoRuntime) -> Ahead {
-        let range = self.next..(self.next + PART_BYTES).min(self.file.file.size_bytes);
+        let range = self.next..(self.next + PART_BYTES).min(self.file.size_bytes);
         self.next = range.end;
-        let (store, path) = (Arc::clone(store), Path::from(self.file.file.name.as_str()));
+        let (store, path) = (Arc::clone(store), Path::from(self.file.name.as_str()));
         let part = io.spawn(async move { store.get_range(&path, range).await });
         part.map_err(|e| Error::internal("a read of a savepoint did not end").with_source(e)).boxed()
     }
 
+    fn named(&self, error: Error, offset: u64) -> Error {
+        named(&self.file, error, offset)
+    }
+
     #[cold]
-    fn failed(&self, store: &Arc<dyn ObjectStore>, cause: &StoreError) -> Error {
-        let name = &self.file.file.name;
+    fn failed(&self, (store, io): (&Arc<dyn ObjectStore>, &IoRuntime), cause: &StoreError) -> Error {
+        let name = &self.file.name;
+        // A file that is too short is an error of another kind with each store.
+        if let Ok(meta) = io.block_on(store.head(&Path::from(name.as_str())))
+            && meta.size != self.file.size_bytes
+        {
+            let text = format!("expected a file of {} bytes, got {}", self.file.size_bytes, meta.size);
+            return self.named(Error::corruption(text), meta.size);
+        }
         if matches!(cause, StoreError::NotFound { .. }) {
             return Error::corruption(format!(
                 "{name} is missing in {store} and its savepoint needs it: restore another, or the object from a copy"
@@ -196,9 +218,17 @@ impl Reading {
     }
 }
 
-impl EntriesFile {
-    /// An error of this file.
-    fn named(&self, error: Error, offset: u64) -> Error {
-        error.context(format!("{} at offset {offset}", self.file.name))
-    }
+/// An error of a file.
+fn named(file: &FileRef, error: Error, offset: u64) -> Error {
+    error.context(format!("{} at offset {offset}", file.name))
+}
+
+/// Reads a file of entries to its end and checks every byte; returns how many there are.
+///
+/// # Errors
+/// `Corruption` for the first that is wrong, with its offset; `Unavailable` from the store.
+pub fn verify_entries(store: &Arc<dyn ObjectStore>, io: &IoRuntime, file: FileRef) -> Result<u64> {
+    let mut reading = Reading::begin((file, None), (store, io))?;
+    while let Advanced::Entry = reading.advance(KeyGroupRange::ALL, (store, io))? {}
+    Ok(reading.entries)
 }

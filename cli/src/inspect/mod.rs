@@ -5,8 +5,11 @@
 mod any_entries;
 mod checkpoint;
 mod checkpoint_args;
+mod diff;
 mod dump;
 mod entries;
+mod export;
+mod held;
 mod keys;
 mod ls;
 mod named;
@@ -88,12 +91,20 @@ pub(crate) fn run_checkpoint(args: &CheckpointCommands) -> Result<(), Failure> {
 /// Runs `alluvium savepoint`.
 ///
 /// # Errors
-/// `Job` for what is not there, cannot be read or cannot be written.
+/// `Usage` for options that contradict each other, `Job` for what is not there, cannot be read or cannot be written.
 pub(crate) fn run_savepoint(args: &SavepointCommands) -> Result<(), Failure> {
     let io = IoRuntime::new(IO_THREADS).map_err(Failure::Job)?;
     ended(match &args.command {
         SavepointCommand::Create(args) => savepoint::create(args, &io),
         SavepointCommand::Ls(args) => savepoint::ls(args, &io),
+        SavepointCommand::Diff(args) => {
+            args.types.check().map_err(Failure::Usage)?;
+            diff::run(args, &io)
+        }
+        SavepointCommand::Export(args) => {
+            args.types.check().map_err(Failure::Usage)?;
+            export::run(args, &io)
+        }
     })
 }
 

@@ -1,7 +1,7 @@
 //! The options of `alluvium savepoint`.
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand, ValueEnum};
 
+use super::state_args::TypeArgs;
 use crate::args::DEFAULT_STATE;
 
 /// After the options.
@@ -11,6 +11,10 @@ pub(crate) const SAVEPOINT_EXAMPLES: &str = "\
     alluvium savepoint create --to .alluvium/monday
     alluvium wordcount docs --restore .alluvium/monday --state file:///data/fork-1
     alluvium wordcount docs --restore .alluvium/monday --state file:///data/fork-2
+
+  What has changed since, and everything as lines of JSON:
+    alluvium savepoint diff .alluvium/monday .alluvium/wordcount --value-type u64 --sum
+    alluvium savepoint export --state .alluvium/monday --format jsonl --value-type u64 --sum | jq -r .key
 
   In a form that does not depend on the backend:
     alluvium savepoint create --canonical --to .alluvium/portable
@@ -46,6 +50,12 @@ pub(super) enum SavepointCommand {
 
     /// List the savepoints and states in a folder or below a prefix
     Ls(SavepointLsArgs),
+
+    /// Show in what two savepoints or checkpoints differ, state by state and key by key
+    Diff(DiffArgs),
+
+    /// Print everything that a savepoint or checkpoint holds, for other programs
+    Export(ExportArgs),
 }
 
 /// Options of `alluvium savepoint create`.
@@ -103,4 +113,82 @@ pub(super) struct SavepointLsArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Options of `alluvium savepoint diff`.
+#[derive(Args, Debug)]
+pub(super) struct DiffArgs {
+    #[arg(
+        value_name = "URL[#ID]",
+        help = "The older: a savepoint or state, and which of its checkpoints [default: the latest]"
+    )]
+    pub(super) before: String,
+
+    #[arg(value_name = "URL[#ID]", help = "The newer")]
+    pub(super) after: String,
+
+    /// Only this state
+    #[arg(long, value_name = "STATE")]
+    pub(super) only: Option<String>,
+
+    /// Show so many differences at most; all are counted
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u64>,
+
+    #[command(flatten)]
+    pub(super) types: TypeArgs,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// How to export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// One JSON object a line and entry
+    Jsonl,
+}
+
+/// Options of `alluvium savepoint export`.
+#[derive(Args, Debug)]
+pub(super) struct ExportArgs {
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "The savepoint or state: a path, file:///… or s3://bucket/… [default: .alluvium/wordcount here]"
+    )]
+    state: Option<String>,
+
+    /// Which of the retained checkpoints: its number, or latest
+    #[arg(long, value_name = "N|latest", default_value = "latest", value_parser = checkpoint)]
+    pub(super) checkpoint: Chosen,
+
+    /// Only this state
+    #[arg(long, value_name = "STATE")]
+    pub(super) only: Option<String>,
+
+    /// In which form
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Format,
+
+    #[command(flatten)]
+    pub(super) types: TypeArgs,
+}
+
+impl ExportArgs {
+    /// Where the checkpoint is.
+    pub(super) fn location(&self) -> &str {
+        self.state.as_deref().unwrap_or(DEFAULT_STATE)
+    }
+}
+
+/// Splits what names a checkpoint by location and number.
+pub(super) fn located(text: &str) -> (&str, Option<u64>) {
+    match text.rsplit_once('#') {
+        Some((location, id)) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (location, id.parse().ok())
+        }
+        _ => (text, None),
+    }
 }

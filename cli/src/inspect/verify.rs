@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use alluvium_env::{Error, IoRuntime, Result};
+use alluvium_env::{Error, ErrorKind, IoRuntime, Result};
 use alluvium_forst::inspect::{Finding, Report, verify_delta, verify_table, verify_values};
 use alluvium_state_api::CheckpointId;
 use serde::Serialize;
@@ -42,6 +42,8 @@ struct Total {
     tables: u64,
     value_files: u64,
     deltas: u64,
+    /// Of canonical savepoints.
+    entry_files: u64,
     bytes: u64,
     /// Of tables and deltas.
     entries: u64,
@@ -198,6 +200,12 @@ fn findings<S>(report: Report<S>) -> Report<()> {
     Report { summary: (), findings, more_findings }
 }
 
+/// What is wrong with a file of entries; the error says where.
+fn of_entries(error: &Error) -> Report<()> {
+    let (part, expected, found) = ("entries".to_owned(), "what was written".to_owned(), error.to_string());
+    Report { findings: vec![Finding { offset: 0, part, expected, found }], ..Report::default() }
+}
+
 impl Total {
     /// Counts an object without looking into it.
     fn count(&mut self, object: &Found) -> Report<()> {
@@ -205,6 +213,7 @@ impl Total {
             Kind::Table => &mut self.tables,
             Kind::ValueFile => &mut self.value_files,
             Kind::Delta => &mut self.deltas,
+            Kind::Entries => &mut self.entry_files,
         };
         *count += 1;
         self.bytes += object.size_bytes;
@@ -234,6 +243,18 @@ impl Total {
                 let report = verify_delta(&bytes, progress)?;
                 self.entries += report.summary.entries;
                 findings(report)
+            }
+            Kind::Entries => {
+                progress(object.size_bytes);
+                match objects.verify_entries(object) {
+                    Ok(entries) => self.entries += entries,
+                    Err(error) if error.kind() == ErrorKind::Corruption => {
+                        self.count(object);
+                        return Ok(of_entries(&error));
+                    }
+                    Err(error) => return Err(error),
+                }
+                Report::default()
             }
         };
         self.count(object);
@@ -269,8 +290,12 @@ impl Total {
             [self.tables, self.value_files, self.deltas, self.bytes, self.entries, self.values].map(grouped);
         // What was not read was not counted.
         let held = if quick { String::new() } else { format!(", {entries} entries, {values} values apart") };
+        let canonical = match self.entry_files {
+            0 => String::new(),
+            files => format!(", {} files of entries", grouped(files)),
+        };
         format!(
-            "{tables} tables, {value_files} value files, {deltas} deltas; {bytes} bytes{held}: {verdict}{orphans}{gone}"
+            "{tables} tables, {value_files} value files, {deltas} deltas{canonical}; {bytes} bytes{held}: {verdict}{orphans}{gone}"
         )
     }
 

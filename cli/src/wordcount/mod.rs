@@ -63,13 +63,13 @@ fn plan(args: &WordcountArgs) -> Result<Plan> {
         parallelism,
         // Finding words costs about half of what counting them does.
         sources: usize::from(parallelism).div_ceil(2),
-        checkpoints: args.checkpoints.settings(),
         restore: match args.restore {
             // Another root's is opened once its own is.
             RestoreFrom::None | RestoreFrom::Elsewhere(..) => Restore::None,
             RestoreFrom::Latest => Restore::Latest,
             RestoreFrom::Id(id) => Restore::Id(id),
         },
+        checkpoints: args.checkpoints.settings(),
         ..JobSettings::default()
     };
     let store_memory = budget::split(args.memory, &mut settings)?;

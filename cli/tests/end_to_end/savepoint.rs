@@ -122,6 +122,10 @@ fn a_canonical_savepoint_goes_on_at_any_parallelism_and_is_made_again_of_itself(
         let arguments = ["--restore", "./two", "--state", &state, "--parallelism", parallelism];
         goes_on(folder.path(), &arguments, &expected);
     }
+    let verified = succeed(&mut run(folder.path(), &["checkpoint", "verify", "--state", "one", "--json"]));
+    let verified = lines(&verified.stdout).pop().unwrap();
+    assert_eq!((&verified["findings"], &verified["missing_objects"]), (&0.into(), &0.into()));
+    assert_eq!(verified["entry_files"], verified["named_objects"]);
     // Damage is named, by file and offset.
     let (name, mut bytes) = files(&folder.path().join("one/state")).pop_first().unwrap();
     let middle = bytes.len() / 2;
@@ -133,6 +137,52 @@ fn a_canonical_savepoint_goes_on_at_any_parallelism_and_is_made_again_of_itself(
         1,
     );
     assert!(stderr.contains(".entries at offset") && stderr.contains("expected checksum"), "{stderr}");
+    let found = run(folder.path(), &["checkpoint", "verify", "--state", "one"]).output().unwrap();
+    assert_eq!(found.status.code(), Some(1));
+    assert!(text(&found.stdout).contains(".entries at offset"), "{}", text(&found.stdout));
+}
+
+#[test]
+fn a_diff_finds_what_was_counted_since_and_an_export_is_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("text"), "a b c a").unwrap();
+    succeed(wordcount(folder.path()).arg("text"));
+    succeed(&mut run(folder.path(), &["savepoint", "create", "--to", "one"]));
+    succeed(&mut run(folder.path(), &["savepoint", "create", "--canonical", "--to", "same"]));
+    fs::write(folder.path().join("text"), "a b c a a d").unwrap();
+    let other = format!("file://{}/other", folder.path().display());
+    succeed(wordcount(folder.path()).args(["text", "--state", &other]));
+    let sums = ["--value-type", "u64", "--sum"];
+    let diff = |before: &str, after: &str| {
+        let arguments = ["savepoint", "diff", before, after, "--json"];
+        lines(&succeed(run(folder.path(), &arguments).args(sums)).stdout)
+    };
+    let same = diff("one", "same");
+    assert_eq!((same.len(), &same[0]["equal"]), (1, &3.into()), "{same:?}");
+    let mut found = diff("one", "other#1");
+    let summary = found.pop().unwrap();
+    let counts =
+        ["added", "removed", "changed", "equal", "uncertain"].map(|name| summary[name].as_u64().unwrap());
+    assert_eq!(counts, [1, 0, 1, 2, 0]);
+    found.sort_by_key(|line| line["key"].to_string());
+    assert_eq!((&found[0]["before"]["value"], &found[0]["after"]["value"]), (&2.into(), &3.into()));
+    assert_eq!((&found[1]["key"], &found[1]["change"]), (&"d".into(), &"added".into()));
+    let shown =
+        succeed(run(folder.path(), &["savepoint", "diff", "other", "one", "--limit", "0"]).args(sums));
+    assert_eq!(text(&shown.stdout), "0 added, 1 removed, 1 changed, 2 equal\n");
+
+    for state in ["one", "same"] {
+        let arguments = ["savepoint", "export", "--state", state, "--format", "jsonl"];
+        let mut exported = lines(&succeed(run(folder.path(), &arguments).args(sums)).stdout);
+        exported.sort_by_key(|line| line["key"].to_string());
+        let of = |line: &Value| (line["key"].as_str().unwrap().to_owned(), line["value"].as_u64().unwrap());
+        let expected = [("a", 2), ("b", 1), ("c", 1)].map(|(word, count)| (word.to_owned(), count));
+        assert_eq!(exported.iter().map(of).collect::<Vec<_>>(), expected);
+        assert!(exported.iter().all(|line| line["state"] == "counts" && line["kind"] == "reducing"));
+    }
+    let stderr = fail(&mut run(folder.path(), &["savepoint", "diff", "one", "same", "--only", "x"]), 1);
+    assert!(stderr.contains("no state \"x\": there are counts"), "{stderr}");
+    fail(&mut run(folder.path(), &["savepoint", "diff", "one", "nowhere"]), 1);
 }
 
 #[test]

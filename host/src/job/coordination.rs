@@ -205,9 +205,9 @@ impl Coordination {
             return Ok(());
         }
         let TakenSnapshot { task, inputs, inputs_count, mut operator_states, sync_micros } = taken;
+        let origin = self.succession.as_ref().map(|succession| Arc::clone(&succession.origin));
         self.broadcast.forget_before(self.coordinator.pending().next().unwrap_or(id));
         self.broadcast.take(id, subtask, &mut operator_states)?;
-        let origin = self.succession.as_ref().map(|succession| Arc::clone(&succession.origin));
         match task {
             Err(error) => self.coordinator.acknowledge_subtask(id, usize::from(subtask), Err(error)),
             Ok(task) => self.uploads.start(subtask, id, async move {
@@ -235,14 +235,14 @@ impl Coordination {
             let was_ready = self.coordinator.ready().is_some();
             if let Some(completed) = self.complete()? {
                 self.metrics.completed(&completed);
+                if let Some(succession) = &mut self.succession {
+                    succession.completed();
+                }
                 self.history.push_back(completed);
                 if self.history.len() > CheckpointReport::HISTORY {
                     self.history.pop_front();
                 }
                 self.requests.complete(&completed);
-                if let Some(succession) = &mut self.succession {
-                    succession.completed();
-                }
                 if self.last == Some(completed.id) {
                     return Ok(self.ending);
                 }

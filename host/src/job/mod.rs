@@ -173,10 +173,10 @@ impl<S: SplitSource> Job<S> {
             sources: settings.sources,
         };
         let metrics = control.metrics();
-        let store = match &settings.restore {
-            Restore::From(origin) => over(&world.store, origin),
-            _ => Arc::clone(&world.store),
-        };
+        let succession = Succession::of(&settings.restore, &world);
+        let store = succession
+            .as_ref()
+            .map_or_else(|| Arc::clone(&world.store), |one| over(&world.store, &one.origin));
         let progress = match restored {
             None => SourceProgress::start(&source),
             Some(metadata) => {
@@ -229,13 +229,7 @@ impl<S: SplitSource> Job<S> {
             crew,
             cut: SourceCut::new(progress, settings.sources),
             events: inbox,
-            succession: match settings.restore {
-                Restore::From(origin) => {
-                    let (io, entropy) = (world.io.clone(), Arc::clone(&world.entropy));
-                    Some(Succession { origin, io, entropy, retiring: None })
-                }
-                _ => None,
-            },
+            succession,
             uploads: Uploads::new(world.io, events),
             metrics,
             undrained: usize::from(settings.parallelism),

@@ -10,15 +10,24 @@ use alluvium_checkpoint::{Origin, SubtaskAck};
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use tokio::task::JoinHandle;
 
+use super::{Restore, World};
+
 /// See the module.
 pub(super) struct Succession {
     pub(super) origin: Arc<Origin>,
-    pub(super) io: IoRuntime,
-    pub(super) entropy: Arc<Entropy>,
-    pub(super) retiring: Option<JoinHandle<Result<()>>>,
+    io: IoRuntime,
+    entropy: Arc<Entropy>,
+    retiring: Option<JoinHandle<Result<()>>>,
 }
 
 impl Succession {
+    /// Of a job that begins so.
+    pub(super) fn of(restore: &Restore, world: &World) -> Option<Self> {
+        let Restore::From(origin) = restore else { return None };
+        let (io, entropy) = (world.io.clone(), Arc::clone(&world.entropy));
+        Some(Self { origin: Arc::clone(origin), io, entropy, retiring: None })
+    }
+
     /// A checkpoint is complete: the origin is needed no more.
     pub(super) fn completed(&mut self) {
         if self.retiring.as_ref().is_none_or(JoinHandle::is_finished) {

@@ -193,13 +193,13 @@ impl<B: StampedBackend> KeyedStateBackend for TtlBackend<B> {
         self.inner.register(descriptor)
     }
 
-    fn stored_states(&self) -> Vec<String> {
-        self.inner.stored_states()
-    }
-
     /// They are stamped.
     fn import(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
         self.inner.import(entries)
+    }
+
+    fn stored_states(&self) -> Vec<String> {
+        self.inner.stored_states()
     }
 
     #[inline]
