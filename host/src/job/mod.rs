@@ -165,24 +165,16 @@ impl<S: SplitSource> Job<S> {
         control: &JobControl,
     ) -> Result<Coordination> {
         let Self { source, settings, world } = self;
-        let shape = JobShape {
-            job: settings.job.clone(),
-            max_parallelism: settings.max_parallelism,
-            subtasks: usize::from(settings.parallelism),
-            sources: settings.sources,
-        };
-        let metrics = control.metrics();
+        let (shape, metrics) = (settings.shape(), control.metrics());
         let succession = Succession::of(&settings.restore, &world);
         let store = Succession::store(succession.as_ref(), &world);
-        let progress = match restored {
-            None => SourceProgress::start(&source),
-            Some(metadata) => {
-                metadata.check(&shape)?;
+        let progress = restored.map_or_else(
+            || Ok(SourceProgress::start(&source)),
+            |metadata| {
                 metrics.restored(metadata.id.0);
-                let place = || format!("cannot restore checkpoint {}", metadata.id);
-                SourceProgress::restore(&source, &metadata.source).map_err(|e| e.context(place()))?
-            }
-        };
+                go_on(&source, metadata, &shape)
+            },
+        )?;
         let (events, inbox) = channel();
         let signal = Arc::new(SourceSignal::new(settings.sources));
         let (lanes, receivers) = lanes(settings.sources, settings.parallelism);
@@ -235,6 +227,17 @@ impl<S: SplitSource> Job<S> {
             requests: Requests::default(),
         })
     }
+}
+
+/// Where the input is read on, if the checkpoint is of this job.
+fn go_on(
+    source: &impl SplitSource,
+    metadata: &CheckpointMetadata,
+    shape: &JobShape,
+) -> Result<SourceProgress> {
+    metadata.check(shape)?;
+    let place = || format!("cannot restore checkpoint {}", metadata.id);
+    SourceProgress::restore(source, &metadata.source).map_err(|e| e.context(place()))
 }
 
 fn start_sources<S: SplitSource>(

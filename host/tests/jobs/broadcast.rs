@@ -226,12 +226,12 @@ fn run_in_pieces(backend: impl BackendFactory + Copy + 'static, epoch_mode: Epoc
 
 #[test]
 fn records_see_what_was_broadcast_before_them_through_stops_and_rescales() {
-    assert!(run_in_pieces(SlowFactory { polls: 3 }, EpochMode::SerialBetweenEpochs) > 3);
+    assert!(run_in_pieces(SlowFactory::heap(3), EpochMode::SerialBetweenEpochs) > 3);
 }
 
 #[test]
 fn in_parallel_epochs_no_record_sees_what_was_broadcast_behind_it() {
-    assert!(run_in_pieces(SlowFactory { polls: 3 }, EpochMode::ParallelBetweenEpochs) > 3);
+    assert!(run_in_pieces(SlowFactory::heap(3), EpochMode::ParallelBetweenEpochs) > 3);
 }
 
 #[test]

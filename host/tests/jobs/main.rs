@@ -2,6 +2,8 @@
 mod barriers;
 mod broadcast;
 mod control;
+mod crashes;
+mod dying_store;
 mod exactness;
 mod failures;
 mod faulty_backend;

@@ -10,18 +10,19 @@ use crate::{
 impl<Out> TaskContext<Out> {
     /// Takes over the operator states that a checkpoint hands out to the subtask.
     #[must_use]
-    pub fn with_operator_states(self, parts: Vec<OperatorStatePart>) -> Self {
-        Self { operator_states: OperatorStates::restored(parts), ..self }
+    pub fn with_operator_states(mut self, parts: Vec<OperatorStatePart>) -> Self {
+        self.apart.operator_states = OperatorStates::restored(parts);
+        self
     }
 
     /// What the subtask's operator states add to a checkpoint.
     pub fn snapshot_operator_states(&self) -> Vec<OperatorStatePart> {
-        self.operator_states.snapshot()
+        self.apart.operator_states.snapshot()
     }
 
     /// Where an operator registers its states.
     pub fn states(&self) -> States<'_> {
-        States::new(&self.backend, &self.operator_states, &self.drops_timers)
+        States::new(&self.backend, &self.apart.operator_states, &self.apart.drops_timers)
     }
 
     /// To be called when a function has opened its states: opens its timers, if it uses any, and looks whether anything of
@@ -31,10 +32,10 @@ impl<Out> TaskContext<Out> {
     /// `Invalid` if the checkpoint has timers and the function uses none, or operator states that it has not opened; and as
     /// [`TaskContext::open_timers`].
     pub fn opened<P: KeyedProcess<Out = Out>>(&self, key_groups: KeyGroupRange) -> Result<()> {
-        self.operator_states.all_opened()?;
+        self.apart.operator_states.all_opened()?;
         if P::USES_TIMERS {
             self.open_timers(key_groups)?;
-            return if self.drops_timers.get() { self.drop_timers(key_groups) } else { Ok(()) };
+            return if self.apart.drops_timers.get() { self.drop_timers(key_groups) } else { Ok(()) };
         }
         let stored = self.backend.borrow().stored_states();
         let had =
@@ -42,7 +43,7 @@ impl<Out> TaskContext<Out> {
         if !had {
             return Ok(());
         }
-        if !self.drops_timers.get() {
+        if !self.apart.drops_timers.get() {
             return Err(Error::invalid(
                 "the checkpoint is of a function with timers, and this one has none, so they would never fire: say \
                  `const USES_TIMERS: bool = true` in its `KeyedProcess`, or drop them by `States::drop_timers`",

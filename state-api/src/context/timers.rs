@@ -281,7 +281,7 @@ fn change<'a, P: Place<'a>>(place: P, domain: TimeDomain, at: Timestamp, change:
     context.effect();
     let (task, record) = (&*context.task, context.record());
     if let Some(namespace) = P::NAMESPACE {
-        task.namespaces_of_timers.only(namespace)?;
+        task.apart.namespaces_of_timers.only(namespace)?;
     }
     let mut timers = task.timers.borrow_mut();
     let queue = timers.iter_mut().find(|queue| queue.domain() == domain).ok_or_else(unused)?;
