@@ -86,13 +86,13 @@ impl CheckpointStore {
     pub async fn take_over(store: Arc<dyn ObjectStore>, io: IoRuntime, entropy: &Entropy) -> Result<Opened> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
-        let Claimed { claim, retained } = ledger.claim(entropy.next_u64()).await?;
+        let Claimed { claim, retained, leftovers } = ledger.claim(entropy.next_u64()).await?;
         probe::conditional_create(&objects, &claim).await?;
         let files = Arc::new(SharedFileRegistry::new(objects.clone(), io.clone()));
         for (_, checkpoint) in &retained {
             files.refer(checkpoint.id, checkpoint.files());
         }
-        files.delete(claim.dropped.iter().copied().map(name_of).collect());
+        files.delete(claim.dropped.iter().copied().map(name_of).chain(leftovers).collect());
         let incarnation = claim.writer.incarnation;
         sweep::start(&files, objects, incarnation);
         let checkpoints = Self {

@@ -52,6 +52,13 @@ fn sequence_of(name: &str) -> Option<u64> {
     if all_digits { digits.parse().ok() } else { None }
 }
 
+/// What a local folder's store leaves of an entry whose write was cut off, as it shows them: `{entry}#{number}`.
+fn is_leftover(name: &str) -> bool {
+    name.split_once('#').is_some_and(|(entry, number)| {
+        sequence_of(entry).is_some() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
 /// Who wrote an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Writer {
@@ -107,6 +114,8 @@ pub(crate) struct Claimed {
     pub(crate) claim: Entry,
     /// The retained checkpoints with their entries' numbers, oldest first.
     pub(crate) retained: Vec<(u64, CheckpointMetadata)>,
+    /// What writes of former attempts that were cut off have left.
+    pub(crate) leftovers: Vec<String>,
 }
 
 /// The ledger as one starting claimant sees it.
@@ -115,6 +124,7 @@ struct View {
     highest: Option<Entry>,
     retained: Vec<(u64, CheckpointMetadata)>,
     dropped: Vec<u64>,
+    leftovers: Vec<String>,
 }
 
 /// The ledger of one state URL.
@@ -153,7 +163,8 @@ impl Ledger {
             match self.append(&claim).await? {
                 Appended::Ours(_) => {
                     if self.is_highest(claim.sequence).await? {
-                        return Ok(Claimed { claim, retained: view.retained });
+                        let View { retained, leftovers, .. } = view;
+                        return Ok(Claimed { claim, retained, leftovers });
                     }
                 }
                 Appended::Taken(other) => {
@@ -174,9 +185,19 @@ impl Ledger {
     /// # Errors
     /// `Corruption` or `Invalid` if an entry that counts cannot be read, `Unavailable` from the store.
     pub(crate) async fn look(&self) -> Result<Vec<CheckpointMetadata>> {
+        Ok(self.survey().await?.1)
+    }
+
+    /// Reads who wrote last, the checkpoints that count, and which objects do not any more; takes nothing over.
+    ///
+    /// # Errors
+    /// As [`Ledger::look`].
+    pub(crate) async fn survey(&self) -> Result<(Option<Writer>, Vec<CheckpointMetadata>, Vec<String>)> {
         for _ in 0..CLAIM_ATTEMPTS {
-            if let Some(view) = self.view().await? {
-                return Ok(view.retained.into_iter().map(|(_, checkpoint)| checkpoint).collect());
+            if let Some(View { highest, retained, dropped, leftovers }) = self.view().await? {
+                let retained = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
+                let gone = dropped.into_iter().map(name_of).chain(leftovers).collect();
+                return Ok((highest.map(|entry| entry.writer), retained, gone));
             }
         }
         let store = self.objects.store_name();
@@ -259,7 +280,8 @@ impl Ledger {
             }
         }
         let dropped = highest.dropped.iter().copied().filter(|sequence| listed.contains(sequence)).collect();
-        Ok(Some(View { highest: Some(highest), retained, dropped }))
+        let leftovers = names.into_iter().filter(|name| is_leftover(name)).collect();
+        Ok(Some(View { highest: Some(highest), retained, dropped, leftovers }))
     }
 }
 

@@ -8,6 +8,7 @@
 //! - [`CheckpointStore::open`] takes a state URL over and yields an [`Opened`]: what can be restored
 //!   ([`CheckpointMetadata`], [`RestorePlan`]), the [`SharedFileRegistry`] and the incarnation;
 //! - [`RetainedCheckpoints`] are read by tools, which take nothing over;
+//! - [`Garbage`] is what no retained checkpoint names, for whoever wants to see or delete it;
 //! - the [`Coordinator`] triggers checkpoints, collects a [`SubtaskAck`] from every subtask and a state from
 //!   every source, and completes them;
 //! - the [`SharedFileRegistry`] counts holders and checkpoints of every file and deletes what has neither
@@ -75,6 +76,7 @@ mod coordinator;
 mod envelope;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod garbage;
 mod ledger;
 mod metadata;
 mod objects;
@@ -88,6 +90,7 @@ mod wire;
 
 pub use checkpoints::{CheckpointStore, Opened};
 pub use coordinator::{CheckpointCounters, CompletedCheckpoint, Coordinator, SubtaskAck};
+pub use garbage::{Garbage, GarbageReport, Orphan};
 pub use metadata::{CheckpointMetadata, SubtaskMetadata};
 pub use registry::{RegistryStats, SharedFileRegistry};
 pub use restore::RestorePlan;

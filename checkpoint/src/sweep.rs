@@ -14,9 +14,9 @@ use crate::registry::SharedFileRegistry;
 
 /// Where backends keep their files, as `state/{incarnation:08}/…`, and the jobs that they have others do. Those go first:
 /// a compactor that sees its job gone deletes what it has written.
-const FOLDERS: [&str; 2] = ["compaction", "state"];
+pub(crate) const FOLDERS: [&str; 2] = ["compaction", "state"];
 /// How many orphans are handed over at once.
-const BULK: usize = 1000;
+pub(crate) const BULK: usize = 1000;
 
 /// Starts the sweep in the background.
 pub(crate) fn start(files: &Arc<SharedFileRegistry>, objects: Objects, incarnation: u64) {
@@ -61,7 +61,7 @@ async fn sweep_folder(
 }
 
 /// The attempt that wrote a file; `None` for names that no backend gives, which are left alone.
-fn incarnation_of(folder: &str, name: &str) -> Option<u64> {
+pub(crate) fn incarnation_of(folder: &str, name: &str) -> Option<u64> {
     let (writer, _) = name.strip_prefix(folder)?.strip_prefix('/')?.split_once('/')?;
     let all_digits = writer.len() >= 8 && writer.bytes().all(|b| b.is_ascii_digit());
     if all_digits { writer.parse().ok() } else { None }

@@ -8,6 +8,8 @@ mod faulty_store;
 #[cfg(test)]
 mod fencing;
 #[cfg(test)]
+mod garbage;
+#[cfg(test)]
 mod job;
 #[cfg(test)]
 mod retention;

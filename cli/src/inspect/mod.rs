@@ -19,6 +19,7 @@ mod verify;
 use alluvium_env::{ErrorKind, IoRuntime, Result};
 
 use crate::Failure;
+pub(crate) use output::Output;
 use sst_args::SstCommand;
 pub(crate) use sst_args::{SST_EXAMPLES, SstArgs};
 use state_args::StateCommand;

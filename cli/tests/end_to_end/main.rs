@@ -8,6 +8,7 @@ mod complete;
 mod corruption;
 mod counts;
 mod crash;
+mod gc;
 mod golden;
 mod logging;
 mod metrics;
