@@ -20,6 +20,10 @@
 //! - *Checkpoints go*: a completed entry that is no longer retained is listed as dropped, and deleted; the highest
 //!   is always retained or a claim. A claimant that read the ledger before such a deletion can create its claim
 //!   where the checkpoint had been; so a claim counts only if a later listing shows nothing above it.
+//! - *So may a last checkpoint's number be free again*: a writer whose create was done without its knowledge may be
+//!   taken over, and its entry dropped, before it creates that number once more. Its successor's claim is right above
+//!   then; so its writer goes on from a completed entry only if a later read shows nothing there. (The simulation
+//!   found that.)
 //!
 //! **Threads**: futures run on the I/O runtime, one append at a time.
 //!
@@ -224,7 +228,7 @@ impl Ledger {
         let bytes = wire::encode(entry);
         let size_bytes = bytes.len() as u64;
         let doubt = match self.objects.create(&name_of(entry.sequence), bytes).await {
-            Ok(Creation::Created) => return Ok(Appended::Ours(size_bytes)),
+            Ok(Creation::Created) => return self.not_behind_a_claim(entry, size_bytes).await,
             Ok(Creation::Exists) => None,
             Err(error) => Some(error),
         };
@@ -238,10 +242,24 @@ impl Ledger {
             }
         };
         if found.is_same_write(entry) {
-            Ok(Appended::Ours(size_bytes))
+            self.not_behind_a_claim(entry, size_bytes).await
         } else {
             Ok(Appended::Taken(Box::new(found)))
         }
+    }
+
+    /// What a create has done: an entry that is behind a successor's claim is none.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Invalid` from the store, `Corruption` if the entry above cannot be read: it is in doubt then.
+    async fn not_behind_a_claim(&self, entry: &Entry, size_bytes: u64) -> Result<Appended> {
+        if entry.kind == EntryKind::Claim {
+            // Listed for, by the claimant.
+            return Ok(Appended::Ours(size_bytes));
+        }
+        // The entry stays in either case: the successor may have read it before it claimed, and retain it.
+        let above = self.read(entry.sequence + 1).await?;
+        Ok(above.map_or(Appended::Ours(size_bytes), |above| Appended::Taken(Box::new(above))))
     }
 
     async fn read(&self, sequence: u64) -> Result<Option<Entry>> {
