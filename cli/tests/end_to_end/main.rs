@@ -12,6 +12,7 @@ mod gc;
 mod golden;
 mod logging;
 mod metrics;
+mod moments;
 mod process;
 mod s3;
 mod s3_server;
