@@ -11,7 +11,7 @@ use alluvium_checkpoint::{
     CheckpointMetadata, CheckpointSettings, CheckpointStore, Coordinator, JobShape, Opened,
     SharedFileRegistry,
 };
-use alluvium_env::{Clock, Entropy, Error, ErrorKind, IoRuntime, Result};
+use alluvium_env::{Clock, Entropy, ErrorKind, IoRuntime, Result};
 use alluvium_state_api::{CheckpointId, KeyGroupRange, MaxParallelism};
 use object_store::ObjectStore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -134,7 +134,7 @@ async fn run(store: ProcessStore, io: IoRuntime, plan: &Plan) -> Result<()> {
     let completed = world.completed.load(Ordering::SeqCst);
     let shared = Arc::new(store.clone()) as Arc<dyn ObjectStore>;
     let opened = CheckpointStore::take_over(shared, io, &entropy).await?;
-    world.count(|report| report.claims += 1);
+    world.claimed(opened.incarnation, &opened.retained);
     let latest = opened.latest().map_or(0, |latest| latest.id.0);
     if latest < completed {
         world.violate(format!("checkpoint {completed} was complete, and {latest} is the latest"));
@@ -181,7 +181,7 @@ async fn run(store: ProcessStore, io: IoRuntime, plan: &Plan) -> Result<()> {
     }
     let clock = Arc::new(SimulatedClock(Instant::now()));
     let coordinator = Coordinator::new(checkpoints, plan.settings.clone(), shape, clock)?;
-    coordinate(coordinator, inbox, &barriers, (&world, plan)).await
+    coordinate(coordinator, inbox, &barriers, (&world, plan, incarnation)).await
 }
 
 /// A subtask with what it takes over, every file of which is there.
@@ -217,7 +217,7 @@ async fn coordinate(
     mut coordinator: Coordinator,
     mut inbox: UnboundedReceiver<Message>,
     barriers: &RefCell<Vec<CheckpointId>>,
-    (world, plan): (&Arc<World>, &Plan),
+    (world, plan, incarnation): (&Arc<World>, &Plan, u64),
 ) -> Result<()> {
     let end: Positions = [plan.records; PARTITIONS];
     loop {
@@ -251,7 +251,7 @@ async fn coordinate(
             });
             match outcome {
                 Ok(Some(completed)) => {
-                    world.completed.fetch_max(completed.id.0, Ordering::SeqCst);
+                    world.complete(completed.id.0, incarnation);
                     if at_end.get() {
                         return Ok(());
                     }
@@ -265,11 +265,7 @@ async fn coordinate(
             }
         }
         // Says so if it is over.
-        coordinator
-            .complete_ready(&|_| bytes::Bytes::new(), false)
-            .await
-            .map(drop)
-            .map_err(|error: Error| error)?;
+        coordinator.complete_ready(&|_| bytes::Bytes::new(), false).await?;
     }
 }
 

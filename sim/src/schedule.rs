@@ -48,14 +48,14 @@ async fn schedule(world: &Arc<World>, io: &IoRuntime) {
     let random = &world.random;
     let records = random.between(30, 300);
     let mut running: Vec<Process> = Vec::new();
-    let attempts = random.between(1, 5);
+    let attempts = random.between(1, 6);
     for number in 1..=attempts {
         running.push(Process::start(world, io, number, Plan::draw(world, records)));
         if !random.permille(150) {
             // Else the next one starts at this very moment.
             sleep(random.millis(5, 700)).await;
         }
-        if random.permille(600) {
+        if random.permille(450) {
             let victim = random.below(running.len() as u64) as usize;
             kill(world, &running.swap_remove(victim));
         }

@@ -47,12 +47,14 @@ struct Inner {
     named: BTreeSet<String>,
     /// The completed checkpoints that were looked at, by number and attempt.
     seen: BTreeSet<(u64, u64)>,
+    /// Who has claimed the state, and what was retained then.
+    claims: Vec<(u64, BTreeSet<(u64, u64)>)>,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, shows: bool) -> Arc<Self> {
         let random = Random::new(seed);
-        let faults = [0, 10, 40, 120].get(random.below(4) as usize).copied().unwrap_or_default();
+        let faults = [0, 20, 60, 150].get(random.below(4) as usize).copied().unwrap_or_default();
         Arc::new(Self {
             random,
             objects: Arc::new(InMemory::new()),
@@ -94,6 +96,28 @@ impl World {
 
     pub(crate) fn violation(&self) -> Option<String> {
         self.lock().violation.clone()
+    }
+
+    /// An attempt has taken the state over.
+    pub(crate) fn claimed(&self, incarnation: u64, retained: &[CheckpointMetadata]) {
+        let retained = retained.iter().map(|checkpoint| (checkpoint.id.0, checkpoint.incarnation)).collect();
+        let mut inner = self.lock();
+        inner.report.claims += 1;
+        inner.claims.push((incarnation, retained));
+    }
+
+    /// A coordinator calls a checkpoint complete: whoever has taken over from it knows that checkpoint.
+    pub(crate) fn complete(&self, id: u64, incarnation: u64) {
+        self.completed.fetch_max(id, Ordering::SeqCst);
+        let unknown = |(later, retained): &&(u64, BTreeSet<(u64, u64)>)| {
+            *later > incarnation && !retained.contains(&(id, incarnation))
+        };
+        let by = self.lock().claims.iter().find(unknown).map(|(later, _)| *later);
+        if let Some(later) = by {
+            self.violate(format!(
+                "incarnation {incarnation} completed checkpoint {id}, of which incarnation {later} knows nothing"
+            ));
+        }
     }
 
     /// What happened, for whoever started it.
