@@ -7,13 +7,14 @@
 //! **Threads**: owned by the coordinator, one call at a time; only [`CheckpointStore::open`] blocks.
 use std::sync::Arc;
 
-use alluvium_env::{Entropy, IoRuntime, Result};
+use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use alluvium_state_api::CheckpointId;
 use object_store::ObjectStore;
 
-use crate::ledger::{Appended, Claimed, Entry, EntryKind, Ledger, Writer, name_of};
+use crate::ledger::{Appended, Begin, Claimed, Entry, EntryKind, Ledger, Looked, Writer, name_of};
 use crate::metadata::CheckpointMetadata;
 use crate::objects::Objects;
+use crate::origin::{Origin, RestoreMode};
 use crate::registry::SharedFileRegistry;
 use crate::retained::by_id;
 use crate::{probe, sweep};
@@ -31,7 +32,13 @@ pub struct CheckpointStore {
     /// Entries that were handed to the deleter and may still be there.
     dropped: Vec<u64>,
     in_doubt: Vec<CheckpointId>,
+    /// The state is begun from another root, and none of its own checkpoints is complete.
+    has_origin: bool,
 }
+
+/// What the registry knows an origin's checkpoint by; own ones are numbered from 1. Its files stay in the own root, as far
+/// as they were brought, until an own checkpoint says which are needed.
+const ORIGIN: CheckpointId = CheckpointId(0);
 
 #[derive(Clone, Copy)]
 struct Retained {
@@ -49,6 +56,10 @@ pub struct Opened {
     pub files: Arc<SharedFileRegistry>,
     /// What can be restored, oldest first.
     pub retained: Vec<CheckpointMetadata>,
+    /// The origin's checkpoint, if it was opened from one ([`CheckpointStore::open_from`]).
+    pub origin: Option<CheckpointMetadata>,
+    /// What the state was begun from, for a message, as long as nothing of its own can be restored.
+    pub begun_from: Option<String>,
 }
 
 impl Opened {
@@ -84,11 +95,62 @@ impl CheckpointStore {
     /// # Errors
     /// The same.
     pub async fn take_over(store: Arc<dyn ObjectStore>, io: IoRuntime, entropy: &Entropy) -> Result<Opened> {
+        Self::begin((store, io), entropy.next_u64(), (Begin::Here, None)).await
+    }
+
+    /// Begins a state below the root of `store` from a checkpoint of another root: as [`CheckpointStore::open`], and in claim
+    /// mode whoever owns the origin is fenced as well. Blocks; not for the I/O runtime's own threads.
+    ///
+    /// # Errors
+    /// As [`CheckpointStore::open`], of either root; `Invalid` if the origin has no such checkpoint, or `store` holds
+    /// anything but an earlier beginning from the same one.
+    pub fn open_from(
+        store: Arc<dyn ObjectStore>,
+        io: IoRuntime,
+        entropy: &Entropy,
+        origin: &Origin,
+    ) -> Result<Opened> {
+        io.clone().block_on(async {
+            let Looked { metadata, origin: found } = Self::look_at(origin, entropy).await?;
+            let begin = Begin::From(found.clone());
+            let opened = Self::begin((store, io), entropy.next_u64(), (begin, Some(metadata))).await?;
+            origin.set_found(found)?;
+            Ok(opened)
+        })
+    }
+
+    /// The origin's checkpoint, in claim mode as its owner.
+    async fn look_at(origin: &Origin, entropy: &Entropy) -> Result<Looked> {
+        let ledger = Ledger::new(Objects::new(Arc::clone(&origin.transfer.from)));
+        let mut looked = ledger.look_at(origin.checkpoint, &origin.url).await?;
+        if origin.mode == RestoreMode::Claim {
+            let claimed = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
+            let is_chosen = |(_, one): &(u64, CheckpointMetadata)| one.id == looked.metadata.id;
+            if !claimed.retained.iter().any(is_chosen) {
+                let (id, url) = (looked.metadata.id, &origin.url);
+                return Err(Error::unavailable(format!(
+                    "checkpoint {id} was dropped by the job that runs on {url} before it could be claimed; that job is \
+                     stopped now, so restore again"
+                )));
+            }
+            looked.origin.last_incarnation = claimed.claim.writer.incarnation;
+        }
+        Ok(looked)
+    }
+
+    async fn begin(
+        (store, io): (Arc<dyn ObjectStore>, IoRuntime),
+        token: u64,
+        (begin, origin): (Begin, Option<CheckpointMetadata>),
+    ) -> Result<Opened> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
-        let Claimed { claim, retained, leftovers } = ledger.claim(entropy.next_u64()).await?;
+        let Claimed { claim, retained, leftovers } = ledger.claim(token, &begin).await?;
         probe::conditional_create(&objects, &claim).await?;
         let files = Arc::new(SharedFileRegistry::new(objects.clone(), io.clone()));
+        if let Some(origin) = &origin {
+            files.refer(ORIGIN, origin.files());
+        }
         for (_, checkpoint) in &retained {
             files.refer(checkpoint.id, checkpoint.files());
         }
@@ -107,9 +169,11 @@ impl CheckpointStore {
                 .collect(),
             dropped: claim.dropped,
             in_doubt: Vec::new(),
+            has_origin: origin.is_some(),
         };
         let retained = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
-        Ok(Opened { checkpoints, incarnation, files, retained })
+        let begun_from = claim.origin.map(|origin| origin.to_string());
+        Ok(Opened { checkpoints, incarnation, files, retained, origin, begun_from })
     }
 
     /// This attempt.
@@ -140,8 +204,8 @@ impl CheckpointStore {
     pub(crate) async fn complete(&mut self, metadata: CheckpointMetadata, keep: usize) -> Result<u64> {
         let id = metadata.id;
         let kind = EntryKind::Complete(Box::new(metadata));
-        let mut entry =
-            Entry { sequence: 0, writer: self.writer, retained: Vec::new(), dropped: Vec::new(), kind };
+        let (retained, dropped) = (Vec::new(), Vec::new());
+        let mut entry = Entry { sequence: 0, writer: self.writer, retained, dropped, origin: None, kind };
         loop {
             entry.sequence = self.next_sequence;
             let mut all: Vec<u64> = self.retained.iter().map(|retained| retained.sequence).collect();
@@ -181,6 +245,9 @@ impl CheckpointStore {
         let refused = std::mem::take(&mut self.in_doubt).into_iter().filter(|other| *other != id);
         for gone in refused.chain(dropped.iter().map(|retained| retained.id)) {
             self.files.forget(gone);
+        }
+        if std::mem::take(&mut self.has_origin) {
+            self.files.forget(ORIGIN);
         }
         self.files.retry_deletes();
     }

@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 /// The first bytes of every object.
 const MAGIC: [u8; 8] = *b"ALLUVLED";
 /// The format that this build writes, and the newest it reads.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 /// Where the format version is.
 const VERSION_AT: usize = 8;
 /// Where the length of the payload is.
@@ -67,7 +67,7 @@ pub(crate) fn open(object: &str, bytes: &Bytes) -> Result<Bytes> {
         return Err(damaged(object, covered, format!("crc32c {expected:#010x}"), format!("{got:#010x}")));
     }
     match u32::from_le_bytes([v0, v1, v2, v3]) {
-        FORMAT_VERSION => Ok(bytes.slice(PAYLOAD_AT..covered)),
+        1..=FORMAT_VERSION => Ok(bytes.slice(PAYLOAD_AT..covered)),
         0 => Err(damaged(object, VERSION_AT, "a format version from 1", 0)),
         newer => Err(Error::invalid(format!(
             "{object} has format version {newer} and this build reads up to {FORMAT_VERSION}: \
@@ -113,10 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_invalid_and_version_zero_never_existed() {
+    fn older_formats_open_a_newer_one_is_invalid_and_version_zero_never_existed() {
+        for version in 1..=FORMAT_VERSION {
+            assert_eq!(open("x", &seal_as(version, b"payload")).unwrap(), b"payload".as_slice());
+        }
         let newer = open("ledger/7", &seal_as(FORMAT_VERSION + 1, b"?")).unwrap_err();
         assert_eq!(newer.kind(), ErrorKind::Invalid);
-        assert!(newer.message().contains("ledger/7 has format version 2"), "{newer}");
+        assert!(newer.message().contains("ledger/7 has format version 3"), "{newer}");
         assert_eq!(open("x", &seal_as(0, b"")).unwrap_err().kind(), ErrorKind::Corruption);
     }
 }

@@ -1,7 +1,9 @@
-//! What the fuzz targets call (`fuzz/`): the decoder of ledger entries. Only there with `--cfg fuzzing`.
+//! What the fuzz targets call (`fuzz/`): the decoders of ledger entries and of canonical savepoints. Only there with
+//! `--cfg fuzzing`.
 use alluvium_env::{ErrorKind, Result};
 use bytes::Bytes;
 
+use crate::canonical::{Block, Opened, Payload, check_header, seal};
 use crate::envelope;
 use crate::ledger::EntryKind;
 use crate::wire;
@@ -39,6 +41,29 @@ pub fn payloads(object: &[u8]) -> Vec<Bytes> {
         return Vec::new();
     };
     metadata.subtasks.into_iter().map(|subtask| subtask.payload).collect()
+}
+
+/// A canonical part's payload.
+pub fn canonical(bytes: &[u8]) {
+    if let Ok(payload) = Payload::decode(bytes) {
+        assert!(Payload::decode(&payload.encode()).is_ok_and(|again| again == payload), "{payload:?}");
+    }
+}
+
+/// A file of entries as it is; and a block of these bytes with its checksum right: 9 bytes say what it is.
+pub fn entries(bytes: &[u8]) {
+    let _ = check_header(bytes);
+    let sealed =
+        bytes.split_first_chunk::<9>().map(|([r0, r1, r2, r3, e0, e1, e2, e3, compression], stored)| {
+            let (raw, entries) =
+                (u32::from_le_bytes([*r0, *r1, *r2, *r3]), u32::from_le_bytes([*e0, *e1, *e2, *e3]));
+            seal((raw, entries, *compression), stored)
+        });
+    for block in sealed.iter().map(Vec::as_slice).chain([bytes]) {
+        if let Ok(Opened::Block(mut block)) = Block::open(block) {
+            while let Ok(Some(_)) = block.next_entry() {}
+        }
+    }
 }
 
 fn refused<T>(result: Result<T>) -> Option<T> {

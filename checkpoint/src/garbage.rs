@@ -16,7 +16,7 @@ use alluvium_env::{Entropy, Error, HashSet, Result};
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
 
-use crate::ledger::{Claimed, Ledger, name_of};
+use crate::ledger::{Begin, Claimed, Ledger, name_of};
 use crate::metadata::CheckpointMetadata;
 use crate::objects::{Objects, StoredObject};
 use crate::probe;
@@ -78,7 +78,7 @@ impl Garbage {
         if ledger.survey().await?.0.is_none() {
             return Err(no_state(&objects));
         }
-        let Claimed { claim, retained, leftovers } = ledger.claim(entropy.next_u64()).await?;
+        let Claimed { claim, retained, leftovers } = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
         probe::conditional_create(&objects, &claim).await?;
         let retained: Vec<_> = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
         let entries = claim.dropped.iter().copied().map(name_of).chain(leftovers).collect();

@@ -13,6 +13,9 @@
 //! **Invariants**
 //! - *Writers append*: an entry is created only at the number after an entry that its writer wrote or read as the
 //!   highest. Every entry names the checkpoints retained after it, so the highest alone says what counts.
+//! - *Origins are alone*: a root that is begun from a checkpoint of another root is empty before, or was begun from that
+//!   very checkpoint and has completed none since. Its claims name the origin until then, and their incarnations are above
+//!   all of the origin's, so that no file of it has a name that the own attempts give.
 //! - *Claims stay*: what follows a writer's last entry is another's claim or nothing, and a claim is never
 //!   deleted; so a zombie meets it however long it slept. (Deleting claims too was tried: a zombie could then write
 //!   where the claim had been, and the next zombie took that for its own undisturbed past.) The price is one small
@@ -35,6 +38,9 @@ use futures_util::TryStreamExt;
 
 use crate::metadata::CheckpointMetadata;
 use crate::objects::{Creation, Objects};
+use crate::origin::OriginRecord;
+use crate::retained::by_id;
+use crate::savepoint::not_empty;
 use crate::wire;
 
 /// The folder of the ledger.
@@ -81,6 +87,8 @@ pub(crate) struct Entry {
     pub(crate) retained: Vec<u64>,
     /// The entries that are to be deleted, and may be already.
     pub(crate) dropped: Vec<u64>,
+    /// Of a claim: the checkpoint of another root that the state is begun from, as long as it has none of its own.
+    pub(crate) origin: Option<OriginRecord>,
     pub(crate) kind: EntryKind,
 }
 
@@ -111,6 +119,23 @@ pub(crate) enum Appended {
     Ours(u64),
     /// Another entry has its number.
     Taken(Box<Entry>),
+}
+
+/// How a claimant begins.
+#[derive(Clone, Debug)]
+pub(crate) enum Begin {
+    /// With what the ledger retains.
+    Here,
+    /// With a checkpoint of another root.
+    From(OriginRecord),
+    /// With what the ledger retains, but for these, as far as they are retained.
+    Without(Vec<CheckpointId>),
+}
+
+/// A checkpoint that was looked at, and how another root names it.
+pub(crate) struct Looked {
+    pub(crate) metadata: CheckpointMetadata,
+    pub(crate) origin: OriginRecord,
 }
 
 /// What a claimant read, and its claim.
@@ -145,9 +170,9 @@ impl Ledger {
     /// Reads the ledger and takes it over.
     ///
     /// # Errors
-    /// `Corruption` or `Invalid` if an entry that counts cannot be read (nothing is written then), `Fenced` if
-    /// another attempt claims at this very moment, `Unavailable` from the store.
-    pub(crate) async fn claim(&self, token: u64) -> Result<Claimed> {
+    /// `Corruption` or `Invalid` if an entry that counts cannot be read, or it cannot begin so (nothing is written then),
+    /// `Fenced` if another attempt claims at this very moment, `Unavailable` from the store.
+    pub(crate) async fn claim(&self, token: u64, begin: &Begin) -> Result<Claimed> {
         let mut predecessor: Option<u64> = None;
         for _ in 0..CLAIM_ATTEMPTS {
             let Some(view) = self.view().await? else { continue };
@@ -156,14 +181,13 @@ impl Ledger {
             // Whom this attempt takes over is settled at its first look. A later incarnation is a competitor's.
             let expected = *predecessor.get_or_insert(incarnation);
             if let Some(other) =
-                view.highest.filter(|h| h.writer.incarnation > expected && h.writer.token != token)
+                view.highest.as_ref().filter(|h| h.writer.incarnation > expected && h.writer.token != token)
             {
-                return Err(self.fenced_by(&other, expected + 1));
+                return Err(self.fenced_by(other, expected + 1));
             }
-            let retained = view.retained.iter().map(|(sequence, _)| *sequence).collect();
-            let writer = Writer { incarnation: incarnation + 1, token };
-            let dropped = view.dropped;
-            let claim = Entry { sequence: last + 1, writer, retained, dropped, kind: EntryKind::Claim };
+            let claim =
+                self.next_claim((last + 1, Writer { incarnation: incarnation + 1, token }), &view, begin)?;
+            let writer = claim.writer;
             match self.append(&claim).await? {
                 Appended::Ours(_) => {
                     if self.is_highest(claim.sequence).await? {
@@ -182,6 +206,68 @@ impl Ledger {
         Err(Error::unavailable(format!(
             "the ledger in {store} grows faster than it can be claimed: stop the running job"
         )))
+    }
+
+    /// The claim that would begin so.
+    fn next_claim(&self, (sequence, mut writer): (u64, Writer), view: &View, begin: &Begin) -> Result<Entry> {
+        let store = || self.objects.store_name();
+        let mut retained: Vec<u64> = view.retained.iter().map(|(sequence, _)| *sequence).collect();
+        let mut dropped = view.dropped.clone();
+        let known = view.highest.as_ref().and_then(|highest| highest.origin.clone());
+        let mut origin = known.filter(|_| retained.is_empty());
+        match begin {
+            Begin::Here => {}
+            Begin::From(from) => {
+                match &origin {
+                    _ if view.highest.is_none() => {}
+                    Some(known) if known.is_same(from) => {}
+                    Some(known) => {
+                        return Err(not_empty(&store(), &format!("was begun from {known}, not from {from}")));
+                    }
+                    None => return Err(not_empty(&store(), "holds a state of its own already")),
+                }
+                writer.incarnation = writer.incarnation.max(from.last_incarnation + 1);
+                origin = Some(from.clone());
+            }
+            Begin::Without(ids) => {
+                let gone = view.retained.iter().filter(|(_, checkpoint)| ids.contains(&checkpoint.id));
+                dropped.extend(gone.map(|(sequence, _)| *sequence));
+                retained.retain(|sequence| !dropped.contains(sequence));
+            }
+        }
+        Ok(Entry { sequence, writer, retained, dropped, origin, kind: EntryKind::Claim })
+    }
+
+    /// Reads a checkpoint, or the latest, and takes nothing over.
+    ///
+    /// # Errors
+    /// As [`Ledger::look`]; `Invalid` if it is not retained.
+    pub(crate) async fn look_at(&self, id: Option<CheckpointId>, url: &str) -> Result<Looked> {
+        for _ in 0..CLAIM_ATTEMPTS {
+            let Some(view) = self.view().await? else { continue };
+            let all: Vec<_> = view.retained.iter().map(|(_, checkpoint)| checkpoint.clone()).collect();
+            let chosen = match id {
+                Some(id) => by_id(&all, id).map_err(|error| error.context(url.to_owned()))?,
+                None => {
+                    all.last().ok_or_else(|| Error::invalid(format!("there is no checkpoint in {url}")))?
+                }
+            };
+            let Some((sequence, metadata)) = view.retained.iter().find(|(_, one)| one.id == chosen.id) else {
+                continue;
+            };
+            let Some(Entry { writer, .. }) = self.read(*sequence).await? else { continue };
+            let last_incarnation =
+                view.highest.map_or(writer.incarnation, |highest| highest.writer.incarnation);
+            let origin = OriginRecord {
+                url: url.to_owned(),
+                checkpoint: metadata.id,
+                incarnation: writer.incarnation,
+                token: writer.token,
+                last_incarnation,
+            };
+            return Ok(Looked { metadata: metadata.clone(), origin });
+        }
+        Err(self.too_fast())
     }
 
     /// Reads the checkpoints that count, oldest first, and takes nothing over.
@@ -204,10 +290,12 @@ impl Ledger {
                 return Ok((highest.map(|entry| entry.writer), retained, gone));
             }
         }
+        Err(self.too_fast())
+    }
+
+    fn too_fast(&self) -> Error {
         let store = self.objects.store_name();
-        Err(Error::unavailable(format!(
-            "the ledger in {store} changes faster than it can be read; ask again"
-        )))
+        Error::unavailable(format!("the ledger in {store} changes faster than it can be read; ask again"))
     }
 
     /// The error of a job that found another's entry where its own should go.

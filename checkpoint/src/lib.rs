@@ -9,6 +9,8 @@
 //!   ([`CheckpointMetadata`], [`RestorePlan`]), the [`SharedFileRegistry`] and the incarnation;
 //! - [`RetainedCheckpoints`] are read by tools, which take nothing over;
 //! - [`Garbage`] is what no retained checkpoint names, for whoever wants to see or delete it;
+//! - a *savepoint* ([`create_savepoint`]) is a checkpoint as a root of its own; an [`Origin`] is a checkpoint of another
+//!   root that a state is begun from;
 //! - the [`Coordinator`] triggers checkpoints, collects a [`SubtaskAck`] from every subtask and a state from
 //!   every source, and completes them;
 //! - the [`SharedFileRegistry`] counts holders and checkpoints of every file and deletes what has neither
@@ -57,7 +59,8 @@
 //!     uploaded_bytes: 9,
 //!     pins: Box::new(()),
 //! };
-//! let ack = SubtaskAck { snapshot, inputs: Bytes::new(), inputs_count: 0, sync_micros: 12 };
+//! let ack =
+//!     SubtaskAck { snapshot, inputs: Bytes::new(), inputs_count: 0, operator_states: Vec::new(), sync_micros: 12 };
 //! coordinator.acknowledge_subtask(id, 0, Ok(ack));
 //! let completed = coordinator.try_complete(&|sources| sources.concat().into(), false)?;
 //! assert_eq!(completed.map(|completed| completed.id), Some(id));
@@ -71,6 +74,7 @@
 //! # Ok(())
 //! # }
 //! ```
+mod canonical;
 mod checkpoints;
 mod coordinator;
 mod envelope;
@@ -80,19 +84,28 @@ mod garbage;
 mod ledger;
 mod metadata;
 mod objects;
+mod origin;
 mod probe;
 mod registry;
 mod restore;
 mod retained;
+mod retire;
+mod savepoint;
 mod settings;
 mod sweep;
+mod transfer;
 mod wire;
 
+pub use canonical::{CanonicalEntries, verify_entries};
 pub use checkpoints::{CheckpointStore, Opened};
 pub use coordinator::{CheckpointCounters, CompletedCheckpoint, Coordinator, SubtaskAck};
 pub use garbage::{Garbage, GarbageReport, Orphan};
 pub use metadata::{CheckpointMetadata, SubtaskMetadata};
+pub use origin::{Origin, RestoreMode};
 pub use registry::{RegistryStats, SharedFileRegistry};
 pub use restore::RestorePlan;
 pub use retained::RetainedCheckpoints;
+pub use retire::{Retired, retire_checkpoints};
+pub use savepoint::{OpenEntries, Savepoint, SavepointRequest, create_canonical_savepoint, create_savepoint};
 pub use settings::{CheckpointSettings, JobShape};
+pub use transfer::{SharedStore, Transfer};

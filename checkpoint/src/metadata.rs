@@ -3,7 +3,8 @@
 //! **Invariants**: the subtasks' key groups partition `0..max_parallelism`, checked when a checkpoint is written
 //! and when it is read; file names are relative to the root of the state URL, so that the same state can be
 //! opened through another endpoint.
-use alluvium_state_api::{CheckpointId, FileRef, KeyGroupRange};
+use alluvium_env::Result;
+use alluvium_state_api::{CheckpointId, FileRef, KeyGroupRange, OperatorStatePart};
 use bytes::Bytes;
 
 /// A completed checkpoint.
@@ -42,12 +43,25 @@ pub struct SubtaskMetadata {
     pub inputs: Bytes,
     /// How many records `inputs` holds.
     pub inputs_count: u64,
+    /// Its operator states. A broadcast state, the same on all subtasks, stands with one of them only.
+    pub operator_states: Vec<OperatorStatePart>,
 }
 
 impl CheckpointMetadata {
     /// Every object that the checkpoint depends on; one that two subtasks share comes twice.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
         self.subtasks.iter().flat_map(|subtask| &subtask.files)
+    }
+
+    /// What subtask `subtask` of `parallelism` takes over of the operator states.
+    ///
+    /// # Errors
+    /// `Corruption` if what the former subtasks wrote contradicts itself.
+    pub fn operator_states_for(&self, subtask: u16, parallelism: u16) -> Result<Vec<OperatorStatePart>> {
+        let former: Vec<&[OperatorStatePart]> =
+            self.subtasks.iter().map(|subtask| subtask.operator_states.as_slice()).collect();
+        OperatorStatePart::redistribute(&former, subtask, parallelism)
+            .map_err(|error| error.context(format!("checkpoint {}", self.id)))
     }
 
     /// The first place where the subtasks' key groups overlap, leave a gap or stop short, as expected and got.
@@ -78,6 +92,7 @@ mod tests {
             files: Vec::new(),
             inputs: Bytes::new(),
             inputs_count: 0,
+            operator_states: Vec::new(),
         };
         CheckpointMetadata {
             id: CheckpointId(1),

@@ -135,7 +135,8 @@ impl Objects {
         Vec::new()
     }
 
-    fn error(&self, what: &str, cause: &object_store::Error) -> Error {
+    /// What a request that failed means.
+    pub(crate) fn error(&self, what: &str, cause: &object_store::Error) -> Error {
         use object_store::Error as Cause;
         let (kind, way_out) = match cause {
             Cause::NotFound { .. } => {

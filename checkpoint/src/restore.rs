@@ -68,6 +68,7 @@ mod tests {
             files: Vec::new(),
             inputs: if index == 0 { Bytes::from("input") } else { Bytes::new() },
             inputs_count: u64::from(index == 0),
+            operator_states: Vec::new(),
         };
         CheckpointMetadata {
             id: CheckpointId(1),

@@ -3,13 +3,16 @@
 //! Tags are never reused and new fields are optional; anything an old reader must not miss takes a new format
 //! version. `docs/formats/checkpoint.md` is normative and its worked bytes are tested below.
 use alluvium_env::{Error, Result};
-use alluvium_state_api::{CheckpointId, FileRef, KeyGroupRange, MaxParallelism};
+use alluvium_state_api::{
+    CheckpointId, FileRef, KeyGroupRange, MaxParallelism, OperatorStateKind, OperatorStatePart, StoredSchema,
+};
 use bytes::Bytes;
 use prost::Message;
 
 use crate::envelope::{self, PAYLOAD_AT, damaged};
 use crate::ledger::{Entry, EntryKind, Writer, name_of};
 use crate::metadata::{CheckpointMetadata, SubtaskMetadata};
+use crate::origin::OriginRecord;
 
 #[derive(Clone, PartialEq, Message)]
 struct EntryMessage {
@@ -25,6 +28,22 @@ struct EntryMessage {
     dropped: Vec<u64>,
     #[prost(oneof = "KindMessage", tags = "6, 7")]
     kind: Option<KindMessage>,
+    #[prost(message, optional, tag = "10")]
+    origin: Option<OriginMessage>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+struct OriginMessage {
+    #[prost(string, tag = "1")]
+    url: String,
+    #[prost(uint64, tag = "2")]
+    checkpoint: u64,
+    #[prost(uint64, tag = "3")]
+    incarnation: u64,
+    #[prost(fixed64, tag = "4")]
+    token: u64,
+    #[prost(uint64, tag = "5")]
+    last_incarnation: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -72,6 +91,24 @@ struct SubtaskMessage {
     inputs: Bytes,
     #[prost(uint64, tag = "7")]
     inputs_count: u64,
+    #[prost(message, repeated, tag = "8")]
+    operator_states: Vec<OperatorStateMessage>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+struct OperatorStateMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint32, tag = "2")]
+    kind: u32,
+    #[prost(string, tag = "3")]
+    codec: String,
+    #[prost(uint32, repeated, tag = "4")]
+    versions: Vec<u32>,
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    keys: Vec<Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    elements: Vec<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
@@ -95,6 +132,7 @@ pub(crate) fn encode(entry: &Entry) -> Bytes {
         retained: entry.retained.clone(),
         dropped: entry.dropped.clone(),
         kind: Some(kind),
+        origin: entry.origin.as_ref().map(origin_message),
     };
     envelope::seal(&message.encode_to_vec())
 }
@@ -122,7 +160,28 @@ pub(crate) fn decode(sequence: u64, bytes: &Bytes) -> Result<Entry> {
         }
     };
     let writer = Writer { incarnation: message.incarnation, token: message.writer_token };
-    Ok(Entry { sequence, writer, retained: message.retained, dropped: message.dropped, kind })
+    let origin = message.origin.map(origin_record);
+    Ok(Entry { sequence, writer, retained: message.retained, dropped: message.dropped, origin, kind })
+}
+
+fn origin_message(origin: &OriginRecord) -> OriginMessage {
+    OriginMessage {
+        url: origin.url.clone(),
+        checkpoint: origin.checkpoint.0,
+        incarnation: origin.incarnation,
+        token: origin.token,
+        last_incarnation: origin.last_incarnation,
+    }
+}
+
+fn origin_record(message: OriginMessage) -> OriginRecord {
+    OriginRecord {
+        url: message.url,
+        checkpoint: CheckpointId(message.checkpoint),
+        incarnation: message.incarnation,
+        token: message.token,
+        last_incarnation: message.last_incarnation,
+    }
 }
 
 /// The error for a claim where a checkpoint is retained.
@@ -152,6 +211,18 @@ fn subtask_message(subtask: &SubtaskMetadata) -> SubtaskMessage {
         files: subtask.files.iter().map(file).collect(),
         inputs: subtask.inputs.clone(),
         inputs_count: subtask.inputs_count,
+        operator_states: subtask.operator_states.iter().map(operator_state_message).collect(),
+    }
+}
+
+fn operator_state_message(part: &OperatorStatePart) -> OperatorStateMessage {
+    OperatorStateMessage {
+        name: part.name.clone(),
+        kind: part.kind as u32,
+        codec: part.schema.codec.clone(),
+        versions: part.schema.versions.clone(),
+        keys: part.keys.clone(),
+        elements: part.elements.clone(),
     }
 }
 
@@ -193,7 +264,22 @@ fn subtask_metadata(message: SubtaskMessage) -> Result<SubtaskMetadata, Mismatch
         files: message.files.into_iter().map(file).collect(),
         inputs: message.inputs,
         inputs_count: message.inputs_count,
+        operator_states: message.operator_states.into_iter().map(operator_state).collect::<Result<_, _>>()?,
     })
+}
+
+fn operator_state(message: OperatorStateMessage) -> Result<OperatorStatePart, Mismatch> {
+    let OperatorStateMessage { name, kind: number, codec, versions, keys, elements } = message;
+    let kind = u8::try_from(number).ok().and_then(OperatorStateKind::from_number);
+    let kind = kind.ok_or_else(|| (format!("a kind of operator state {name}"), number.to_string()))?;
+    let wanted = if kind == OperatorStateKind::Broadcast { elements.len() } else { 0 };
+    if keys.len() != wanted {
+        return Err((format!("{wanted} keys of operator state {name}"), keys.len().to_string()));
+    }
+    if !keys.is_sorted_by(|one, next| one < next) {
+        return Err((format!("ascending keys of operator state {name}"), "others".to_owned()));
+    }
+    Ok(OperatorStatePart { name, kind, schema: StoredSchema { codec, versions }, keys, elements })
 }
 
 #[cfg(test)]

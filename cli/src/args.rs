@@ -3,8 +3,8 @@
 //! **Failure**: what clap refuses and what [`WordcountArgs::check`] finds contradicting ends with exit code 2.
 use std::path::{Path, PathBuf};
 
+use alluvium_checkpoint::RestoreMode;
 use alluvium_env::{Error, Result};
-use alluvium_host::Restore;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -13,7 +13,7 @@ use crate::bench::{self, BenchArgs};
 use crate::checkpointing::CheckpointArgs;
 use crate::compactor::{self, CompactorArgs};
 use crate::gc::{self, GcArgs};
-use crate::inspect::{self, SstArgs, StateArgs};
+use crate::inspect::{self, CheckpointCommands, SavepointCommands, SstArgs, StateArgs};
 use crate::metrics::MetricsTarget;
 use crate::state::{is_in_memory, local_folder};
 use crate::units::ByteSize;
@@ -38,6 +38,10 @@ const EXAMPLES: &str = "\
   Keep the state in a bucket, continue there after a crash with four subtasks:
     alluvium wordcount docs --state s3://bucket/words --checkpoint-interval 10s
     alluvium wordcount docs --state s3://bucket/words --restore latest --parallelism 4
+
+  Keep what it has counted, and go on from there in another place, as often as you like:
+    alluvium savepoint create --to s3://bucket/words-monday
+    alluvium wordcount docs --restore s3://bucket/words-monday --state s3://bucket/words-fork
 
   From a pipe, for a script:
     zcat logs.gz | alluvium wordcount - --state memory:/// --json | tail -n 1 | jq .distinct_keys
@@ -108,6 +112,19 @@ pub(crate) enum Command {
     /// or written.
     #[command(after_long_help = inspect::STATE_EXAMPLES, after_help = "`--help` shows more, with examples.")]
     State(StateArgs),
+
+    /// Look after checkpoints: list, show, verify, remove
+    ///
+    /// All but rm read the store as it is, beside a job that runs: nothing is claimed, locked or written.
+    #[command(after_long_help = inspect::CHECKPOINT_EXAMPLES, after_help = "`--help` shows more, with examples.")]
+    Checkpoint(CheckpointCommands),
+
+    /// Make savepoints: checkpoints that stand by themselves, wherever they are put
+    ///
+    /// A savepoint is a folder or prefix that holds one checkpoint and all it needs. Nobody deletes it, it may be moved, and
+    /// any number of jobs can be started from it.
+    #[command(after_long_help = inspect::SAVEPOINT_EXAMPLES, after_help = "`--help` shows more, with examples.")]
+    Savepoint(SavepointCommands),
 }
 
 /// Options of `alluvium wordcount`.
@@ -138,9 +155,20 @@ pub(crate) struct WordcountArgs {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 
-    /// Which checkpoint to continue from: latest (the beginning, if there is none), none, or its number
-    #[arg(long, value_name = "latest|none|ID", default_value = "none", value_parser = restore, help_heading = "State")]
-    pub(crate) restore: Restore,
+    /// Which checkpoint to continue from: latest (the beginning, if there is none), none, its number, or URL[#ID] for a
+    /// savepoint or another job's checkpoint; then --state is empty before
+    #[arg(
+        long,
+        value_name = "latest|none|ID|URL[#ID]",
+        default_value = "none",
+        value_parser = restore,
+        help_heading = "State"
+    )]
+    pub(crate) restore: RestoreFrom,
+
+    /// Who owns the checkpoint of a --restore URL from then on [default: no-claim]
+    #[arg(long, value_name = "MODE", help_heading = "State")]
+    pub(crate) restore_mode: Option<Claiming>,
 
     /// Keyed subtasks, each with its own thread and its own store [default: cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128), help_heading = "Job")]
@@ -190,14 +218,50 @@ impl Counting {
     }
 }
 
-fn restore(text: &str) -> Result<Restore, String> {
+/// Where a job begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RestoreFrom {
+    /// At the beginning.
+    None,
+    /// At the latest checkpoint of its own.
+    Latest,
+    /// At one of its own.
+    Id(u64),
+    /// At the latest of another root, or at the one with this number.
+    Elsewhere(String, Option<u64>),
+}
+
+/// Who owns a checkpoint that another state is begun from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Claiming {
+    /// Whoever owned it before: nothing is written or deleted there
+    NoClaim,
+    /// This job: a job that runs there is stopped, and the checkpoint is deleted once this one has a checkpoint of its own
+    Claim,
+}
+
+impl From<Claiming> for RestoreMode {
+    fn from(claiming: Claiming) -> Self {
+        match claiming {
+            Claiming::NoClaim => Self::NoClaim,
+            Claiming::Claim => Self::Claim,
+        }
+    }
+}
+
+fn restore(text: &str) -> Result<RestoreFrom, String> {
+    let is_location = |text: &str| text.contains(['/', ':']);
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     match text {
-        "none" => Ok(Restore::None),
-        "latest" => Ok(Restore::Latest),
-        id => id
-            .parse()
-            .map(Restore::Id)
-            .map_err(|_| "write latest, none, or the number of a checkpoint".to_owned()),
+        "none" => Ok(RestoreFrom::None),
+        "latest" => Ok(RestoreFrom::Latest),
+        url if is_location(url) => Ok(match url.rsplit_once('#').map(|(url, id)| (url, number(id))) {
+            Some((url, Some(id))) => RestoreFrom::Elsewhere(url.to_owned(), Some(id)),
+            _ => RestoreFrom::Elsewhere(url.to_owned(), None),
+        }),
+        id => number(id).map(RestoreFrom::Id).ok_or_else(|| {
+            "write latest, none, the number of a checkpoint, or a savepoint as a URL or a path with a slash".to_owned()
+        }),
     }
 }
 
@@ -222,7 +286,14 @@ impl WordcountArgs {
                 self.repeat
             )));
         }
-        if self.restore != Restore::None
+        if let (Some(_), RestoreFrom::None | RestoreFrom::Latest | RestoreFrom::Id(_)) =
+            (self.restore_mode, &self.restore)
+        {
+            return Err(Error::invalid(
+                "--restore-mode is for checkpoints of other states: give one with --restore URL, or leave it out",
+            ));
+        }
+        if matches!(self.restore, RestoreFrom::Latest | RestoreFrom::Id(_))
             && self.state.as_deref().is_some_and(|url| url.starts_with("memory:"))
         {
             return Err(Error::invalid(

@@ -54,6 +54,16 @@ pub(crate) struct StoreArgs {
     #[arg(long, value_name = "SIZE", help_heading = "State")]
     block_size: Option<ByteSize>,
 
+    /// Requests of a subtask to the store that are under way at once; more for a store that is farther away than 50 ms
+    /// [default: 512]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536), help_heading = "State")]
+    max_requests: Option<u32>,
+
+    /// What lies between two blocks or values may be fetched along with them in one request, up to this: less where bytes are
+    /// dearer than requests [default: 16KiB; 0 on a local folder]
+    #[arg(long, value_name = "SIZE", help_heading = "State")]
+    coalesce_gap: Option<ByteSize>,
+
     /// Where compactions run
     #[arg(long, value_name = "WHERE", default_value = "home", help_heading = "State")]
     pub(crate) compaction: CompactionPlace,
@@ -117,15 +127,19 @@ impl StoreArgs {
         let changed = compressions.into_iter().filter(|(_, compression)| *compression != Compression::Lz4);
         let compressions = changed.map(|(option, compression)| format!("{option} {}", name_of(compression)));
         let block_size = self.block_size.map(|size| format!("--block-size {size}"));
+        let requests = self.max_requests.map(|requests| format!("--max-requests {requests}"));
+        let gap = self.coalesce_gap.map(|gap| format!("--coalesce-gap {gap}"));
         let remote = (self.compaction == CompactionPlace::Remote).then(|| "--compaction remote".to_owned());
         let cache = self.cache_dir.as_ref().map(|folder| format!("--cache-dir {}", folder.display()));
-        compressions.chain(block_size).chain(remote).chain(cache)
+        compressions.chain(block_size).chain(requests).chain(gap).chain(remote).chain(cache)
     }
 
     /// What one store of a process does with its share of memory; `near` if its requests stay on this machine.
     fn settings(&self, memory: ByteSize, near: bool) -> ForstSettings {
         let defaults = ForstSettings::default();
         let remote = RemoteCompactionSettings::default();
+        let max_requests =
+            self.max_requests.map_or(defaults.fetch.max_requests, |requests| requests as usize);
         let min_input_bytes = self.remote_compaction_min_size.map_or(remote.min_input_bytes, |size| size.0);
         ForstSettings {
             memory_bytes: memory.0,
@@ -134,9 +148,14 @@ impl StoreArgs {
             cold_compression: self.cold_compression,
             cache_dir: self.cache_dir.clone(),
             cache_size_bytes: self.cache_size().0,
+            fetch: FetchSettings { max_requests, ..defaults.fetch.clone() },
             vectored_reads: near,
             // Beside a round trip a few blocks too many cost nothing; beside a `pread` they cost more than the next one.
-            coalesce_gap_bytes: if near { 0 } else { defaults.coalesce_gap_bytes },
+            coalesce_gap_bytes: match self.coalesce_gap {
+                Some(gap) => gap.0,
+                None if near => 0,
+                None => defaults.coalesce_gap_bytes,
+            },
             remote_compaction: match self.compaction {
                 CompactionPlace::Home => None,
                 CompactionPlace::Remote => Some(RemoteCompactionSettings { min_input_bytes, ..remote }),
@@ -244,6 +263,10 @@ mod tests {
             (defaults.compression, defaults.cold_compression)
         );
         assert_eq!(found.cache_size_bytes, defaults.cache_size_bytes);
+        assert_eq!(found.fetch.max_requests, defaults.fetch.max_requests);
+        assert_eq!(found.fetch.max_requests, 512, "the help says so");
+        assert_eq!(found.coalesce_gap_bytes, defaults.coalesce_gap_bytes);
+        assert_eq!(found.coalesce_gap_bytes, 16 << 10, "the help says so");
         assert!(found.remote_compaction.is_none() && parse(&[]).unwrap().given().next().is_none());
         let least = settings(&["--compaction", "remote"]).remote_compaction.unwrap().min_input_bytes;
         assert_eq!(least, RemoteCompactionSettings::default().min_input_bytes);
@@ -293,12 +316,18 @@ mod tests {
             "zstd",
             "--block-size",
             "2KiB",
+            "--max-requests",
+            "9",
+            "--coalesce-gap",
+            "4KiB",
             "--compaction",
             "remote",
             "--cache-dir",
             "c",
         ];
         assert_eq!(settings(&line).block_size_bytes, 2 << 10);
+        assert_eq!(settings(&line).fetch.max_requests, 9);
+        assert_eq!(settings(&line).coalesce_gap_bytes, 4 << 10);
         let given: Vec<_> = parse(&line).unwrap().given().collect();
         assert_eq!(
             given,
@@ -306,6 +335,8 @@ mod tests {
                 "--compression none",
                 "--cold-compression zstd:1",
                 "--block-size 2KiB",
+                "--max-requests 9",
+                "--coalesce-gap 4KiB",
                 "--compaction remote",
                 "--cache-dir c"
             ]

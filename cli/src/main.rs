@@ -63,6 +63,8 @@ fn run(command: args::Command) -> Result<(), Failure> {
         args::Command::Gc(args) => gc::run(&args),
         args::Command::Sst(args) => inspect::run_sst(&args),
         args::Command::State(args) => inspect::run_state(&args),
+        args::Command::Checkpoint(args) => inspect::run_checkpoint(&args),
+        args::Command::Savepoint(args) => inspect::run_savepoint(&args),
     }
 }
 

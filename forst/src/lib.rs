@@ -69,7 +69,9 @@ mod values;
 mod version;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
-pub use backend::{ForstBackendFactory, StateOperators, StateSize, SubtaskReader, claimed_objects};
+pub use backend::{
+    ForstBackendFactory, StateOperators, StateSize, SubtaskEntries, SubtaskReader, claimed_objects,
+};
 pub use compression::Compression;
 pub use expiry::{Expiry, Fate, Moment, Stamp};
 pub use fetch::{DiskCache, DiskLimits};

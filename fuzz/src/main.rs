@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 type Target = fn(&[u8]);
 
 /// Every decoder, by name.
-const TARGETS: [(&str, Target); 19] = [
+const TARGETS: [(&str, Target); 21] = [
     ("section", alluvium_forst::fuzzing::section),
     ("block", alluvium_forst::fuzzing::block),
     ("table", alluvium_forst::fuzzing::table),
@@ -30,6 +30,8 @@ const TARGETS: [(&str, Target); 19] = [
     ("result", alluvium_forst::fuzzing::result),
     ("operators", alluvium_forst::fuzzing::operators),
     ("ledger", alluvium_checkpoint::fuzzing::ledger),
+    ("canonical", alluvium_checkpoint::fuzzing::canonical),
+    ("entries", alluvium_checkpoint::fuzzing::entries),
     ("source", alluvium_host::fuzzing::source),
     ("stamps", state::stamps),
     ("heap", state::heap),

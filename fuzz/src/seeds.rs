@@ -35,6 +35,18 @@ pub(crate) fn write(folder: &Path, targets: &[&str]) {
     // A key, a value with a stamp, and the one state they are of: sums by the second, that expire.
     let operators = "0500 000000016b 1000 01000000000000000000000000000000 0a1d 0801 1208 7265647563696e67 1a07 73756d3a753634 2206 08e807 20c00c 10a40d";
     keep("operators", &bytes_of(operators));
+    let page = include_str!("../../docs/formats/savepoint.md");
+    let worked = |info: &str| {
+        let block = page.split(&format!("```hex {info}\n")).nth(1).unwrap().split("```").next().unwrap();
+        block.lines().filter_map(|line| line.split("  ").nth(1)).flat_map(bytes_of).collect::<Vec<u8>>()
+    };
+    keep("canonical", &worked("payload"));
+    let file = worked("file");
+    keep("entries", &file[..16]);
+    // The first block, as the target takes it: without its stored length and its checksum.
+    let end = file.len() - 25;
+    keep("entries", &file[16..end]);
+    keep("entries", &[&file[16..20], &file[24..end - 4]].concat());
     let page = include_str!("../../docs/formats/compaction.md");
     for block in page.split("```worked ").skip(1) {
         let (kind, rows) = block.split_once('\n').unwrap();

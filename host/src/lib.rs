@@ -4,7 +4,8 @@
 //!
 //! - [`storage`] opens a state URL;
 //! - a [`SplitSource`] is input in numbered splits; [`SplitReader`]s emit records into a [`Collector`];
-//! - an [`Operator`] is a [`KeyedProcess`](alluvium_state_api::KeyedProcess) with its result state and its sink;
+//! - an [`Operator`] is a [`KeyedProcess`](alluvium_state_api::KeyedProcess) with its broadcast side, its result state and its
+//!   sink;
 //! - [`exposition`] writes metrics as Prometheus reads them: of a [`JobControl`], of a [`storage`], of stores;
 //! - a [`Job`] runs source and operator on threads, under a [`JobControl`], and ends with a [`JobReport`].
 //!

@@ -5,11 +5,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use alluvium_env::{Clock, Result};
+use alluvium_env::{Clock, Error, Result};
 
 use crate::{
     CheckpointId, FileOwnership, KeyGroupRange, PageRequest, ReadBatch, ReadId, RestoredPart, SnapshotTask,
-    StateDescriptor, StateId,
+    StateDescriptor, StateEntries, StateId,
 };
 
 /// What memory knows of a key.
@@ -42,6 +42,12 @@ pub trait KeyedStateBackend {
     /// # Errors
     /// As [`crate::StateTable::register`].
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId>;
+
+    /// The names of the states there are, those of the restored checkpoint as well as those that are registered. A backend
+    /// that restores nothing need not tell.
+    fn stored_states(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Asks memory. Never does I/O.
     ///
@@ -106,6 +112,16 @@ pub trait KeyedStateBackend {
     /// # Errors
     /// What `poll` would report.
     fn scan(&mut self, state: StateId) -> Result<Box<dyn StateScan>>;
+
+    /// Takes over entries of a canonical savepoint, once its job's states are registered and before anything else. Blocks
+    /// until they are written.
+    ///
+    /// # Errors
+    /// `Invalid` if the backend cannot do that, or nothing folds the adds of a state; what reading the entries or writing
+    /// them fails with.
+    fn import(&mut self, _entries: &mut dyn StateEntries) -> Result<()> {
+        Err(Error::invalid("this backend takes no canonical savepoints: restore one with another"))
+    }
 
     /// Figures for a person.
     fn stats(&self) -> BackendStats;

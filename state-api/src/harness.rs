@@ -8,8 +8,8 @@ use std::task::{Poll, Waker};
 use alluvium_env::{Error, Result};
 
 use crate::{
-    Codec, Context, HeapBackend, KeyCodec, KeyGroupRange, KeyedProcess, MaxParallelism, RecordBatchBuilder,
-    RecordSlot, States, TaskContext, TimeDomain, Timestamp,
+    BroadcastContext, BroadcastProcess, Codec, Context, HeapBackend, KeyCodec, KeyGroupRange, KeyedProcess,
+    MaxParallelism, RecordBatchBuilder, RecordSlot, States, TaskContext, TimeDomain, Timestamp,
 };
 
 /// Timers that are taken at a time.
@@ -24,11 +24,39 @@ pub fn run<P: KeyedProcess, K: KeyCodec>(
     open: impl FnOnce(&States<'_>) -> Result<P>,
     records: impl IntoIterator<Item = (K, P::In)>,
 ) -> Result<Vec<P::Out>> {
+    let (task, process) = opened(open)?;
+    run_records(&task, &process, records)
+}
+
+/// As [`run`], after elements of the broadcast side.
+///
+/// # Errors
+/// As [`run`], or what an element returned.
+pub fn run_with_broadcast<P: BroadcastProcess, K: KeyCodec>(
+    open: impl FnOnce(&States<'_>) -> Result<P>,
+    elements: impl IntoIterator<Item = P::Broadcast>,
+    records: impl IntoIterator<Item = (K, P::In)>,
+) -> Result<Vec<P::Out>> {
+    let (task, process) = opened(open)?;
+    let ctx = BroadcastContext::new(&task);
+    elements.into_iter().try_for_each(|element| process.process_broadcast(element, &ctx))?;
+    run_records(&task, &process, records)
+}
+
+fn opened<P: KeyedProcess>(
+    open: impl FnOnce(&States<'_>) -> Result<P>,
+) -> Result<(Rc<TaskContext<P::Out>>, P)> {
     let task = Rc::new(TaskContext::new(Box::new(HeapBackend::default())));
     let process = open(&task.states())?;
-    if P::USES_TIMERS {
-        task.open_timers(KeyGroupRange { start: 0, end: MaxParallelism::DEFAULT.get() })?;
-    }
+    task.opened::<P>(KeyGroupRange { start: 0, end: MaxParallelism::DEFAULT.get() })?;
+    Ok((task, process))
+}
+
+fn run_records<P: KeyedProcess, K: KeyCodec>(
+    task: &Rc<TaskContext<P::Out>>,
+    process: &P,
+    records: impl IntoIterator<Item = (K, P::In)>,
+) -> Result<Vec<P::Out>> {
     let mut batch = RecordBatchBuilder::new(MaxParallelism::DEFAULT);
     for (key, record) in records {
         batch.push(&key, &record);
@@ -37,13 +65,13 @@ pub fn run<P: KeyedProcess, K: KeyCodec>(
     for index in 0..batch.len() {
         let record = batch.get(index).map(|record| P::In::decode(record.value)).transpose()?;
         let Some(record) = record else { continue };
-        let ctx = Context::new(Rc::clone(&task), Rc::clone(&batch), index, RecordSlot(0));
+        let ctx = Context::new(Rc::clone(task), Rc::clone(&batch), index, RecordSlot(0));
         block_on(process.process(record, &ctx))?;
     }
     task.advance_watermark(Timestamp::MAX);
     let (mut due, mut more) = task.take_due_timers(TimeDomain::EventTime, TIMERS)?;
     while more || !due.is_empty() {
-        for ctx in Context::of_batch(&task, due) {
+        for ctx in Context::of_batch(task, due) {
             if let Some(timer) = ctx.begin_timer()? {
                 block_on(process.on_timer(timer, &ctx))?;
                 ctx.end_timer()?;

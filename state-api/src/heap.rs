@@ -7,14 +7,14 @@ use std::sync::Arc;
 use alluvium_env::{Error, HashMap, Result};
 use bytes::Bytes;
 
+use crate::heap_entries::NAME;
+use crate::import::{push_part, unfoldable};
 use crate::{
-    Age, Answered, BackendFactory, BackendStats, CheckpointId, KeyGroupRange, KeyedStateBackend, Lifetimes,
-    Lookup, MergeOperator, Notify, OpenRequest, PageBuilder, PageRequest, ReadBatch, ReadId, SnapshotTask,
-    StampedBackend, StateDescriptor, StateId, StateScan, StateTable, StoredSchema, SubtaskSnapshot,
-    TtlBackend, TtlTime, state_key,
+    Age, Answered, BackendFactory, BackendStats, CANONICAL, CheckpointId, HeapEntries, KeyGroupRange,
+    KeyedStateBackend, Lifetimes, Lookup, MergeOperator, Notify, OpenRequest, PageBuilder, PageRequest,
+    ReadBatch, ReadId, RestoredPart, SnapshotTask, StampedBackend, StateDescriptor, StateEntries, StateId,
+    StateScan, StateTable, StoredState, StoredStates, SubtaskSnapshot, TtlBackend, TtlTime, state_key,
 };
-
-const NAME: &str = "heap";
 
 /// State in memory.
 pub type HeapBackend = TtlBackend<HeapStore>;
@@ -80,73 +80,45 @@ impl HeapStore {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Time, states, then entries, each part with its length before it.
+    /// The states, as they are stored.
+    fn stored_states(&self) -> StoredStates {
+        let state = |(id, (name, kind)): (usize, (&str, &str))| StoredState {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            expired_before_millis: self.lifetimes.expired_before(StateId(id as u16)),
+            schema: self.states.schema(StateId(id as u16)),
+        };
+        StoredStates {
+            time_millis: self.lifetimes.time().latest_millis(),
+            states: self.states.iter().enumerate().map(state).collect(),
+        }
+    }
+
+    /// States, then entries, each part with its length before it.
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let part = |bytes: &[u8], out: &mut Vec<u8>| {
-            out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-            out.extend_from_slice(bytes);
-        };
-        out.extend_from_slice(&self.lifetimes.time().latest_millis().to_le_bytes());
-        out.extend_from_slice(&(self.states.len() as u32).to_le_bytes());
-        for (id, (name, kind)) in self.states.iter().enumerate() {
-            part(name.as_bytes(), &mut out);
-            part(kind.as_bytes(), &mut out);
-            out.extend_from_slice(&self.lifetimes.expired_before(StateId(id as u16)).to_le_bytes());
-            let schema = self.states.schema(StateId(id as u16));
-            part(schema.codec.as_bytes(), &mut out);
-            out.extend_from_slice(&(schema.versions.len() as u32).to_le_bytes());
-            schema.versions.iter().for_each(|version| out.extend_from_slice(&version.to_le_bytes()));
-        }
+        self.stored_states().encode(&mut out);
         for (key, value) in &self.entries {
-            part(key, &mut out);
-            part(value, &mut out);
+            push_part(&mut out, key);
+            push_part(&mut out, value);
         }
         out
     }
 
-    fn restore(&mut self, mut bytes: &[u8], clip: KeyGroupRange) -> Result<()> {
-        self.lifetimes.time().never_before(take_u64(&mut bytes)?);
-        for _ in 0..take_u32(&mut bytes)? {
-            let name = String::from_utf8_lossy(take_part(&mut bytes)?).into_owned();
-            let id = self.states.insert(&name, &String::from_utf8_lossy(take_part(&mut bytes)?))?;
-            let expired_before = take_u64(&mut bytes)?;
-            Arc::make_mut(&mut self.lifetimes).restore(id, expired_before);
-            let codec = String::from_utf8_lossy(take_part(&mut bytes)?).into_owned();
-            let versions = (0..take_u32(&mut bytes)?).map(|_| take_u32(&mut bytes)).collect::<Result<_>>()?;
-            self.states.restore_schema(id, &StoredSchema { codec, versions })?;
+    /// Takes over a part of a checkpoint; of a canonical one its states, whose entries come when they are registered.
+    fn restore(&mut self, part: &RestoredPart) -> Result<()> {
+        if part.backend == CANONICAL {
+            let (states, _) = StoredStates::decode_canonical(&part.payload)?;
+            return states.restore(&mut self.states, Arc::make_mut(&mut self.lifetimes)).map(|_| ());
         }
-        while !bytes.is_empty() {
-            let (key, value) = (take_part(&mut bytes)?, take_part(&mut bytes)?);
-            if clip.contains(state_key::split(key)?.0) {
-                self.entries.insert(key.to_vec(), value.to_vec());
-            }
+        let mut entries = HeapEntries::open(part)?;
+        entries.states().restore(&mut self.states, Arc::make_mut(&mut self.lifetimes))?;
+        while let Some(entry) = entries.next_entry()? {
+            let (value, _) = entry.split()?;
+            self.entries.insert(entry.key.to_vec(), value.to_vec());
         }
         Ok(())
     }
-}
-
-fn too_short() -> Error {
-    Error::corruption("a heap snapshot ends too early")
-}
-
-fn take_u64(bytes: &mut &[u8]) -> Result<u64> {
-    let (head, tail) = bytes.split_first_chunk::<8>().ok_or_else(too_short)?;
-    *bytes = tail;
-    Ok(u64::from_le_bytes(*head))
-}
-
-fn take_u32(bytes: &mut &[u8]) -> Result<u32> {
-    let (head, tail) = bytes.split_first_chunk::<4>().ok_or_else(too_short)?;
-    *bytes = tail;
-    Ok(u32::from_le_bytes(*head))
-}
-
-fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8]> {
-    let length = take_u32(bytes)? as usize;
-    let (head, tail) = bytes.split_at_checked(length).ok_or_else(too_short)?;
-    *bytes = tail;
-    Ok(head)
 }
 
 impl StampedBackend for HeapStore {
@@ -164,6 +136,10 @@ impl KeyedStateBackend for HeapStore {
         }
         Arc::make_mut(&mut self.lifetimes).register(id, descriptor);
         Ok(id)
+    }
+
+    fn stored_states(&self) -> Vec<String> {
+        self.states.iter().map(|(name, _)| name.to_owned()).collect()
     }
 
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
@@ -250,6 +226,25 @@ impl KeyedStateBackend for HeapStore {
         Ok(Box::new(HeapScan { entries, next: 0 }))
     }
 
+    fn import(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
+        let ids = entries.states().ids(&mut self.states)?;
+        let mut key = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            entry.key_as(&ids, &mut key)?;
+            let (value, operands) = entry.split()?;
+            self.put(&key, value)?;
+            for operand in operands {
+                if self.operator(&key).is_err() {
+                    let (_, id, _) = state_key::split(&key)?;
+                    let name = self.states.iter().nth(usize::from(id.0)).map_or("", |(name, _)| name);
+                    return Err(unfoldable(name));
+                }
+                self.merge(&key, operand?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn stats(&self) -> BackendStats {
         BackendStats::default()
     }
@@ -281,14 +276,8 @@ impl BackendFactory for HeapBackendFactory {
             ..HeapStore::default()
         };
         for part in request.restored {
-            if part.backend != NAME {
-                let other = part.backend;
-                return Err(Error::invalid(format!(
-                    "the checkpoint was written by the {other} backend, not by {NAME}"
-                )));
-            }
-            if let Some(clip) = part.key_groups.intersect(request.key_groups) {
-                backend.restore(&part.payload, clip)?;
+            if let Some(key_groups) = part.key_groups.intersect(request.key_groups) {
+                backend.restore(&RestoredPart { key_groups, ..part })?;
             }
         }
         Ok(Box::new(TtlBackend::new(backend)))

@@ -8,6 +8,7 @@
 //!   of the current key; a read is a [`StateFuture`], a write is done when the call returns (design D3);
 //! - a [`Scope`] says whose state is meant: the key's own, or that of one of its namespaces;
 //! - a [`Codec`] makes bytes of values, a [`KeyCodec`] of keys, so that those sort;
+//! - an [`OperatorListState`], [`UnionListState`] or [`BroadcastState`] belongs to the subtask and to no key;
 //! - a [`Timer`] calls the function again, by event time or processing time;
 //! - a [`StateTtl`] is how long a state's values live; a [`TtlBackend`] sees to it in any backend;
 //! - a [`StateKey`](state_key) is `key_group · state_id · key · namespace · user_key` in bytes, and its order is the scan order;
@@ -178,6 +179,12 @@
 //! Timers are keyed state: they survive, rescale, and there may be millions of them. The timers of one key fire in the order
 //! of their times, and each takes its turn among the records of its key.
 //!
+//! # State of no key
+//!
+//! What a function needs for records of every key alike is [operator state](OperatorStates): rules, prices, settings, which
+//! come by broadcast ([`BroadcastProcess`] shows it), or what each subtask counts for itself. It lies in memory, is read without
+//! `await`, and is written into every checkpoint whole, so it is for little.
+//!
 //! # Many reads at once
 //!
 //! A read is asked for when it is made, so what is made before the first `await` is read together. [`combine_all`] waits
@@ -205,9 +212,12 @@ mod descriptor;
 mod future;
 pub mod harness;
 mod heap;
+mod heap_entries;
+mod import;
 mod iterator;
 mod key_group;
 mod merge;
+mod operator_state;
 mod operators;
 mod page;
 mod process;
@@ -227,16 +237,22 @@ pub use backend::{
 };
 pub use codec::{Codec, KeyCodec, by_serde};
 pub use combinators::{StateFutureExt, combine_all};
-pub use context::{Context, TaskContext};
+pub use context::{BroadcastContext, Context, TaskContext};
 pub use descriptor::{StateDescriptor, StateId, StateKind, StateTable};
 pub use future::StateFuture;
 pub use heap::{HeapBackend, HeapBackendFactory, HeapStore};
+pub use heap_entries::HeapEntries;
+pub use import::{CANONICAL, StateEntries, StoredEntry, StoredState, StoredStates, unfoldable};
 pub use iterator::StateIterator;
 pub use key_group::{KeyGroup, KeyGroupRange, MaxParallelism, key_hash};
 pub use merge::{Aggregate, MergeOperator, Reduce, Sum, list_elements, push_list_element};
+pub use operator_state::{
+    BroadcastState, OperatorListState, OperatorScope, OperatorStateKind, OperatorStatePart, OperatorStates,
+    UnionListState,
+};
 pub use operators::OperatorRegistry;
 pub use page::{DEFAULT_PAGE_ENTRIES, Page, PageBuilder, PageRequest};
-pub use process::KeyedProcess;
+pub use process::{BroadcastProcess, KeyedProcess};
 pub use reads::{ReadBatch, ReadId, ReadTable, RecordSlot};
 pub use record::{RecordBatch, RecordBatchBuilder, RecordRef};
 pub use schema::{Schema, StoredSchema};

@@ -1,9 +1,9 @@
-//! Keyed functions: the user's code.
+//! Keyed functions: the user's code; and their broadcast side.
 use std::future::Future;
 
 use alluvium_env::Result;
 
-use crate::{Codec, Context, Timer};
+use crate::{BroadcastContext, Codec, Context, Timer};
 
 /// A function over a keyed stream. Records of one key run one after the other, in arrival order; records of different
 /// keys overlap wherever one of them waits for state.
@@ -35,4 +35,55 @@ pub trait KeyedProcess: 'static {
         let _ = (timer, ctx);
         std::future::ready(Ok(()))
     }
+}
+
+/// A keyed function with a broadcast side: elements that every subtask gets, and that alone may write its
+/// [`BroadcastState`](crate::BroadcastState)s.
+///
+/// An element is an event (design D15): it is processed when all records before it have ended, and in serial epochs before
+/// any behind it begins. Elements of one source thread come in the same order to all subtasks; those of several may not, so
+/// what they make of the state must not depend on which of two came first. A checkpoint at which the subtasks' states differ
+/// ends the job.
+///
+/// ```
+/// use alluvium_state_api::*;
+///
+/// /// Emits what is above its shop's limit; limits come by broadcast.
+/// struct Limits { limits: BroadcastState<str, u64> }
+/// impl KeyedProcess for Limits {
+///     type In = (String, u64);
+///     type Out = u64;
+///     async fn process(&self, (shop, price): Self::In, ctx: &Context<u64>) -> Result<()> {
+///         if self.limits.get(&shop).is_some_and(|limit| price > *limit) {
+///             ctx.emit(price);
+///         }
+///         Ok(())
+///     }
+/// }
+/// impl BroadcastProcess for Limits {
+///     type Broadcast = (String, u64);
+///     fn process_broadcast(&self, (shop, limit): Self::Broadcast, ctx: &BroadcastContext<'_, u64>) -> Result<()> {
+///         self.limits.put(ctx, &shop, limit)
+///     }
+/// }
+///
+/// let open = |states: &States<'_>| Ok(Limits { limits: states.broadcast("limits")? });
+/// let (fig, nut) = ("fig".to_owned(), "nut".to_owned());
+/// let records = [(1, (fig.clone(), 7)), (2, (fig.clone(), 9)), (3, (nut, 9))];
+/// assert_eq!(harness::run_with_broadcast(open, [(fig, 8)], records)?, [9]);
+/// # Ok::<(), Error>(())
+/// ```
+pub trait BroadcastProcess: KeyedProcess {
+    /// What is broadcast.
+    type Broadcast: Codec;
+
+    /// Handles an element, on every subtask. It sees no key, and must do the same everywhere.
+    ///
+    /// # Errors
+    /// An error ends the job; it continues from its last checkpoint.
+    fn process_broadcast(
+        &self,
+        element: Self::Broadcast,
+        ctx: &BroadcastContext<'_, Self::Out>,
+    ) -> Result<()>;
 }

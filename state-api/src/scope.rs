@@ -55,6 +55,8 @@ mod place {
         type Out: 'a;
         /// Whether that is the record key and nothing else.
         const IS_KEY: bool;
+        /// The codec of its namespace, if it is in one.
+        const NAMESPACE: Option<&'static str>;
         fn context(self) -> &'a Context<Self::Out>;
         /// Appends what stands behind the record key.
         fn append(self, key: &mut Vec<u8>);
@@ -63,6 +65,7 @@ mod place {
     impl<'a, Out: 'a> Place<'a> for &'a Context<Out> {
         type Out = Out;
         const IS_KEY: bool = true;
+        const NAMESPACE: Option<&'static str> = None;
         #[inline]
         fn context(self) -> Self {
             self
@@ -74,6 +77,7 @@ mod place {
     impl<'a, Out: 'a, N: KeyCodec + ?Sized> Place<'a> for InNamespace<'a, '_, Out, N> {
         type Out = Out;
         const IS_KEY: bool = false;
+        const NAMESPACE: Option<&'static str> = Some(N::KEY_ID);
         #[inline]
         fn context(self) -> &'a Context<Out> {
             self.context
@@ -102,6 +106,7 @@ impl<P: Copy, K: ?Sized> Copy for Entry<'_, P, K> {}
 impl<'a, P: Place<'a>, K: KeyCodec + ?Sized> Place<'a> for Entry<'_, P, K> {
     type Out = P::Out;
     const IS_KEY: bool = false;
+    const NAMESPACE: Option<&'static str> = P::NAMESPACE;
     #[inline]
     fn context(self) -> &'a Context<P::Out> {
         self.scope.context()

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium::state_api::{
-    KeyCodec as _, MaxParallelism, MergeOperator, Result, StateDescriptor, StateId, StateKind, StateTtl,
-    key_hash, push_list_element, state_key,
+    KeyCodec as _, MaxParallelism, MergeOperator, OperatorStateKind, OperatorStatePart, Result,
+    StateDescriptor, StateId, StateKind, StateTtl, StoredSchema, key_hash, push_list_element, state_key,
 };
+use bytes::Bytes;
 
 /// When the stores were written: a day in 2023.
 pub(crate) const WRITTEN_AT: Duration = Duration::from_secs(1_700_000_000);
@@ -43,6 +44,28 @@ pub(crate) fn states() -> Vec<StateDescriptor> {
         StateDescriptor::new("rate", sum()).with_ttl(ttl),
         StateDescriptor::new("alerts", StateKind::List).with_ttl(ttl),
     ]
+}
+
+/// The operator states that a subtask of two writes; a list of three elements, a union of one each, and rules.
+pub(crate) fn operator_states(subtask: usize) -> Vec<OperatorStatePart> {
+    use OperatorStateKind::{Broadcast, List, Union};
+    let part = |name: &str, kind, keys: &[&'static str], elements: &[&'static str]| {
+        let bytes = |all: &[&'static str]| all.iter().copied().map(Bytes::from).collect();
+        let schema = StoredSchema { codec: "text".to_owned(), versions: vec![1] };
+        OperatorStatePart {
+            name: name.to_owned(),
+            kind,
+            schema,
+            keys: bytes(keys),
+            elements: bytes(elements),
+        }
+    };
+    if subtask == 0 {
+        let rules = part("rules", Broadcast, &["eu", "us"], &["block", "allow"]);
+        vec![part("offsets", List, &[], &["a", "b"]), part("workers", Union, &[], &["first"]), rules]
+    } else {
+        vec![part("offsets", List, &[], &["c"]), part("workers", Union, &[], &["second"])]
+    }
 }
 
 const PROFILE: u16 = 0;

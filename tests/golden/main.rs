@@ -28,7 +28,9 @@ use content::{PAUSE, READ_AFTER, expected, key_of};
 use world::{INPUTS, SOURCE, World, copy, shape, within};
 
 /// What is below this folder; older builds wrote all but the last.
-const GENERATIONS: [&str; 3] = ["v1", "v2", "v3"];
+const GENERATIONS: [&str; 4] = ["v1", "v2", "v3", "v4"];
+/// Those that were written before there was operator state.
+const WITHOUT_OPERATOR_STATE: [&str; 3] = ["v1", "v2", "v3"];
 
 fn golden(generation: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(generation)
@@ -101,6 +103,31 @@ fn every_checkpoint_of_every_generation_reads_as_it_was_meant_at_any_parallelism
                 assert_eq!(shown(&scanned), shown(&expected), "{place}, by scan");
                 assert!(scanned == expected, "{place} differs behind what is shown");
             }
+        }
+    }
+}
+
+#[test]
+fn operator_states_of_every_generation_are_handed_out_as_they_were_meant() {
+    for (generation, folder) in worlds() {
+        let world = World::open(folder.path(), READ_AFTER);
+        let opened = world.checkpoints();
+        let latest = opened.latest().unwrap();
+        let taken = |subtask, parallelism| {
+            let parts = latest.operator_states_for(subtask, parallelism).unwrap();
+            let text = |bytes: &[Bytes]| String::from_utf8(bytes.concat()).unwrap();
+            let shown = parts.iter().map(|part| [part.name.clone(), text(&part.keys), text(&part.elements)]);
+            shown.collect::<Vec<_>>()
+        };
+        if WITHOUT_OPERATOR_STATE.contains(&generation.as_str()) {
+            assert!(taken(0, 1).is_empty(), "{generation}");
+            continue;
+        }
+        let others = || [["workers", "", "firstsecond"], ["rules", "euus", "blockallow"]];
+        let with = |offsets| [vec![["offsets", "", offsets]], others().to_vec()].concat();
+        for (place, offsets) in [((0, 1), "abc"), ((0, 2), "ab"), ((1, 2), "c"), ((0, 4), "a"), ((2, 4), "c")]
+        {
+            assert_eq!(taken(place.0, place.1), with(offsets), "{generation}, subtask {place:?}");
         }
     }
 }

@@ -17,7 +17,7 @@ use alluvium::state_api::{
 };
 use bytes::Bytes;
 
-use crate::content::{PAUSE, Step, WRITTEN_AT, key_of, states, steps};
+use crate::content::{PAUSE, Step, WRITTEN_AT, key_of, operator_states, states, steps};
 
 /// What the sources of every golden checkpoint say, and what its first subtask kept of them.
 pub(crate) const SOURCE: &[u8] = b"golden source";
@@ -160,10 +160,11 @@ impl World {
             let snapshot = self.io.block_on(subtask.backend.snapshot(id).unwrap()).unwrap();
             let inputs = if index == 0 { INPUTS } else { &[] };
             let (inputs, inputs_count) = (Bytes::from_static(inputs), u64::from(index == 0));
+            let operator_states = operator_states(index);
             coordinator.acknowledge_subtask(
                 id,
                 index,
-                Ok(SubtaskAck { snapshot, inputs, inputs_count, sync_micros: 0 }),
+                Ok(SubtaskAck { snapshot, inputs, inputs_count, operator_states, sync_micros: 0 }),
             );
         }
         let completed = coordinator.try_complete(&|sources| sources.concat().into(), false).unwrap();

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium_env::{Clock, Error, ErrorKind, Result};
-use alluvium_state_api::{CheckpointId, SubtaskSnapshot};
+use alluvium_state_api::{CheckpointId, OperatorStatePart, SubtaskSnapshot};
 use bytes::Bytes;
 
 use crate::checkpoints::CheckpointStore;
@@ -43,6 +43,8 @@ pub struct SubtaskAck {
     pub inputs: Bytes,
     /// How many records `inputs` holds.
     pub inputs_count: u64,
+    /// Its operator states; a broadcast state with one of the subtasks only.
+    pub operator_states: Vec<OperatorStatePart>,
     /// How long the task thread stood still.
     pub sync_micros: u64,
 }

@@ -47,7 +47,7 @@ impl Pending {
         if slot.is_some() {
             return Ok(());
         }
-        let SubtaskAck { snapshot, inputs, inputs_count, sync_micros } = ack;
+        let SubtaskAck { snapshot, inputs, inputs_count, operator_states, sync_micros } = ack;
         self.figures.sync_micros = self.figures.sync_micros.max(sync_micros);
         self.figures.uploaded_bytes += snapshot.uploaded_bytes;
         self.figures.inputs_kept += inputs_count;
@@ -58,6 +58,7 @@ impl Pending {
             files: snapshot.files,
             inputs,
             inputs_count,
+            operator_states,
         });
         Ok(())
     }

@@ -33,7 +33,13 @@ fn ack(start: u16, end: u16) -> SubtaskAck {
         uploaded_bytes: 100,
         pins: Box::new(()),
     };
-    SubtaskAck { snapshot, inputs: Bytes::new(), inputs_count: 2, sync_micros: u64::from(end) }
+    SubtaskAck {
+        snapshot,
+        inputs: Bytes::new(),
+        inputs_count: 2,
+        operator_states: Vec::new(),
+        sync_micros: u64::from(end),
+    }
 }
 
 impl World {

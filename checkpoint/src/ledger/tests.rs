@@ -12,7 +12,14 @@ fn ledger_on(store: &Arc<InMemory>) -> Ledger {
 }
 
 fn claim(sequence: u64, writer: Writer, retained: &[u64]) -> Entry {
-    Entry { sequence, writer, retained: retained.to_vec(), dropped: Vec::new(), kind: EntryKind::Claim }
+    Entry {
+        sequence,
+        writer,
+        retained: retained.to_vec(),
+        dropped: Vec::new(),
+        origin: None,
+        kind: EntryKind::Claim,
+    }
 }
 
 fn complete(sequence: u64, writer: Writer, id: u64, retained: &[u64]) -> Entry {
@@ -23,6 +30,7 @@ fn complete(sequence: u64, writer: Writer, id: u64, retained: &[u64]) -> Entry {
         files: Vec::new(),
         inputs: Bytes::new(),
         inputs_count: 0,
+        operator_states: Vec::new(),
     };
     let metadata = CheckpointMetadata {
         id: CheckpointId(id),
@@ -79,7 +87,7 @@ fn a_create_that_is_retried_after_it_succeeded_is_recognised() {
     let (store, io) = (Arc::new(InMemory::new()), IoRuntime::new(1).unwrap());
     let ledger = ledger_on(&store);
     io.block_on(async {
-        let claimed = ledger.claim(7).await.unwrap();
+        let claimed = ledger.claim(7, &Begin::Here).await.unwrap();
         assert!(matches!(ledger.append(&claimed.claim).await.unwrap(), Appended::Ours(_)));
         let entry = complete(2, claimed.claim.writer, 1, &[2]);
         for _ in 0..2 {
@@ -96,7 +104,7 @@ fn a_claim_on_a_number_that_was_deleted_meanwhile_does_not_count() {
     let (store, io) = (Arc::new(InMemory::new()), IoRuntime::new(1).unwrap());
     let (ledger, objects) = (ledger_on(&store), Objects::new(store.clone()));
     io.block_on(async {
-        let owner = ledger.claim(1).await.unwrap().claim.writer;
+        let owner = ledger.claim(1, &Begin::Here).await.unwrap().claim.writer;
         for (sequence, retained) in [(2, [2]), (3, [3]), (4, [4])] {
             ledger.append(&complete(sequence, owner, sequence - 1, &retained)).await.unwrap();
         }
@@ -108,7 +116,7 @@ fn a_claim_on_a_number_that_was_deleted_meanwhile_does_not_count() {
         assert!(matches!(ledger.append(&claim(3, late, &[2])).await.unwrap(), Appended::Ours(_)));
         assert!(!ledger.is_highest(3).await.unwrap());
         // It starts over, and ends up above the owner.
-        let again = ledger.claim(2).await.unwrap();
+        let again = ledger.claim(2, &Begin::Here).await.unwrap();
         assert_eq!((again.claim.sequence, again.claim.writer.incarnation), (5, 2));
         assert_eq!(again.retained.len(), 1);
     });
@@ -119,11 +127,11 @@ fn a_checkpoint_that_was_moved_away_is_not_retained_any_more() {
     let (store, io) = (Arc::new(InMemory::new()), IoRuntime::new(1).unwrap());
     let (ledger, objects) = (ledger_on(&store), Objects::new(store.clone()));
     io.block_on(async {
-        let owner = ledger.claim(1).await.unwrap().claim.writer;
+        let owner = ledger.claim(1, &Begin::Here).await.unwrap().claim.writer;
         ledger.append(&complete(2, owner, 1, &[2])).await.unwrap();
         ledger.append(&complete(3, owner, 2, &[2, 3])).await.unwrap();
         objects.delete(&name_of(3)).await.unwrap();
-        let next = ledger.claim(2).await.unwrap();
+        let next = ledger.claim(2, &Begin::Here).await.unwrap();
         let retained: Vec<u64> = next.retained.iter().map(|(_, checkpoint)| checkpoint.id.0).collect();
         assert_eq!((next.claim.sequence, retained), (3, vec![1]));
     });

@@ -15,7 +15,25 @@ fn worked_bytes(info: &str) -> Bytes {
 
 fn claim() -> Entry {
     let writer = Writer { incarnation: 2, token: 0x0123_4567_89AB_CDEF };
-    Entry { sequence: 3, writer, retained: vec![2], dropped: Vec::new(), kind: EntryKind::Claim }
+    Entry {
+        sequence: 3,
+        writer,
+        retained: vec![2],
+        dropped: Vec::new(),
+        origin: None,
+        kind: EntryKind::Claim,
+    }
+}
+
+fn begun() -> Entry {
+    let origin = OriginRecord {
+        url: "file:///a".into(),
+        checkpoint: CheckpointId(5),
+        incarnation: 1,
+        token: 0xFEDC_BA98_7654_3210,
+        last_incarnation: 1,
+    };
+    Entry { sequence: 1, retained: Vec::new(), origin: Some(origin), ..claim() }
 }
 
 fn checkpoint() -> CheckpointMetadata {
@@ -26,6 +44,7 @@ fn checkpoint() -> CheckpointMetadata {
         files,
         inputs: Bytes::from_static(inputs),
         inputs_count,
+        operator_states: Vec::new(),
     };
     let file = FileRef { name: "state/00000002/0/1.sst".into(), size_bytes: 4096 };
     CheckpointMetadata {
@@ -43,6 +62,28 @@ fn checkpoint() -> CheckpointMetadata {
     }
 }
 
+/// The same with operator states.
+fn with_operator_states() -> CheckpointMetadata {
+    let part = |name: &str, kind, codec: &str, keys: &[&'static [u8]], elements: &[&'static [u8]]| {
+        let bytes = |all: &[&'static [u8]]| all.iter().copied().map(Bytes::from_static).collect();
+        OperatorStatePart {
+            name: name.to_owned(),
+            kind,
+            schema: StoredSchema { codec: codec.to_owned(), versions: vec![1] },
+            keys: bytes(keys),
+            elements: bytes(elements),
+        }
+    };
+    let mut metadata = checkpoint();
+    let offsets = |elements| part("offsets", OperatorStateKind::List, "u16", &[], elements);
+    metadata.subtasks[0].operator_states = vec![
+        offsets(&[b"\x07\0", b"\x09\0"]),
+        part("rules", OperatorStateKind::Broadcast, "u8 by string", &[b"a\0\0"], &[b"\x05"]),
+    ];
+    metadata.subtasks[1].operator_states = vec![offsets(&[b"\x08\0"])];
+    metadata
+}
+
 fn complete(metadata: CheckpointMetadata) -> Entry {
     Entry {
         sequence: 4,
@@ -55,10 +96,26 @@ fn complete(metadata: CheckpointMetadata) -> Entry {
 
 #[test]
 fn the_worked_bytes_of_the_page_decode_and_encode_to_themselves() {
-    for (info, entry) in [("claim", claim()), ("complete", complete(checkpoint()))] {
+    let written = [
+        ("claim", claim()),
+        ("begun", begun()),
+        ("complete", complete(checkpoint())),
+        ("operator states", complete(with_operator_states())),
+    ];
+    for (info, entry) in written {
         let bytes = worked_bytes(info);
         assert_eq!(decode(entry.sequence, &bytes).unwrap(), entry, "{info}");
         assert_eq!(encode(&entry), bytes, "{info}");
+    }
+}
+
+#[test]
+fn what_version_1_wrote_is_read() {
+    for (info, entry) in [("claim of version 1", claim()), ("complete of version 1", complete(checkpoint()))]
+    {
+        let bytes = worked_bytes(info);
+        assert_eq!(decode(entry.sequence, &bytes).unwrap(), entry, "{info}");
+        assert_ne!(encode(&entry), bytes, "{info}");
     }
 }
 
@@ -76,13 +133,28 @@ fn what_was_written_wrongly_is_corruption_although_its_checksum_holds() {
     gap.subtasks[1].key_groups.start = 65;
     let mut none = checkpoint();
     none.max_parallelism = 0;
+    let wrong_state = |spoil: fn(&mut OperatorStateMessage)| {
+        let mut message = checkpoint_message(&with_operator_states());
+        spoil(&mut message.subtasks[0].operator_states[1]);
+        let kind = Some(KindMessage::Complete(message));
+        envelope::seal(&EntryMessage { sequence: 4, kind, ..EntryMessage::default() }.encode_to_vec())
+    };
     let no_kind = EntryMessage { sequence: 4, ..EntryMessage::default() };
     let nonsense = [
         encode(&complete(gap)),
         encode(&complete(none)),
         envelope::seal(&no_kind.encode_to_vec()),
         envelope::seal(b"\xFF\xFF"),
+        wrong_state(|state| state.kind = 0),
+        wrong_state(|state| state.kind = 257),
+        wrong_state(|state| state.kind = 1),
+        wrong_state(|state| state.keys.clear()),
+        wrong_state(|state| {
+            state.keys.push(Bytes::from_static(b"a\0\0"));
+            state.elements.push(Bytes::new());
+        }),
     ];
+    assert!(decode(4, &wrong_state(|_| ())).is_ok());
     for bytes in nonsense {
         let error = decode(4, &bytes).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corruption);

@@ -59,7 +59,7 @@ fn an_entry_of_a_newer_format_asks_for_the_newer_version() {
     let (store, io): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), IoRuntime::new(1).unwrap());
     let highest = ledger_of_four(&store, &io).pop().unwrap();
     let mut bytes = contents(&store, &io)[&highest].to_vec();
-    bytes[8] = 2;
+    bytes[8] = u8::MAX;
     let covered = bytes.len() - 4;
     let checksum = crc_fast::crc32_iscsi(&bytes[..covered]);
     bytes[covered..].copy_from_slice(&checksum.to_le_bytes());

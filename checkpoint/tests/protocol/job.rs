@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alluvium_checkpoint::{
     CheckpointMetadata, CheckpointSettings, CheckpointStore, CompletedCheckpoint, Coordinator, JobShape,
-    SharedFileRegistry, SubtaskAck,
+    Opened, Origin, SharedFileRegistry, SubtaskAck,
 };
 use alluvium_env::{Entropy, Error, IoRuntime, ManualClock, Result};
 use alluvium_state_api::{
@@ -32,6 +32,7 @@ pub(crate) struct Job {
     io: IoRuntime,
     live: VecDeque<String>,
     written: usize,
+    origin: Option<Arc<Origin>>,
 }
 
 /// Releases what a snapshot pins.
@@ -56,8 +57,30 @@ impl Job {
     /// Starts from the latest checkpoint.
     pub(crate) fn start(store: Arc<dyn ObjectStore>, io: &IoRuntime, seed: u64) -> Result<Self> {
         let opened = CheckpointStore::open(Arc::clone(&store), io.clone(), &Entropy::from_seed(seed))?;
+        Self::with(opened, store, io, None)
+    }
+
+    /// Starts from a checkpoint of another root.
+    pub(crate) fn start_from(
+        store: Arc<dyn ObjectStore>,
+        io: &IoRuntime,
+        seed: u64,
+        origin: &Arc<Origin>,
+    ) -> Result<Self> {
+        let entropy = Entropy::from_seed(seed);
+        let opened = CheckpointStore::open_from(Arc::clone(&store), io.clone(), &entropy, origin)?;
+        Self::with(opened, store, io, Some(Arc::clone(origin)))
+    }
+
+    fn with(
+        opened: Opened,
+        store: Arc<dyn ObjectStore>,
+        io: &IoRuntime,
+        origin: Option<Arc<Origin>>,
+    ) -> Result<Self> {
+        let restored = opened.origin.as_ref().or(opened.latest());
         let live: VecDeque<String> =
-            opened.latest().into_iter().flat_map(|c| c.files().map(|file| file.name.clone())).collect();
+            restored.into_iter().flat_map(|c| c.files().map(|file| file.name.clone())).collect();
         for name in &live {
             opened.files.hold(name);
         }
@@ -70,7 +93,17 @@ impl Job {
         let (files, retained, incarnation) = (opened.files, opened.retained, opened.incarnation);
         let clock = Arc::new(ManualClock::default());
         let coordinator = Coordinator::new(opened.checkpoints, settings, shape(), clock)?;
-        Ok(Self { coordinator, files, retained, incarnation, store, io: io.clone(), live, written: 0 })
+        Ok(Self {
+            coordinator,
+            files,
+            retained,
+            incarnation,
+            store,
+            io: io.clone(),
+            live,
+            written: 0,
+            origin,
+        })
     }
 
     /// Writes a file and, once there are enough, gives up the oldest.
@@ -118,8 +151,16 @@ impl Job {
             uploaded_bytes: 0,
             pins: Box::new(Pins { files: Arc::clone(&self.files), names }),
         };
-        let ack = SubtaskAck { snapshot, inputs: Bytes::new(), inputs_count: 0, sync_micros: 1 };
-        self.coordinator.acknowledge_subtask(id, 0, Ok(ack));
+        let files = snapshot.files.clone();
+        let ack = SubtaskAck {
+            snapshot,
+            inputs: Bytes::new(),
+            inputs_count: 0,
+            operator_states: Vec::new(),
+            sync_micros: 1,
+        };
+        let brought = self.origin.as_ref().map_or(Ok(0), |origin| self.io.block_on(origin.bring(&files)));
+        self.coordinator.acknowledge_subtask(id, 0, brought.map(|_| ack));
         Some((id, payload))
     }
 

@@ -8,8 +8,12 @@ mod faulty_store;
 #[cfg(test)]
 mod fencing;
 #[cfg(test)]
+mod forks;
+#[cfg(test)]
 mod garbage;
 #[cfg(test)]
 mod job;
 #[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod savepoints;

@@ -5,6 +5,7 @@ use alluvium_host::storage::SlowTail;
 use alluvium_state_api::MaxParallelism;
 use clap::{Args, ValueEnum};
 
+use super::job_args::JobArgs;
 use super::keys::Keys;
 use super::values::VERSION_BYTES;
 use crate::backend::StoreArgs;
@@ -31,6 +32,9 @@ pub(crate) const EXAMPLES: &str = "\
   Cold reads from a store 15 ms away, 256 at a time; the folder stands for it:
     alluvium bench get --keys 10M --memory 128MiB --latency 15ms --in-flight 256 --mode sync
 
+  Checkpoints of a job whose store is 15 ms away, then its rescale from two subtasks to three and back:
+    alluvium bench checkpoint --keys 10M --latency 15ms --parallelism 2 --restore-at 3,2
+
   64 keys at a time, for a script:
     alluvium bench get --latency 15ms --mode sync --batch 64 --records 64k --json | tail -n 1 | jq .latency
 
@@ -43,6 +47,8 @@ pub(crate) const EXAMPLES: &str = "\
   get and rmw are about single values, add about sums of 8 bytes, append adds an element of --value-bytes to a list.
   map-scan reads one map of --scan-length entries, a page of 128 at a time; --keys counts the entries of all maps.
   mixed is half get, 45 % rmw and 5 % map-scan, of maps that hold a tenth of --keys besides. scan is one ordered pass.
+  checkpoint is a whole job with sources: it puts all keys, waits until the store is quiet, changes --change of them every
+  second for --seconds while it takes checkpoints, stops, and is restored --restore-at other parallelisms, with empty caches.
   append, map-scan and mixed run in mode sync only. With --compaction remote, compactors find the work at the
   benchmark's --state URL with /bench behind it.
 
@@ -157,6 +163,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "SIZE", help_heading = "State")]
     pub(super) bandwidth: Option<ByteSize>,
 
+    #[command(flatten)]
+    pub(super) job: JobArgs,
+
     /// Print the figures as one JSON object, the last line of stdout
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
@@ -185,6 +194,8 @@ pub(super) enum Case {
     Mixed,
     /// One ordered pass over everything
     Scan,
+    /// A whole job that takes checkpoints while values change, and is restored
+    Checkpoint,
 }
 
 /// How operations reach the state.
@@ -288,7 +299,7 @@ impl BenchArgs {
     /// How many operations are measured, where no time is set.
     pub(super) fn records(&self) -> u64 {
         match self.case {
-            Case::Load | Case::Scan => self.keys.0,
+            Case::Load | Case::Scan | Case::Checkpoint => self.keys.0,
             _ => self.records.map_or(DEFAULT_RECORDS, |records| records.0),
         }
     }
@@ -351,19 +362,32 @@ impl BenchArgs {
         let seconds = given("--seconds", self.seconds.map(|n| n.to_string()));
         let absent = given("--absent", self.absent.map(|n| n.to_string()));
         let whole = is(&[Case::Load, Case::Scan]);
+        let job = is(&[Case::Checkpoint]);
+        let no_job = (self.case != Case::Checkpoint).then(|| name(&self.case));
+        let drawn = "the job draws its keys uniformly, from beginning to end";
         let all = "it goes once over all keys, so give it --keys only";
         let no_store = "it keeps its state in memory and asks no store";
         let no_get = (self.case != Case::Get).then(|| name(&self.case));
         let no_maps = (self.maps() == 0).then(|| name(&self.case));
         let sync_only = self.is_sync_only().then(|| name(&self.case));
         let asynchronous = self.mode.filter(|mode| *mode == Mode::Async).map(|_| "--mode async".to_owned());
+        let synchronous = self.mode.filter(|mode| *mode == Mode::Sync).map(|_| "--mode sync".to_owned());
+        let warm_up = given("--warm-up", self.warm_up.map(|n| n.0.to_string()));
+        let zipf = given("--zipf", self.zipf.map(|s| s.to_string()));
+        let order = (self.order == Order::Random).then(|| "--order random".to_owned());
         let too_long = self.scan_length() > self.keys.0;
         vec![
             (seconds.clone(), records.clone(), "give one of them"),
-            (records, whole.clone(), all),
+            (records.clone(), whole.clone(), all),
             (seconds, whole.clone(), all),
-            (given("--warm-up", self.warm_up.map(|n| n.0.to_string())), whole.clone(), all),
-            (given("--zipf", self.zipf.map(|s| s.to_string())), whole, all),
+            (warm_up.clone(), whole.clone(), all),
+            (zipf.clone(), whole, all),
+            (records, job.clone(), "updates go on for --seconds"),
+            (warm_up, job.clone(), drawn),
+            (zipf, job.clone(), drawn),
+            (order, job.clone(), drawn),
+            (synchronous, job, "a job runs in mode async"),
+            (self.job.given(), no_job, "only checkpoint runs a whole job"),
             (absent, no_get, "only get asks for keys that are not there"),
             (
                 given("--scan-length", self.scan_length.map(|n| n.to_string())),
@@ -379,7 +403,7 @@ impl BenchArgs {
             (value_bytes.clone(), is(&[Case::Add]), "sums have eight bytes"),
             (
                 value_bytes.filter(|_| short),
-                is(&[Case::Rmw, Case::Append, Case::Mixed]),
+                is(&[Case::Rmw, Case::Append, Case::Mixed, Case::Checkpoint]),
                 "what is changed and compared needs eight bytes",
             ),
             (

@@ -8,6 +8,8 @@
 //!  counters once more  ─go─────►  compare what was not compared yet   ──► checked
 //!  report, clean up    ─end────►  drop the backend, which deletes its files
 //! ```
+//!
+//! The case `checkpoint` is another thing: a whole job (`job/mod.rs`).
 mod args;
 mod bell;
 mod cpu;
@@ -16,6 +18,8 @@ mod drive_async;
 mod drive_sync;
 mod figures;
 mod gauge;
+mod job;
+mod job_args;
 mod keys;
 mod load;
 mod maps;
@@ -37,6 +41,7 @@ use std::time::Duration;
 
 use alluvium_async_exec::ControllerSettings;
 use alluvium_env::{Error, IoRuntime, Result, cores};
+use alluvium_forst::ForstMetrics;
 use alluvium_host::JobSettings;
 use alluvium_host::storage::{Link, Storage};
 use alluvium_state_api::{BackendFactory, HeapBackendFactory, MaxParallelism};
@@ -46,7 +51,7 @@ use crate::metrics::{self, ShownMetrics};
 use crate::progress::{Pace, ProgressLine};
 use crate::units::ByteSize;
 use crate::{Failure, backend, budget, state};
-use args::{Backend, DEFAULT_STATE, Mode};
+use args::{Backend, Case, DEFAULT_STATE, Mode};
 pub(crate) use args::{BenchArgs, EXAMPLES};
 use crew::{Crew, Report};
 use figures::{Figures, Moment};
@@ -82,6 +87,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
 
 fn plan(args: &BenchArgs) -> Result<Plan> {
     args.check()?;
+    for parallelism in args.job.restore_at() {
+        job::settings(args, *parallelism)?;
+    }
     let wanted = args.in_flight();
     let mut settings = JobSettings { parallelism: args.parallelism, ..JobSettings::default() };
     settings.controller.max_in_flight = settings.controller.max_in_flight.max(wanted);
@@ -111,7 +119,7 @@ fn link(args: &BenchArgs) -> Link {
 }
 
 /// Opens what the case is about; shows its metrics, if somebody looks.
-fn open(args: &BenchArgs, plan: &Plan, io: &IoRuntime) -> Result<(Place, Option<ShownMetrics>)> {
+fn open(args: &BenchArgs, memory: ByteSize, io: &IoRuntime) -> Result<(Place, Option<ShownMetrics>)> {
     let url = if args.backend == Backend::Heap { Some("memory:///") } else { args.state.as_deref() };
     let mut storage = state::open(url, DEFAULT_STATE, io)?;
     if link(args) != Link::default() {
@@ -125,24 +133,33 @@ fn open(args: &BenchArgs, plan: &Plan, io: &IoRuntime) -> Result<(Place, Option<
     });
     let shown = shown.transpose()?;
     let scratch = Scratch::open(&storage.store, io)?;
-    let backend: Arc<dyn BackendFactory> = match args.backend {
-        Backend::Heap => Arc::new(HeapBackendFactory),
-        Backend::Forst => {
-            let local = Local {
-                memory: plan.store_memory,
-                args: &args.store,
-                hedge_factor: args.hedge,
-                metrics: of_stores,
-            };
-            backend::open(local, &scratch.store, storage.local, io)?
-        }
-    };
+    let backend = backend_of(args, memory, (&storage, &scratch), of_stores, io)?;
     Ok((Place { storage, scratch, backend }, shown))
 }
 
+/// What opens the stores; each with so much memory.
+fn backend_of(
+    args: &BenchArgs,
+    memory: ByteSize,
+    (storage, scratch): (&Storage, &Scratch),
+    metrics: Option<Arc<ForstMetrics>>,
+    io: &IoRuntime,
+) -> Result<Arc<dyn BackendFactory>> {
+    Ok(match args.backend {
+        Backend::Heap => Arc::new(HeapBackendFactory),
+        Backend::Forst => {
+            let local = Local { memory, args: &args.store, hedge_factor: args.hedge, metrics };
+            backend::open(local, &scratch.store, storage.local, io)?
+        }
+    })
+}
+
 fn execute(args: &BenchArgs, plan: &Plan) -> Result<()> {
+    if args.case == Case::Checkpoint {
+        return job::run(args);
+    }
     let io = IoRuntime::new(cores().clamp(2, 4))?;
-    let (place, shown) = open(args, plan, &io)?;
+    let (place, shown) = open(args, plan.store_memory, &io)?;
     let progress = Arc::new(Progress::default());
     let crew = Crew::start(subtasks(args, plan, &place, &progress)?)?;
     let line = {

@@ -16,6 +16,8 @@ const FOLDER: &str = "bench";
 const FILES: &str = "state";
 /// What they have others do begins so.
 const JOBS: &str = "compaction";
+/// And what makes checkpoints of it.
+const LEDGER: &str = "ledger";
 
 /// The scratch part of a state URL.
 pub(super) struct Scratch {
@@ -44,7 +46,7 @@ impl Scratch {
     pub(super) fn clear(&self) -> Result<()> {
         let store = Arc::clone(&self.store);
         let cleared = self.io.block_on(async move {
-            let listing = [JOBS, FILES].map(|folder| store.list(Some(&Path::from(folder))));
+            let listing = [LEDGER, JOBS, FILES].map(|folder| store.list(Some(&Path::from(folder))));
             let listing = futures_util::stream::iter(listing).flatten();
             let names = listing.map_ok(|object| object.location).boxed();
             // A name may have gone meanwhile: a delete that was under way.

@@ -63,6 +63,16 @@ impl Values {
         Ok(())
     }
 
+    /// How often a value was changed.
+    ///
+    /// # Errors
+    /// `Corruption` if it is too short to be one of ours.
+    pub(super) fn version(&self, index: u64, value: &[u8]) -> Result<u64> {
+        let first = value.first_chunk::<VERSION_BYTES>().filter(|_| value.len() == self.bytes);
+        let version = |first: &[u8; VERSION_BYTES]| u64::from_le_bytes(*first) ^ mix(self.start(index));
+        first.map(version).ok_or_else(|| self.wrong_length(index, value.len()))
+    }
+
     /// Compares every byte.
     ///
     /// # Errors

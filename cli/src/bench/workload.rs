@@ -117,7 +117,7 @@ impl Spread {
 
 /// `random` scaled to `0..below`.
 #[inline]
-fn scale(random: u64, below: u64) -> u64 {
+pub(super) fn scale(random: u64, below: u64) -> u64 {
     ((u128::from(random) * u128::from(below)) >> 64) as u64
 }
 
@@ -163,7 +163,7 @@ impl Draw {
                 _ => Action::MapScan,
             },
             Case::Get if self.absent_percent > 0 && self.percent() < self.absent_percent => Action::GetAbsent,
-            Case::Load | Case::Get | Case::Scan => Action::Get,
+            Case::Load | Case::Get | Case::Scan | Case::Checkpoint => Action::Get,
         }
     }
 }

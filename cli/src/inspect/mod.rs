@@ -1,14 +1,23 @@
-//! `alluvium sst` and `alluvium state`: look into tables and checkpoints without running a job.
+//! `alluvium sst`, `state`, `checkpoint` and `savepoint`: tables and checkpoints without running a job.
 //!
-//! **Invariants**: everything is opened for reading only: no lock, no claim, no write, whatever else runs on the state.
+//! **Invariants**: everything is opened for reading only: no lock, no claim, no write, whatever else runs on the state. But
+//! for two: `savepoint create` writes where `--to` says, and `checkpoint rm` takes the state over.
+mod any_entries;
 mod checkpoint;
+mod checkpoint_args;
+mod diff;
 mod dump;
 mod entries;
+mod export;
+mod held;
 mod keys;
 mod ls;
 mod named;
 mod objects;
 mod output;
+mod retained;
+mod savepoint;
+mod savepoint_args;
 mod shown;
 mod sst_args;
 mod state_args;
@@ -19,7 +28,11 @@ mod verify;
 use alluvium_env::{ErrorKind, IoRuntime, Result};
 
 use crate::Failure;
+use checkpoint_args::CheckpointCommand;
+pub(crate) use checkpoint_args::{CHECKPOINT_EXAMPLES, CheckpointCommands};
 pub(crate) use output::Output;
+use savepoint_args::SavepointCommand;
+pub(crate) use savepoint_args::{SAVEPOINT_EXAMPLES, SavepointCommands};
 use sst_args::SstCommand;
 pub(crate) use sst_args::{SST_EXAMPLES, SstArgs};
 use state_args::StateCommand;
@@ -36,7 +49,7 @@ pub(crate) fn run_sst(args: &SstArgs) -> Result<(), Failure> {
     let io = IoRuntime::new(IO_THREADS).map_err(Failure::Job)?;
     ended(match &args.command {
         SstCommand::Dump(args) => dump::run(args, &io),
-        SstCommand::Verify(args) => verify::run(args, &io),
+        SstCommand::Verify(args) => verify::run(&args.to_verify(), &io),
     })
 }
 
@@ -55,6 +68,43 @@ pub(crate) fn run_state(args: &StateArgs) -> Result<(), Failure> {
         StateCommand::Scan(args) => {
             args.check().map_err(Failure::Usage)?;
             entries::scan(args, &io)
+        }
+    })
+}
+
+/// Runs `alluvium checkpoint`.
+///
+/// # Errors
+/// `Usage` for a removal that needs to be meant, `Job` for what is not there, cannot be read or is damaged.
+pub(crate) fn run_checkpoint(args: &CheckpointCommands) -> Result<(), Failure> {
+    let io = IoRuntime::new(IO_THREADS).map_err(Failure::Job)?;
+    ended(match &args.command {
+        CheckpointCommand::Ls(args) => retained::ls(args, &io),
+        CheckpointCommand::Show(args) => retained::show(args, &io),
+        CheckpointCommand::Verify(args) => verify::run(&args.to_verify(), &io),
+        CheckpointCommand::Rm(args) => {
+            args.check().map_err(Failure::Usage)?;
+            retained::rm(args, &io)
+        }
+    })
+}
+
+/// Runs `alluvium savepoint`.
+///
+/// # Errors
+/// `Usage` for options that contradict each other, `Job` for what is not there, cannot be read or cannot be written.
+pub(crate) fn run_savepoint(args: &SavepointCommands) -> Result<(), Failure> {
+    let io = IoRuntime::new(IO_THREADS).map_err(Failure::Job)?;
+    ended(match &args.command {
+        SavepointCommand::Create(args) => savepoint::create(args, &io),
+        SavepointCommand::Ls(args) => savepoint::ls(args, &io),
+        SavepointCommand::Diff(args) => {
+            args.types.check().map_err(Failure::Usage)?;
+            diff::run(args, &io)
+        }
+        SavepointCommand::Export(args) => {
+            args.types.check().map_err(Failure::Usage)?;
+            export::run(args, &io)
         }
     })
 }

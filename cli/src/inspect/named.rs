@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alluvium_checkpoint::RetainedCheckpoints;
-use alluvium_env::{ErrorKind, IoRuntime, Result};
+use alluvium_env::{Error, ErrorKind, IoRuntime, Result};
 use alluvium_forst::claimed_objects;
 use alluvium_forst::inspect::{ClaimedObject, Finding, ReadAt, Report};
 use alluvium_state_api::{CheckpointId, RestoredPart};
@@ -21,7 +21,11 @@ pub(super) struct Named {
 
 /// Objects by name.
 #[derive(Default)]
-pub(super) struct NamedObjects(BTreeMap<String, Named>);
+pub(super) struct NamedObjects {
+    objects: BTreeMap<String, Named>,
+    /// Oldest first.
+    retained: Vec<CheckpointId>,
+}
 
 impl Named {
     /// The checkpoints, for a message.
@@ -68,6 +72,7 @@ impl NamedObjects {
     pub(super) fn read(store: &Arc<dyn ObjectStore>, io: &IoRuntime) -> Result<Self> {
         let mut named = Self::default();
         for checkpoint in RetainedCheckpoints::read(Arc::clone(store), io)?.all() {
+            named.retained.push(checkpoint.id);
             for file in checkpoint.files() {
                 named.add(&file.name, file.size_bytes, checkpoint.id);
             }
@@ -95,9 +100,23 @@ impl NamedObjects {
         Ok(named)
     }
 
+    /// Leaves only what one of the checkpoints names.
+    ///
+    /// # Errors
+    /// `Invalid` if that is not retained.
+    pub(super) fn keep(&mut self, id: CheckpointId) -> Result<()> {
+        if !self.retained.contains(&id) {
+            let ids: Vec<String> = self.retained.iter().map(ToString::to_string).collect();
+            let there = if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
+            return Err(Error::invalid(format!("checkpoint {id} is not retained: there are {there}")));
+        }
+        self.objects.retain(|_, object| object.checkpoints.contains(&id));
+        Ok(())
+    }
+
     fn add(&mut self, name: &str, size_bytes: u64, checkpoint: CheckpointId) -> &mut Named {
         let new = || Named { size_bytes, checkpoints: Vec::new(), claims: Vec::new() };
-        let object = self.0.entry(name.to_owned()).or_insert_with(new);
+        let object = self.objects.entry(name.to_owned()).or_insert_with(new);
         if object.checkpoints.last() != Some(&checkpoint) {
             object.checkpoints.push(checkpoint);
         }
@@ -105,16 +124,16 @@ impl NamedObjects {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.objects.is_empty()
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Named> {
-        self.0.get(name)
+        self.objects.get(name)
     }
 
     /// All of them, by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Named)> {
-        self.0.iter().map(|(name, object)| (name.as_str(), object))
+        self.objects.iter().map(|(name, object)| (name.as_str(), object))
     }
 
     /// Those of them that checkpoints still need which are retained now.

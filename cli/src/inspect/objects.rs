@@ -1,9 +1,11 @@
 //! Finds the objects of stores that a URL names: the one, or all below it.
 use std::sync::Arc;
 
+use alluvium_checkpoint::verify_entries;
 use alluvium_env::{Error, HashSet, IoRuntime, Result};
 use alluvium_forst::inspect::StoredObject;
 use alluvium_host::storage::Storage;
+use alluvium_state_api::FileRef;
 use futures_util::TryStreamExt as _;
 use object_store::path::Path as ObjectPath;
 use object_store::{Error as StoreError, ObjectMeta, ObjectStoreExt as _};
@@ -17,6 +19,8 @@ pub(super) enum Kind {
     Table,
     ValueFile,
     Delta,
+    /// Of a canonical savepoint.
+    Entries,
 }
 
 impl Kind {
@@ -26,6 +30,7 @@ impl Kind {
             "sst" => Some(Self::Table),
             "val" => Some(Self::ValueFile),
             "delta" => Some(Self::Delta),
+            "entries" => Some(Self::Entries),
             _ => None,
         }
     }
@@ -135,6 +140,15 @@ impl Objects {
     pub(super) fn read(&self, object: &Found) -> StoredObject {
         let store = Arc::clone(&self.storage.store);
         StoredObject::new(store, self.io.clone(), object.name.clone(), object.size_bytes)
+    }
+
+    /// Checks a file of entries; returns how many there are.
+    ///
+    /// # Errors
+    /// As [`verify_entries`].
+    pub(super) fn verify_entries(&self, object: &Found) -> Result<u64> {
+        let file = FileRef { name: object.name.clone(), size_bytes: object.size_bytes };
+        verify_entries(&self.storage.store, &self.io, file)
     }
 
     /// Whether an object that could not be read is there no more: its job may have deleted it meanwhile.

@@ -1,6 +1,8 @@
 //! The options of `alluvium sst`.
 use clap::{Args, Subcommand};
 
+use super::verify::ToVerify;
+
 /// After the options.
 pub(crate) const SST_EXAMPLES: &str = "\
 \x1b[1;33mExamples:\x1b[0m
@@ -85,4 +87,12 @@ pub(super) struct VerifyArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub(super) json: bool,
+}
+
+impl VerifyArgs {
+    /// Everything that is there.
+    pub(super) fn to_verify(&self) -> ToVerify<'_> {
+        let Self { url, quick, json } = self;
+        ToVerify { url, quick: *quick, json: *json, named_only: false, checkpoint: None }
+    }
 }

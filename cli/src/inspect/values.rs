@@ -127,6 +127,22 @@ impl Kind {
 impl Values<'_> {
     /// What is held, and when it was updated last, where that is known.
     pub(super) fn shown(&self, value: &[u8]) -> (Content, Option<u64>) {
+        match self.operands.of(value) {
+            Some(operands) => self.parts(&operands),
+            None => self.parts(&[value]),
+        }
+    }
+
+    /// The same of an encoded list of a value, or of operands that nothing has folded.
+    ///
+    /// # Errors
+    /// `Corruption` if the bytes are no list.
+    pub(super) fn shown_of(&self, stored: &[u8]) -> Result<(Content, Option<u64>)> {
+        let parts: Vec<&[u8]> = list_elements(stored).collect::<Result<_>>()?;
+        Ok(self.parts(&parts))
+    }
+
+    fn parts(&self, parts: &[&[u8]]) -> (Content, Option<u64>) {
         let mut updated = None;
         let mut unstamped = |part| {
             let (at, rest) = self.kind.unstamped(part);
@@ -134,17 +150,18 @@ impl Values<'_> {
             rest
         };
         let all = |parts: Vec<&[u8]>| parts.into_iter().map(|part| self.value_type.shown(part)).collect();
-        let elements = self.kind.is_list.then(|| list_elements(value).collect::<Result<Vec<_>>>());
-        let content = if let Some(Ok(elements)) = elements {
-            Content::Elements(all(elements.into_iter().map(unstamped).collect()))
-        } else if let Some(operands) = self.operands.of(value) {
-            let operands: Vec<&[u8]> = operands.into_iter().map(unstamped).collect();
-            match self.value_type.sum(&operands).filter(|_| self.sum) {
-                Some(sum) => Content::Value(sum),
-                None => Content::Operands(all(operands)),
+        let content = match parts {
+            [value] => match self.kind.is_list.then(|| list_elements(value).collect::<Result<Vec<_>>>()) {
+                Some(Ok(elements)) => Content::Elements(all(elements.into_iter().map(unstamped).collect())),
+                _ => Content::Value(self.value_type.shown(unstamped(value))),
+            },
+            operands => {
+                let operands: Vec<&[u8]> = operands.iter().copied().map(unstamped).collect();
+                match self.value_type.sum(&operands).filter(|_| self.sum) {
+                    Some(sum) => Content::Value(sum),
+                    None => Content::Operands(all(operands)),
+                }
             }
-        } else {
-            Content::Value(self.value_type.shown(unstamped(value)))
         };
         (content, updated)
     }

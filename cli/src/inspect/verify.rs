@@ -3,16 +3,28 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use alluvium_env::{Error, IoRuntime, Result};
+use alluvium_env::{Error, ErrorKind, IoRuntime, Result};
 use alluvium_forst::inspect::{Finding, Report, verify_delta, verify_table, verify_values};
+use alluvium_state_api::CheckpointId;
 use serde::Serialize;
 
 use super::named::NamedObjects;
 use super::objects::{Found, Kind, Objects};
 use super::output::Output;
-use super::sst_args::VerifyArgs;
 use crate::progress::{Pace, ProgressLine, Seen};
 use crate::results::grouped;
+
+/// What to verify, and how to tell.
+pub(super) struct ToVerify<'a> {
+    pub(super) url: &'a str,
+    /// Only the ends of objects are read.
+    pub(super) quick: bool,
+    pub(super) json: bool,
+    /// Only what checkpoints name.
+    pub(super) named_only: bool,
+    /// Only what this one names.
+    pub(super) checkpoint: Option<u64>,
+}
 
 /// A line of JSON.
 #[derive(Serialize)]
@@ -30,6 +42,8 @@ struct Total {
     tables: u64,
     value_files: u64,
     deltas: u64,
+    /// Of canonical savepoints.
+    entry_files: u64,
     bytes: u64,
     /// Of tables and deltas.
     entries: u64,
@@ -52,8 +66,11 @@ struct Total {
 ///
 /// # Errors
 /// `Corruption` if something is wrong with one of them or missing, or what reading fails with.
-pub(super) fn run(args: &VerifyArgs, io: &IoRuntime) -> Result<()> {
-    let (objects, named) = Objects::all(&args.url, io)?;
+pub(super) fn run(args: &ToVerify<'_>, io: &IoRuntime) -> Result<()> {
+    let (objects, mut named) = Objects::all(args.url, io)?;
+    if let Some(id) = args.checkpoint {
+        named.keep(CheckpointId(id))?;
+    }
     if args.quick && named.is_empty() {
         return Err(Error::invalid(format!(
             "--quick compares objects with what checkpoints say of them, and there is no checkpoint in {}; give a state's \
@@ -76,11 +93,14 @@ pub(super) fn run(args: &VerifyArgs, io: &IoRuntime) -> Result<()> {
 
 /// Checks what is there.
 fn check_all(
-    args: &VerifyArgs,
+    args: &ToVerify<'_>,
     (objects, named): (&Objects, &NamedObjects),
     (out, total): (&mut Output, &mut Total),
 ) -> Result<()> {
-    let to_check = || objects.found.iter().filter(|object| !args.quick || named.get(&object.name).is_some());
+    let to_check = || {
+        let only_named = args.quick || args.named_only;
+        objects.found.iter().filter(move |object| !only_named || named.get(&object.name).is_some())
+    };
     let checked = Arc::new(AtomicU64::new(0));
     let all_bytes = to_check().map(|object| object.size_bytes).sum();
     let (seen, mut pace) = (Arc::clone(&checked), Pace::default());
@@ -117,7 +137,7 @@ fn check_all(
 
 /// Names what checkpoints need and is not there, and what is there and no checkpoint needs.
 fn lost_and_found(
-    args: &VerifyArgs,
+    args: &ToVerify<'_>,
     (objects, named): (&Objects, &NamedObjects),
     (out, total): (&mut Output, &mut Total),
 ) -> Result<()> {
@@ -132,7 +152,7 @@ fn lost_and_found(
             out.line(&format!("{object} is missing: its {size_bytes} bytes are needed by {needed_by}"))?;
         }
     }
-    if named.is_empty() {
+    if named.is_empty() || args.named_only {
         return Ok(());
     }
     for orphan in objects.found.iter().filter(|object| named.get(&object.name).is_none()) {
@@ -149,7 +169,7 @@ fn lost_and_found(
 fn told(
     object: &str,
     report: &Report<()>,
-    (args, out, total): (&VerifyArgs, &mut Output, &mut Total),
+    (args, out, total): (&ToVerify<'_>, &mut Output, &mut Total),
 ) -> Result<()> {
     total.findings += report.findings.len() as u64 + report.more_findings;
     total.damaged_objects += u64::from(!report.is_sound());
@@ -180,6 +200,12 @@ fn findings<S>(report: Report<S>) -> Report<()> {
     Report { summary: (), findings, more_findings }
 }
 
+/// What is wrong with a file of entries; the error says where.
+fn of_entries(error: &Error) -> Report<()> {
+    let (part, expected, found) = ("entries".to_owned(), "what was written".to_owned(), error.to_string());
+    Report { findings: vec![Finding { offset: 0, part, expected, found }], ..Report::default() }
+}
+
 impl Total {
     /// Counts an object without looking into it.
     fn count(&mut self, object: &Found) -> Report<()> {
@@ -187,6 +213,7 @@ impl Total {
             Kind::Table => &mut self.tables,
             Kind::ValueFile => &mut self.value_files,
             Kind::Delta => &mut self.deltas,
+            Kind::Entries => &mut self.entry_files,
         };
         *count += 1;
         self.bytes += object.size_bytes;
@@ -216,6 +243,18 @@ impl Total {
                 let report = verify_delta(&bytes, progress)?;
                 self.entries += report.summary.entries;
                 findings(report)
+            }
+            Kind::Entries => {
+                progress(object.size_bytes);
+                match objects.verify_entries(object) {
+                    Ok(entries) => self.entries += entries,
+                    Err(error) if error.kind() == ErrorKind::Corruption => {
+                        self.count(object);
+                        return Ok(of_entries(&error));
+                    }
+                    Err(error) => return Err(error),
+                }
+                Report::default()
             }
         };
         self.count(object);
@@ -251,8 +290,12 @@ impl Total {
             [self.tables, self.value_files, self.deltas, self.bytes, self.entries, self.values].map(grouped);
         // What was not read was not counted.
         let held = if quick { String::new() } else { format!(", {entries} entries, {values} values apart") };
+        let canonical = match self.entry_files {
+            0 => String::new(),
+            files => format!(", {} files of entries", grouped(files)),
+        };
         format!(
-            "{tables} tables, {value_files} value files, {deltas} deltas; {bytes} bytes{held}: {verdict}{orphans}{gone}"
+            "{tables} tables, {value_files} value files, {deltas} deltas{canonical}; {bytes} bytes{held}: {verdict}{orphans}{gone}"
         )
     }
 

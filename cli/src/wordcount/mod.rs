@@ -2,6 +2,7 @@
 //!
 //! **Failure**: until the job has started nothing is created but the state folder; afterwards whatever was complete
 //! stays: checkpoints in the state URL, the old output file.
+mod begun;
 mod operator;
 mod report;
 mod resume;
@@ -14,11 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use alluvium_env::{Entropy, Error, IoRuntime, Result, SystemClock, cores};
-use alluvium_host::storage::Storage;
-use alluvium_host::{Job, JobControl, JobSettings, Outcome, World};
+use alluvium_host::storage::{Storage, over};
+use alluvium_host::{Job, JobControl, JobSettings, Outcome, Restore, World};
 use prometheus_client::registry::Registry;
 
-use crate::args::{Counting, DEFAULT_STATE, WordcountArgs};
+use crate::args::{Counting, DEFAULT_STATE, RestoreFrom, WordcountArgs};
 use crate::backend::Local;
 use crate::input::{TextInput, discover};
 use crate::metrics::{self, MetricsTarget, ShownMetrics};
@@ -27,6 +28,7 @@ use crate::results::{Counts, SortedFile, collect};
 use crate::signals::stop_on_signal;
 use crate::units::ByteSize;
 use crate::{Failure, backend, budget, state};
+use begun::Begun;
 use operator::{CountByAdd, CountByGetPut};
 use watched::Watched;
 
@@ -61,7 +63,12 @@ fn plan(args: &WordcountArgs) -> Result<Plan> {
         parallelism,
         // Finding words costs about half of what counting them does.
         sources: usize::from(parallelism).div_ceil(2),
-        restore: args.restore,
+        restore: match args.restore {
+            // Another root's is opened once its own is.
+            RestoreFrom::None | RestoreFrom::Elsewhere(..) => Restore::None,
+            RestoreFrom::Latest => Restore::Latest,
+            RestoreFrom::Id(id) => Restore::Id(id),
+        },
         checkpoints: args.checkpoints.settings(),
         ..JobSettings::default()
     };
@@ -69,15 +76,24 @@ fn plan(args: &WordcountArgs) -> Result<Plan> {
     Ok(Plan { inputs, settings, store_memory })
 }
 
-fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
+fn execute(args: &WordcountArgs, mut plan: Plan) -> Result<Outcome> {
     let found = discover(&plan.inputs, &own_paths(args))?;
     report::skipped(&found.skipped);
     let mut output = args.output.as_deref().map(SortedFile::create).transpose()?;
     let io = IoRuntime::new(cores().clamp(2, 4))?;
+    let begun = Begun::open(args, &io)?;
     let storage = state::open(args.state.as_deref(), DEFAULT_STATE, &io)?;
+    let store = match &begun {
+        None => Arc::clone(&storage.store),
+        Some(begun) => {
+            let origin = begun.origin(args, &storage);
+            plan.settings.restore = Restore::From(Arc::clone(&origin));
+            over(&storage.store, &origin)
+        }
+    };
     let input = TextInput::new(found.files, args.repeat);
     let control = JobControl::new();
-    let fresh = plan.settings.restore == alluvium_host::Restore::None;
+    let fresh = args.restore == RestoreFrom::None;
     let finishing = Arc::new(AtomicBool::new(false));
     let watched = Watched {
         control: control.clone(),
@@ -94,7 +110,7 @@ fn execute(args: &WordcountArgs, plan: Plan) -> Result<Outcome> {
         metrics: args.metrics.as_ref().map(|_| backend::metrics(&mut registry)),
     };
     let shown = show_metrics(args, registry, (&storage, &control, &io))?;
-    let backend = backend::open(local, &storage.store, storage.local, &io)?;
+    let backend = backend::open(local, &store, storage.local, &io)?;
     let job = Job {
         source: input,
         settings: plan.settings,

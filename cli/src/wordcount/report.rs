@@ -68,7 +68,7 @@ fn how_to_continue(args: &WordcountArgs, report: &JobReport) -> String {
 }
 
 fn summary(storage: &Storage, report: &JobReport, counts: Option<&Counts>) -> Summary {
-    let (requests, checkpoints) = (storage.requests.snapshot(), report.checkpoints);
+    let (requests, checkpoints) = (storage.requests.snapshot(), &report.checkpoints);
     Summary {
         records: report.records,
         distinct_keys: counts.map(|counts| counts.distinct),

@@ -6,9 +6,9 @@ pub(super) fn command(arguments: impl Iterator<Item = OsString>) -> String {
     let mut words = vec!["alluvium".to_owned()];
     let mut arguments = arguments.skip(1).map(|argument| argument.to_string_lossy().into_owned());
     while let Some(argument) = arguments.next() {
-        if argument == "--restore" {
+        if argument == "--restore" || argument == "--restore-mode" {
             arguments.next();
-        } else if !argument.starts_with("--restore=") {
+        } else if !argument.starts_with("--restore=") && !argument.starts_with("--restore-mode=") {
             words.push(quoted(argument));
         }
     }
@@ -39,7 +39,7 @@ mod tests {
         let given = ["/usr/bin/alluvium", "wordcount", "my file.txt", "--restore", "none", "--top", "3"];
         assert_eq!(of(&given), "alluvium wordcount 'my file.txt' --top 3 --restore latest");
         assert_eq!(
-            of(&["x", "wordcount", "it's", "--restore=7"]),
+            of(&["x", "wordcount", "it's", "--restore=a/b#7", "--restore-mode", "claim"]),
             r"alluvium wordcount 'it'\''s' --restore latest"
         );
     }

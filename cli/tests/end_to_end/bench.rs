@@ -113,6 +113,30 @@ fn a_slow_tail_is_asked_twice_where_that_is_wanted() {
 }
 
 #[test]
+fn a_job_takes_checkpoints_and_every_update_is_there_once_at_any_parallelism() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = ["checkpoint", "--keys", "20k", "--change", "50", "--interval", "200ms", "--seconds", "2"];
+    let store = ["--memory", "80MiB", "--parallelism", "2", "--latency", "2ms", "--restore-at", "3,1"];
+    let common = [&job[..], &store[..]].concat();
+    // The job compares what it reads back with what was sent; a difference ends it.
+    let figures = figures(folder.path(), &[&common[..], &["--read-back"]].concat());
+    assert!(number(&figures, "/checkpoints/completed") >= 1.0, "{figures}");
+    assert!(number(&figures, "/checkpoints/uploaded_bytes") > 0.0, "{figures}");
+    for (index, parallelism) in [3.0, 1.0].into_iter().enumerate() {
+        let restored = |name: &str| number(&figures, &format!("/restores/{index}/{name}"));
+        assert!((restored("parallelism") - parallelism).abs() < 0.5, "{figures}");
+        assert!(restored("millis_to_all_read_back") >= restored("millis_to_first_record"), "{figures}");
+        assert!(restored("gets") >= 1.0, "{figures}");
+    }
+    let updates = self::figures(folder.path(), &common);
+    assert!(number(&updates, "/restores/1/millis_to_old_rate") > 0.0, "{updates}");
+    for left in ["ledger", "state/00000001/0000"] {
+        let left = fs::read_dir(folder.path().join(".alluvium/bench/bench").join(left));
+        assert!(left.is_err() || left.unwrap().count() == 0, "files stay behind");
+    }
+}
+
+#[test]
 fn writes_are_counted_to_the_last_byte_and_nothing_stays_behind() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["rmw", "--keys", "20k", "--records", "40k", "--memory", "40MiB", "--value-bytes", "200"];
@@ -199,6 +223,11 @@ fn contradicting_options_are_wrong_usage_and_both_are_named() {
         (&["get", "--scan-length", "4"], ["--scan-length 4", "get"]),
         (&["map-scan", "--keys", "50"], ["--keys 50", "--scan-length 100"]),
         (&["append", "--mode", "async"], ["--mode async", "append"]),
+        (&["checkpoint", "--mode", "sync"], ["--mode sync", "checkpoint"]),
+        (&["checkpoint", "--records", "5"], ["--records 5", "checkpoint"]),
+        (&["checkpoint", "--zipf", "1"], ["--zipf 1", "checkpoint"]),
+        (&["get", "--restore-at", "3,2"], ["--restore-at 3", "get"]),
+        (&["checkpoint", "--memory", "60MiB", "--restore-at", "64"], ["--memory 60MiB", "--parallelism 64"]),
         (&["get", "--mode", "sync", "--batch", "4", "--in-flight", "8"], ["--batch 4", "--in-flight 8"]),
         (&["get", "--backend", "heap", "--latency", "1ms"], ["--latency 1ms", "--backend heap"]),
         (&["get", "--backend", "heap", "--hedge", "2"], ["--hedge 2", "--backend heap"]),

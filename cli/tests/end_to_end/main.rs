@@ -16,6 +16,7 @@ mod moments;
 mod process;
 mod s3;
 mod s3_server;
+mod savepoint;
 mod sst;
 mod state;
 mod stop;

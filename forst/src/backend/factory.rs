@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use alluvium_env::{Background, IoRuntime, cores};
 use alluvium_state_api::{
-    BackendFactory, Error, FileOwnership, KeyedStateBackend, Lifetimes, OpenRequest, RestoredPart, Result,
-    StateTable, TtlBackend, TtlTime,
+    BackendFactory, CANONICAL, Error, FileOwnership, KeyedStateBackend, Lifetimes, OpenRequest, RestoredPart,
+    Result, StateTable, StoredStates, TtlBackend, TtlTime,
 };
 use object_store::ObjectStore;
 
@@ -105,8 +105,15 @@ impl BackendFactory for ForstBackendFactory {
     fn open(&self, request: OpenRequest) -> Result<Box<dyn KeyedStateBackend>> {
         let mut states = StateTable::default();
         let mut lifetimes = Lifetimes::new(Arc::new(TtlTime::new(Arc::clone(&request.clock))));
-        let restore = |part| restored(part, &mut states, &mut lifetimes);
-        let parts = request.restored.iter().map(restore).collect::<Result<_>>()?;
+        let mut parts = Vec::new();
+        for part in &request.restored {
+            if part.backend == CANONICAL {
+                // Its entries come once the states are registered.
+                StoredStates::decode_canonical(&part.payload)?.0.restore(&mut states, &mut lifetimes)?;
+            } else {
+                parts.push(restored(part, &mut states, &mut lifetimes)?);
+            }
+        }
         let mut store = Store::open(StoreOptions {
             settings: self.settings.clone(),
             store: Arc::clone(&self.store),

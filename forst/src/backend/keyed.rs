@@ -5,7 +5,8 @@ use std::sync::Arc;
 use alluvium_state_api::{
     Access, Age, Answered, BackendStats, CheckpointId, FileRef, KeyGroupRange, KeyedStateBackend, Lifetimes,
     Lookup, PageBuilder, PageRequest, ReadBatch, ReadId, Result, SnapshotTask, StampedBackend,
-    StateDescriptor, StateId, StateScan, StateTable, StoredSchema, SubtaskSnapshot, state_key,
+    StateDescriptor, StateEntries, StateId, StateScan, StateTable, StoredSchema, StoredState,
+    SubtaskSnapshot, state_key, unfoldable,
 };
 use bytes::Bytes;
 
@@ -48,9 +49,22 @@ impl StateRecord {
     /// Adds it to the states of a restored subtask.
     pub(super) fn restore(&self, states: &mut StateTable) -> Result<StateId> {
         let id = states.insert(&self.name, &self.kind)?;
-        let schema = StoredSchema { codec: self.codec.clone(), versions: self.codec_versions.clone() };
-        states.restore_schema(id, &schema)?;
+        states.restore_schema(id, &self.schema())?;
         Ok(id)
+    }
+
+    fn schema(&self) -> StoredSchema {
+        StoredSchema { codec: self.codec.clone(), versions: self.codec_versions.clone() }
+    }
+
+    /// As every backend knows it.
+    pub(super) fn stored(&self) -> StoredState {
+        StoredState {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            expired_before_millis: self.expired_before_millis,
+            schema: self.schema(),
+        }
     }
 }
 
@@ -206,6 +220,10 @@ impl KeyedStateBackend for ForstBackend {
         Ok(id)
     }
 
+    fn stored_states(&self) -> Vec<String> {
+        self.states.iter().map(|(name, _)| name.to_owned()).collect()
+    }
+
     #[inline]
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
         Ok(match self.store.try_get(key)? {
@@ -286,6 +304,26 @@ impl KeyedStateBackend for ForstBackend {
 
     fn scan(&mut self, state: StateId) -> Result<Box<dyn StateScan>> {
         Ok(Box::new(ForstScan { scan: self.store.scan(), state, key: Vec::new(), value: Vec::new() }))
+    }
+
+    fn import(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
+        let ids = entries.states().ids(&mut self.states)?;
+        let mut key = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            entry.key_as(&ids, &mut key)?;
+            let (value, operands) = entry.split()?;
+            self.store.wait_for_room()?;
+            self.store.put(&key, value)?;
+            for operand in operands {
+                if self.by_state.operator(&key).is_none() {
+                    let (_, id, _) = state_key::split(&key)?;
+                    let name = self.states.iter().nth(usize::from(id.0)).map_or("", |(name, _)| name);
+                    return Err(unfoldable(name));
+                }
+                self.store.merge(&key, operand?)?;
+            }
+        }
+        Ok(())
     }
 
     fn stats(&self) -> BackendStats {

@@ -1,9 +1,11 @@
 //! `ForSt` as a keyed state backend: the only place of this crate that knows `state-api`.
+mod entries;
 mod factory;
 mod keyed;
 mod operators;
 mod reader;
 
+pub use entries::SubtaskEntries;
 pub use factory::ForstBackendFactory;
 pub use operators::StateOperators;
 pub use reader::{StateSize, SubtaskReader, claimed_objects};

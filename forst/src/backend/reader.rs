@@ -128,6 +128,11 @@ impl SubtaskReader {
         };
         self.reader.scan(groups.map(range).map(|range| (range.start, range.end))).map(Some)
     }
+
+    /// Starts a pass over all entries between two keys.
+    pub(super) fn scan_all(&self, start: Vec<u8>, end: Vec<u8>) -> Result<ReaderScan> {
+        self.reader.scan([(start, end)])
+    }
 }
 
 /// Gives a share to the states that it can hold.

@@ -88,8 +88,11 @@ impl Drop for Alarm {
 impl Store {
     /// The most urgent compaction, if any is due: what costs nothing first.
     pub(super) fn next_compaction(&self, aging: Option<&Aging<'_>>) -> Option<Compaction> {
-        let targets = self.level_targets();
         let due = aging.filter(|aging| self.expiring.is_due(aging.now_millis));
+        if due.is_none() && !self.jobs.may_be_due() {
+            return None;
+        }
+        let targets = self.level_targets();
         due.and_then(|aging| aging.drop_expired(&self.version))
             .or_else(|| self.jobs.may_be_due().then(|| pick(&self.version, targets)).flatten())
             .or_else(|| due.and_then(|aging| aging.rewrite_expired(&self.version, targets)))

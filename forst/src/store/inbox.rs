@@ -1,5 +1,5 @@
 //! Where background work reports to the task thread.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use alluvium_env::Result;
 
@@ -18,12 +18,13 @@ pub(super) enum Event {
 /// Events and a bell.
 pub(super) struct Inbox {
     events: Mutex<Vec<Event>>,
+    arrived: Condvar,
     bell: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Inbox {
     pub(super) fn new(bell: Arc<dyn Fn() + Send + Sync>) -> Arc<Self> {
-        Arc::new(Self { events: Mutex::default(), bell })
+        Arc::new(Self { events: Mutex::default(), arrived: Condvar::new(), bell })
     }
 
     /// Adds an event. The bell rings for the first one only: whoever takes it takes those behind it too.
@@ -34,6 +35,7 @@ impl Inbox {
             events.len() == 1
         };
         if first {
+            self.arrived.notify_all();
             self.ring();
         }
     }
@@ -45,6 +47,12 @@ impl Inbox {
 
     pub(super) fn ring(&self) {
         (self.bell)();
+    }
+
+    /// Waits for an event: where nobody listens to the bell.
+    pub(super) fn wait(&self) {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.arrived.wait_while(events, |events| events.is_empty()));
     }
 
     pub(super) fn take(&self) -> Vec<Event> {

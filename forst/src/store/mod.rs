@@ -193,6 +193,19 @@ impl Store {
         room && active_bytes < self.pace.limit_bytes() && self.version.level0.len() < LEVEL0_STOP
     }
 
+    /// Waits until writes find room again, while nobody reads: for whoever fills a store before it is used.
+    ///
+    /// # Errors
+    /// As [`Store::poll`].
+    pub fn wait_for_room(&mut self) -> Result<()> {
+        while !self.admits() {
+            // What closes admission is background work that will report.
+            self.inbox.wait();
+            self.poll(&mut |_, _| ())?;
+        }
+        Ok(())
+    }
+
     /// Figures since the store was opened.
     pub fn counters(&self) -> StoreCounters {
         self.counters.read()

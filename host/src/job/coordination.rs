@@ -7,6 +7,7 @@
 //! job ends, no checkpoint starts by interval.
 //!
 //! **Threads**: the calling thread's; it sleeps until an event comes or a checkpoint is due.
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -18,11 +19,13 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
+use super::broadcast::BroadcastCut;
 use super::crew::Crew;
 use super::event::{Event, TakenSnapshot};
 use super::metrics::Metrics;
 use super::report::{CheckpointReport, Outcome};
 use super::requests::Requests;
+use super::succession::{Succession, bring_home};
 use crate::source::SourceCut;
 use crate::task::{Stage, TaskStats};
 
@@ -33,6 +36,8 @@ pub(super) struct Coordination {
     pub(super) cut: SourceCut,
     pub(super) events: Receiver<Event>,
     pub(super) uploads: Uploads,
+    /// Of a job that was begun from another root's checkpoint.
+    pub(super) succession: Option<Succession>,
     pub(super) metrics: Arc<Metrics>,
     /// Whether a finished job takes a last checkpoint.
     pub(super) checkpoint_at_end: bool,
@@ -41,6 +46,9 @@ pub(super) struct Coordination {
     pub(super) ending: Option<Outcome>,
     /// The checkpoint after which the job ends.
     pub(super) last: Option<CheckpointId>,
+    /// The newest that completed, oldest first.
+    pub(super) history: VecDeque<CompletedCheckpoint>,
+    pub(super) broadcast: BroadcastCut,
     pub(super) requests: Requests,
 }
 
@@ -127,6 +135,7 @@ impl Coordination {
             failed: counters.failed,
             subsumed: counters.subsumed,
             last: self.coordinator.last(),
+            history: self.history.iter().copied().collect(),
         }
     }
 
@@ -167,7 +176,7 @@ impl Coordination {
                     self.coordinator.acknowledge_source(id, source, Bytes::new());
                 }
             }
-            Event::Snapshot { subtask, id, taken } => self.snapshot_taken(subtask, id, taken),
+            Event::Snapshot { subtask, id, taken } => self.snapshot_taken(subtask, id, taken)?,
             Event::Uploaded { subtask, id, ack } => {
                 self.coordinator.acknowledge_subtask(id, usize::from(subtask), ack);
             }
@@ -191,18 +200,23 @@ impl Coordination {
         }
     }
 
-    fn snapshot_taken(&mut self, subtask: u16, id: CheckpointId, taken: TakenSnapshot) {
+    fn snapshot_taken(&mut self, subtask: u16, id: CheckpointId, taken: TakenSnapshot) -> Result<()> {
         if !self.coordinator.is_pending(id) {
-            return;
+            return Ok(());
         }
-        let TakenSnapshot { task, inputs, inputs_count, sync_micros } = taken;
+        let TakenSnapshot { task, inputs, inputs_count, mut operator_states, sync_micros } = taken;
+        let origin = self.succession.as_ref().map(|succession| Arc::clone(&succession.origin));
+        self.broadcast.forget_before(self.coordinator.pending().next().unwrap_or(id));
+        self.broadcast.take(id, subtask, &mut operator_states)?;
         match task {
             Err(error) => self.coordinator.acknowledge_subtask(id, usize::from(subtask), Err(error)),
             Ok(task) => self.uploads.start(subtask, id, async move {
                 let snapshot = task.await?;
-                Ok(SubtaskAck { snapshot, inputs, inputs_count, sync_micros })
+                let ack = SubtaskAck { snapshot, inputs, inputs_count, operator_states, sync_micros };
+                bring_home(origin, ack).await
             }),
         }
+        Ok(())
     }
 
     /// Moves checkpoints on as far as the events allow. Returns how the job ended, once it has.
@@ -221,6 +235,13 @@ impl Coordination {
             let was_ready = self.coordinator.ready().is_some();
             if let Some(completed) = self.complete()? {
                 self.metrics.completed(&completed);
+                if let Some(succession) = &mut self.succession {
+                    succession.completed();
+                }
+                self.history.push_back(completed);
+                if self.history.len() > CheckpointReport::HISTORY {
+                    self.history.pop_front();
+                }
                 self.requests.complete(&completed);
                 if self.last == Some(completed.id) {
                     return Ok(self.ending);

@@ -3,7 +3,7 @@ use std::fmt;
 
 use alluvium_checkpoint::SubtaskAck;
 use alluvium_env::{Error, Result};
-use alluvium_state_api::{CheckpointId, SnapshotTask, StateScan};
+use alluvium_state_api::{CheckpointId, OperatorStatePart, SnapshotTask, StateScan};
 use bytes::Bytes;
 
 use super::requests::Answer;
@@ -14,6 +14,7 @@ pub(crate) struct TakenSnapshot {
     pub(crate) task: Result<SnapshotTask>,
     pub(crate) inputs: Bytes,
     pub(crate) inputs_count: u64,
+    pub(crate) operator_states: Vec<OperatorStatePart>,
     pub(crate) sync_micros: u64,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! **Failure**: an error, or a panic, anywhere ends the job with one error that says where; no thread of the job is
 //! left when [`Job::run`] returns, and the last complete checkpoint stays as it was.
+mod broadcast;
 mod control;
 mod coordination;
 mod crew;
@@ -10,21 +11,25 @@ mod metrics;
 mod report;
 mod requests;
 mod settings;
+mod succession;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use alluvium_async_exec::{MailboxReceiver, MailboxSender, mailbox};
 use alluvium_checkpoint::{CheckpointMetadata, CheckpointStore, Coordinator, JobShape, Opened, RestorePlan};
-use alluvium_env::{Clock, Entropy, IoRuntime, Result};
+use alluvium_env::{Clock, Entropy, Error, IoRuntime, Result};
 use alluvium_state_api::{BackendFactory, CheckpointId, FileOwnership, KeyedProcess, StateScan, States};
 use object_store::ObjectStore;
 
 use crate::source::{
     Collector, SourceCut, SourceProgress, SourceSignal, SourceWorker, SplitQueue, SplitSource,
 };
+use crate::storage::over;
 use crate::task::{Mail, Operator, Orders, TaskStart, TaskStats};
 
+use broadcast::BroadcastCut;
 pub use control::{JobControl, Progress};
 use coordination::{Coordination, Uploads};
 use crew::{Crew, TaskHandle};
@@ -35,6 +40,7 @@ pub use requests::RequestedCheckpoint;
 use requests::Requests;
 use settings::LANE_BATCHES;
 pub use settings::{JobSettings, Restore};
+use succession::Succession;
 
 /// What a job needs of the world.
 #[derive(Clone)]
@@ -90,7 +96,11 @@ impl<S: SplitSource> Job<S> {
         self.settings.validate()?;
         let (clock, settings) = (Arc::clone(&self.world.clock), self.settings.clone());
         let world = &self.world;
-        let opened = CheckpointStore::open(Arc::clone(&world.store), world.io.clone(), &world.entropy)?;
+        let (store, io) = (Arc::clone(&world.store), world.io.clone());
+        let opened = match &settings.restore {
+            Restore::From(origin) => CheckpointStore::open_from(store, io, &world.entropy, origin)?,
+            _ => CheckpointStore::open(store, io, &world.entropy)?,
+        };
         let files = Arc::clone(&opened.files);
         let (restored, mut notes) = self.choose(&opened)?;
         let mut coordination = self.start(opened, restored.as_ref(), &Arc::new(open), control)?;
@@ -101,6 +111,7 @@ impl<S: SplitSource> Job<S> {
         let TaskStats { backend, controller } = coordination.end();
         let checkpoints = coordination.checkpoints();
         notes.extend(coordination.failures());
+        notes.extend(coordination.succession.as_mut().and_then(Succession::end));
         drop(coordination);
         files.settle();
         let first = control.metrics().first_record_at();
@@ -125,11 +136,18 @@ impl<S: SplitSource> Job<S> {
 
     /// The checkpoint to begin with, and what is to be said about it.
     fn choose(&self, opened: &Opened) -> Result<(Option<CheckpointMetadata>, Vec<String>)> {
-        Ok(match self.settings.restore {
+        Ok(match &self.settings.restore {
             Restore::None => (None, Vec::new()),
-            Restore::Id(id) => (Some(opened.checkpoint(CheckpointId(id))?.clone()), Vec::new()),
+            Restore::Id(id) => (Some(opened.checkpoint(CheckpointId(*id))?.clone()), Vec::new()),
+            Restore::From(_) => (opened.origin.clone(), Vec::new()),
             Restore::Latest => {
                 let url = &self.world.state_url;
+                if let Some(origin) = &opened.begun_from {
+                    return Err(Error::invalid(format!(
+                        "the state in {url} was begun from {origin} and has no checkpoint of its own yet: restore from that \
+                         once more"
+                    )));
+                }
                 let none =
                     || format!("there is no checkpoint in {url} yet; starting at the beginning of the input");
                 let latest = opened.latest().cloned();
@@ -155,6 +173,10 @@ impl<S: SplitSource> Job<S> {
             sources: settings.sources,
         };
         let metrics = control.metrics();
+        let succession = Succession::of(&settings.restore, &world);
+        let store = succession
+            .as_ref()
+            .map_or_else(|| Arc::clone(&world.store), |one| over(&world.store, &one.origin));
         let progress = match restored {
             None => SourceProgress::start(&source),
             Some(metadata) => {
@@ -183,11 +205,16 @@ impl<S: SplitSource> Job<S> {
                 incarnation: opened.incarnation,
                 files: Arc::clone(&opened.files) as Arc<dyn FileOwnership>,
                 restore: restored.map_or_else(fresh, |metadata| metadata.restore_for(key_groups)),
+                operator_states: restored.map_or(Ok(Vec::new()), |metadata| {
+                    metadata.operator_states_for(subtask, settings.parallelism)
+                })?,
                 inbox,
                 orders,
                 events: events.clone(),
                 metrics: Arc::clone(&metrics),
                 clock: Arc::clone(&world.clock),
+                store: Arc::clone(&store),
+                io: world.io.clone(),
             };
             let open = Arc::clone(open);
             let who = format!("operator {}, subtask {subtask}", settings.job);
@@ -202,11 +229,14 @@ impl<S: SplitSource> Job<S> {
             crew,
             cut: SourceCut::new(progress, settings.sources),
             events: inbox,
+            succession,
             uploads: Uploads::new(world.io, events),
             metrics,
             undrained: usize::from(settings.parallelism),
             ending: None,
             last: None,
+            history: VecDeque::new(),
+            broadcast: BroadcastCut::default(),
             requests: Requests::default(),
         })
     }

@@ -36,7 +36,7 @@ pub struct JobReport {
 }
 
 /// The checkpoints of a run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CheckpointReport {
     /// How many completed.
     pub completed: u64,
@@ -46,6 +46,13 @@ pub struct CheckpointReport {
     pub subsumed: u64,
     /// The last one that completed.
     pub last: Option<CompletedCheckpoint>,
+    /// The newest that completed, oldest first; at most [`CheckpointReport::HISTORY`].
+    pub history: Vec<CompletedCheckpoint>,
+}
+
+impl CheckpointReport {
+    /// How many checkpoints a run remembers.
+    pub const HISTORY: usize = 1000;
 }
 
 /// Where a run began.

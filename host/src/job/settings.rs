@@ -1,6 +1,8 @@
 //! What a job is told before it runs.
+use std::sync::Arc;
+
 use alluvium_async_exec::ControllerSettings;
-use alluvium_checkpoint::CheckpointSettings;
+use alluvium_checkpoint::{CheckpointSettings, Origin};
 use alluvium_env::{Error, Result};
 use alluvium_state_api::MaxParallelism;
 
@@ -13,7 +15,7 @@ pub(crate) const LANE_BATCHES: usize = 8;
 const RECORD_OVERHEAD_BYTES: usize = 32;
 
 /// Where a job begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum Restore {
     /// At the beginning of the input, with empty state.
     #[default]
@@ -22,6 +24,9 @@ pub enum Restore {
     Latest,
     /// At this checkpoint.
     Id(u64),
+    /// At a checkpoint or savepoint in another root, in an empty one of its own. The job's backends read through
+    /// [`crate::storage::over`].
+    From(Arc<Origin>),
 }
 
 /// Settings of a job.

@@ -6,6 +6,7 @@ use alluvium_env::Result;
 use alluvium_state_api::{
     Codec, KeyCodec, KeyGroup, MaxParallelism, RecordBatchBuilder, Timestamp, key_hash,
 };
+use bytes::Bytes;
 
 use crate::task::Mail;
 
@@ -87,7 +88,19 @@ impl Collector {
         }
     }
 
-    /// Takes the batches that are full and the watermarks between them, with the subtasks they are for.
+    /// Sends an element to the broadcast side of every subtask, behind the records before it: see
+    /// [`BroadcastProcess`](alluvium_state_api::BroadcastProcess).
+    pub fn emit_broadcast<V: Codec>(&mut self, element: &V) {
+        let mut bytes = Vec::new();
+        element.encode(&mut bytes);
+        let element = Bytes::from(bytes);
+        self.close_all();
+        for (target, _) in (0..).zip(&self.builders) {
+            self.full.push((target, Mail::Broadcast(element.clone())));
+        }
+    }
+
+    /// Takes the batches that are full and the events between them, with the subtasks they are for.
     pub(crate) fn take_full(&mut self) -> impl Iterator<Item = (u16, Mail)> {
         self.full.drain(..)
     }

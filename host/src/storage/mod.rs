@@ -13,10 +13,12 @@ mod local_reads;
 mod metered;
 #[cfg(feature = "opendal")]
 mod opendal;
+mod overlay;
 mod read_only;
 #[cfg(feature = "s3")]
 mod s3;
 mod timer;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +33,9 @@ pub use delayed::{DelayedStore, Link, SlowTail};
 use folder::FolderLock;
 use local_reads::LocalReads;
 pub use metered::{MeteredStore, StoreMetrics, StoreRequests};
+pub use overlay::over;
 use read_only::ReadOnlyStore;
+pub use transfer::transfer;
 
 const SUPPORTED: &str = "use file:///folder, memory:/// or s3://bucket/prefix";
 

@@ -8,6 +8,7 @@
 //! ```
 mod account;
 mod alignment;
+mod broadcasts;
 mod operator;
 mod orders;
 mod run;
@@ -17,6 +18,7 @@ mod watermarks;
 
 use alluvium_async_exec::ControllerStats;
 use alluvium_state_api::{BackendStats, CheckpointId, RecordBatch, Timestamp};
+use bytes::Bytes;
 
 pub use operator::Operator;
 pub(crate) use orders::{Orders, Stage};
@@ -31,6 +33,8 @@ pub(crate) enum Mail {
     Barrier(CheckpointId),
     /// The source's event time has come to here.
     Watermark(Timestamp),
+    /// An encoded element of the broadcast side; every subtask gets it.
+    Broadcast(Bytes),
     /// The source has nothing more for this subtask: its input has ended, or it was stopped.
     End { stopped: bool },
 }

@@ -1,21 +1,38 @@
-//! An operator as a subtask runs it: the user's function, the state that is its result, and where its outputs go.
+//! An operator as a subtask runs it: the user's function, its broadcast side, the state that is its result, and where its
+//! outputs go.
 use alluvium_env::Result;
-use alluvium_state_api::{KeyedProcess, StateId};
+use alluvium_state_api::{BroadcastContext, BroadcastProcess, Codec, KeyedProcess, StateId, TaskContext};
 
 /// Takes the outputs of a subtask on its task thread.
 pub(crate) type Sink<Out> = Box<dyn FnMut(Vec<Out>) -> Result<()>>;
+
+/// Processes an encoded element of the broadcast side.
+pub(crate) type Broadcast<P> = fn(&P, &[u8], &TaskContext<<P as KeyedProcess>::Out>) -> Result<()>;
 
 /// What a job opens for each subtask.
 pub struct Operator<P: KeyedProcess> {
     pub(crate) process: P,
     pub(crate) result: Option<StateId>,
     pub(crate) sink: Option<Sink<P::Out>>,
+    pub(crate) broadcast: Option<Broadcast<P>>,
 }
 
 impl<P: KeyedProcess> Operator<P> {
-    /// An operator without a result and without a sink: its outputs are dropped.
+    /// An operator without a broadcast side, a result or a sink: its outputs are dropped.
     pub fn new(process: P) -> Self {
-        Self { process, result: None, sink: None }
+        Self { process, result: None, sink: None, broadcast: None }
+    }
+
+    /// Has the function take what the source [broadcasts](crate::Collector::emit_broadcast).
+    #[must_use]
+    pub fn with_broadcast(mut self) -> Self
+    where
+        P: BroadcastProcess,
+    {
+        self.broadcast = Some(|process, element, task| {
+            process.process_broadcast(P::Broadcast::decode(element)?, &BroadcastContext::new(task))
+        });
+        self
     }
 
     /// Names the state whose content at the end of the input is the job's result.

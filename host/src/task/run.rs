@@ -13,6 +13,7 @@ use alluvium_state_api::{CheckpointId, KeyedProcess, RecordBatch, StateId, Times
 
 use super::account::Account;
 use super::alignment::{Alignment, Meaning};
+use super::broadcasts::Broadcasts;
 use super::operator::Sink;
 use super::time::{Firing, TaskEvent};
 use super::watermarks::Watermarks;
@@ -22,11 +23,13 @@ use crate::job::{Event, Spent, TakenSnapshot};
 /// One task thread's work.
 pub(super) struct TaskLoop<P: KeyedProcess, S: StartRecord<P>> {
     pub(super) subtask: u16,
+    pub(super) process: Rc<P>,
     pub(super) controller: AsyncExecutionController<P, S, TaskEvent>,
     pub(super) inbox: MailboxReceiver<Mail>,
     pub(super) alignment: Alignment,
     pub(super) watermarks: Watermarks,
     pub(super) firing: Firing,
+    pub(super) broadcasts: Broadcasts<P>,
     pub(super) orders: Arc<Orders>,
     pub(super) events: Sender<Event>,
     pub(super) account: Account,
@@ -87,6 +90,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         match mail {
             Mail::Batch(batch) => self.admit(batch)?,
             Mail::Watermark(watermark) => self.advance(|watermarks| watermarks.advance(lane, watermark)),
+            Mail::Broadcast(element) => self.take_broadcast(element),
             Mail::End { stopped } => {
                 self.alignment.end(lane);
                 if !stopped {
@@ -165,6 +169,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
     /// Settles the records that have done something, keeps the others as inputs, fixes the state.
     fn snapshot(&mut self, id: CheckpointId) -> Result<()> {
         let start = self.clock.monotonic();
+        self.finish_broadcasts()?;
         self.controller.begin_barrier();
         while !self.controller.barrier_reached() {
             self.controller.flush();
@@ -178,14 +183,15 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
                 record.write_to(&mut inputs);
                 inputs_count += 1;
             }
-            // Timers are still in state, and a restored job's event time begins anew.
-            Kept::Timer(_) | Kept::Event(TaskEvent::Watermark(_)) => {}
+            // Timers are still in state, a restored job's event time begins anew, and no element is pending.
+            Kept::Timer(_) | Kept::Event(_) => {}
         });
         let task = self.controller.task().with_backend(|backend| backend.snapshot(id));
         let took = self.clock.monotonic().saturating_sub(start);
         self.controller.end_barrier();
         let sync_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let taken = TakenSnapshot { task, inputs: inputs.into(), inputs_count, sync_micros };
+        let (inputs, operator_states) = (inputs.into(), self.controller.task().snapshot_operator_states());
+        let taken = TakenSnapshot { task, inputs, inputs_count, operator_states, sync_micros };
         self.tell(Event::Snapshot { subtask: self.subtask, id, taken });
         Ok(())
     }

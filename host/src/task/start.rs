@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use alluvium_async_exec::{ControllerSettings, MailboxReceiver, controller_with_events};
-use alluvium_checkpoint::RestorePlan;
-use alluvium_env::{Clock, Result};
+use alluvium_checkpoint::{CanonicalEntries, RestorePlan};
+use alluvium_env::{Clock, IoRuntime, Result};
 use alluvium_state_api::{
-    BackendFactory, FileOwnership, KeyGroupRange, KeyedProcess, MaxParallelism, OpenRequest, RecordBatch,
-    RecordBatchBuilder, RecordRef, States, TaskContext, key_hash,
+    BackendFactory, CANONICAL, FileOwnership, KeyGroupRange, KeyedProcess, MaxParallelism, OpenRequest,
+    OperatorStatePart, RecordBatch, RecordBatchBuilder, RecordRef, RestoredPart, States, TaskContext,
+    key_hash,
 };
 use bytes::Bytes;
+use object_store::ObjectStore;
 
 use super::account::Account;
 use super::alignment::Alignment;
+use super::broadcasts::Broadcasts;
 use super::run::{TaskLoop, Told};
 use super::time::Firing;
 use super::watermarks::Watermarks;
@@ -32,11 +35,15 @@ pub(crate) struct TaskStart {
     pub(crate) incarnation: u64,
     pub(crate) files: Arc<dyn FileOwnership>,
     pub(crate) restore: RestorePlan,
+    pub(crate) operator_states: Vec<OperatorStatePart>,
     pub(crate) inbox: MailboxReceiver<Mail>,
     pub(crate) orders: Arc<Orders>,
     pub(crate) events: Sender<Event>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Where entries of canonical savepoints are read.
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) io: IoRuntime,
 }
 
 impl TaskStart {
@@ -50,6 +57,8 @@ impl TaskStart {
     ) -> Result<TaskStats> {
         let restored = inputs_of(&self.restore.inputs, self.key_groups, self.max_parallelism)?;
         let bell = self.inbox.bell();
+        let canonical = self.restore.parts.iter().filter(|part| part.backend == CANONICAL);
+        let canonical: Vec<RestoredPart> = canonical.cloned().collect();
         let backend = self.backend.open(OpenRequest {
             subtask: self.subtask,
             key_groups: self.key_groups,
@@ -59,19 +68,28 @@ impl TaskStart {
             notify: Arc::clone(&bell),
             clock: Arc::clone(&self.clock),
         })?;
-        let task = Rc::new(TaskContext::new(backend).with_clock(Arc::clone(&self.clock)));
+        let task = TaskContext::new(backend).with_clock(Arc::clone(&self.clock));
+        let task = Rc::new(task.with_operator_states(self.operator_states));
         let operator = open(&task.states())?;
+        for part in &canonical {
+            // Once the states are registered: their functions fold what was not folded.
+            let mut entries = CanonicalEntries::open(part, Arc::clone(&self.store), self.io.clone())?;
+            task.with_backend(|backend| backend.import(&mut entries))?;
+        }
+        task.opened::<P>(self.key_groups)?;
         if P::USES_TIMERS {
-            task.open_timers(self.key_groups)?;
             self.clock.ring_when_turned(Arc::clone(&bell));
         }
+        let process = Rc::new(operator.process);
         let task_loop = TaskLoop {
             subtask: self.subtask,
-            controller: controller_with_events(Rc::new(operator.process), task, self.settings, bell),
+            process: Rc::clone(&process),
+            controller: controller_with_events(process, task, self.settings, bell),
             inbox: self.inbox,
             alignment: Alignment::new(self.sources),
             watermarks: Watermarks::new(self.sources),
             firing: Firing::default(),
+            broadcasts: Broadcasts::new(operator.broadcast),
             orders: self.orders,
             events: self.events,
             account: Account::new(self.metrics, Arc::clone(&self.clock)),

@@ -1,4 +1,4 @@
-//! How time passes in a task: watermarks that are done, timers that are due, and when to wake up for the next one.
+//! How time passes in a task: events between its records, watermarks that are done, timers that are due, and when to wake up for the next one.
 //!
 //! A watermark is an event between epochs. Once the records before it have ended it counts, and fires timers; it is done when
 //! those have ended, and those that they registered and that were due already. Timers of processing time are admitted like
@@ -11,6 +11,7 @@ use std::time::Duration;
 use alluvium_async_exec::StartRecord;
 use alluvium_env::Result;
 use alluvium_state_api::{KeyedProcess, RecordBatch, TimeDomain, Timestamp};
+use bytes::Bytes;
 
 use super::run::TaskLoop;
 
@@ -20,10 +21,12 @@ const TIMERS: usize = 256;
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
 /// An event between the records of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TaskEvent {
     /// Event time has come to here.
     Watermark(Timestamp),
+    /// An element of the broadcast side.
+    Broadcast(Bytes),
 }
 
 /// Timers on their way to the controller.
@@ -42,21 +45,28 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
     /// The operator's or the backend's.
     pub(super) fn poll(&mut self) -> Result<()> {
         self.controller.poll()?;
-        self.advance_event_time()?;
+        self.act_upon_events()?;
         if P::USES_TIMERS && self.controller.admits() && self.next_wake() == Some(Duration::ZERO) {
             self.fire(TimeDomain::ProcessingTime)?;
         }
         Ok(())
     }
 
-    fn advance_event_time(&mut self) -> Result<()> {
+    fn act_upon_events(&mut self) -> Result<()> {
         loop {
             if self.firing.watermark.is_none() {
-                let Some(TaskEvent::Watermark(watermark)) = self.controller.ended().copied() else {
-                    return Ok(());
-                };
-                self.controller.task().advance_watermark(watermark);
-                self.firing.watermark = Some(watermark);
+                match self.controller.ended().cloned() {
+                    None => return Ok(()),
+                    Some(TaskEvent::Broadcast(element)) => {
+                        self.process_broadcast(&element)?;
+                        self.controller.take_ended();
+                        continue;
+                    }
+                    Some(TaskEvent::Watermark(watermark)) => {
+                        self.controller.task().advance_watermark(watermark);
+                        self.firing.watermark = Some(watermark);
+                    }
+                }
             }
             let more = self.fire(TimeDomain::EventTime)?;
             // Timers that have not ended yet may register others.

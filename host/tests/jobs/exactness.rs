@@ -51,7 +51,7 @@ fn every_output_reaches_the_sink_once_when_nothing_fails() {
             Ok(())
         }))
     };
-    let job = job(&words, settings(2, 1, OFTEN), world(&memory(), SlowFactory { polls: 1 }));
+    let job = job(&words, settings(2, 1, OFTEN), world(&memory(), SlowFactory::heap(1)));
     job.run(open, &JobControl::new(), |_| Ok(())).unwrap();
     assert_eq!(seen.load(Ordering::SeqCst), words.total());
 }
@@ -106,13 +106,13 @@ fn run_in_pieces(
 
 #[test]
 fn stopped_jobs_continue_exactly_at_another_parallelism_with_kept_inputs() {
-    let (pieces, kept) = run_in_pieces(&memory(), &SlowFactory { polls: 3 }, (None, 0), JobControl::stop);
+    let (pieces, kept) = run_in_pieces(&memory(), &SlowFactory::heap(3), (None, 0), JobControl::stop);
     assert!(pieces > 3 && kept > 0, "{pieces} pieces, {kept} kept inputs");
 }
 
 #[test]
 fn cancelled_jobs_continue_exactly_from_their_last_checkpoint() {
-    let (pieces, _) = run_in_pieces(&memory(), &SlowFactory { polls: 3 }, (OFTEN, 2), JobControl::cancel);
+    let (pieces, _) = run_in_pieces(&memory(), &SlowFactory::heap(3), (OFTEN, 2), JobControl::cancel);
     assert!(pieces > 1, "{pieces} pieces");
 }
 

@@ -36,6 +36,9 @@ impl KeyedStateBackend for Faulty {
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         self.0.register(descriptor)
     }
+    fn stored_states(&self) -> Vec<String> {
+        self.0.stored_states()
+    }
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
         self.0.try_get(key)
     }

@@ -24,6 +24,9 @@ impl<H: Hold> KeyedStateBackend for HeldBackend<H> {
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         self.heap.register(descriptor)
     }
+    fn stored_states(&self) -> Vec<String> {
+        self.heap.stored_states()
+    }
     fn try_get(&self, _: &[u8]) -> Result<Lookup<'_>> {
         Ok(Lookup::Miss)
     }

@@ -36,7 +36,7 @@ fn what_is_in_flight_is_shown_and_taken_back_and_the_tasks_time_is_all_accounted
     };
     let begun = clock.monotonic();
     let words = Words::new(3, 500, 10);
-    job(&words, settings(2, 1, None), world(&memory(), SlowFactory { polls: 3 }))
+    job(&words, settings(2, 1, None), world(&memory(), SlowFactory::heap(3)))
         .run(open, &control, |_| Ok(()))
         .unwrap();
     let took = clock.monotonic().saturating_sub(begun).as_secs_f64();

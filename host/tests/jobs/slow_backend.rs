@@ -10,16 +10,24 @@ use alluvium_state_api::{
 
 use crate::held_backend::{HeldBackend, Hold};
 
-/// Answers a batch after this many polls, and a few more for every other batch.
+/// Submits a batch after this many polls, and a few more for every other batch.
 #[derive(Clone, Copy)]
-pub(crate) struct SlowFactory {
+pub(crate) struct SlowFactory<F = HeapBackendFactory> {
+    pub(crate) inner: F,
     pub(crate) polls: u32,
 }
 
-impl BackendFactory for SlowFactory {
+impl SlowFactory {
+    /// On the heap, which answers at once.
+    pub(crate) fn heap(polls: u32) -> Self {
+        Self { inner: HeapBackendFactory, polls }
+    }
+}
+
+impl<F: BackendFactory> BackendFactory for SlowFactory<F> {
     fn open(&self, request: OpenRequest) -> Result<Box<dyn KeyedStateBackend>> {
         let notify = Arc::clone(&request.notify);
-        let heap = HeapBackendFactory.open(request)?;
+        let heap = self.inner.open(request)?;
         let rule = ByPolls { notify, polls: self.polls, batches: 0, held: VecDeque::new() };
         Ok(Box::new(HeldBackend { heap, rule }))
     }

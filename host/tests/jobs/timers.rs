@@ -195,12 +195,12 @@ fn run_in_pieces(backend: impl BackendFactory + Copy + 'static, epoch_mode: Epoc
 
 #[test]
 fn windows_are_counted_exactly_through_stops_and_rescales_in_serial_epochs() {
-    assert!(run_in_pieces(SlowFactory { polls: 3 }, EpochMode::SerialBetweenEpochs) > 3);
+    assert!(run_in_pieces(SlowFactory::heap(3), EpochMode::SerialBetweenEpochs) > 3);
 }
 
 #[test]
 fn windows_are_counted_exactly_through_stops_and_rescales_in_parallel_epochs() {
-    assert!(run_in_pieces(SlowFactory { polls: 3 }, EpochMode::ParallelBetweenEpochs) > 3);
+    assert!(run_in_pieces(SlowFactory::heap(3), EpochMode::ParallelBetweenEpochs) > 3);
 }
 
 #[test]
@@ -285,8 +285,7 @@ fn a_timer_of_processing_time_fires_when_the_clock_says_so_though_nothing_else_h
 #[test]
 fn timers_of_processing_time_survive_a_stop_and_fire_at_once_if_it_took_too_long() {
     let (clock, store) = (Arc::new(ManualClock::at(Duration::from_secs(100))), memory());
-    let world =
-        World { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..world(&store, SlowFactory { polls: 2 }) };
+    let world = World { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..world(&store, SlowFactory::heap(2)) };
     let alarms = Alarms::start(10_000, 2, world.clone());
     (0..READ).for_each(|_| assert_eq!(alarms.next(), None));
     alarms.stop();

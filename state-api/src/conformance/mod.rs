@@ -98,6 +98,7 @@ impl Suite<'_> {
         for seed in 0..self.seeds {
             self.random_timers_match_a_set(seed);
         }
+        self.timers_are_dropped_only_if_that_is_said();
     }
 
     fn writes_are_seen_by_the_next_read(&self) {

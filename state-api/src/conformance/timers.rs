@@ -3,14 +3,14 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use alluvium_env::{Entropy, ManualClock};
+use alluvium_env::{Entropy, ErrorKind, ManualClock, Result};
 
 use super::opened::Bell;
 use super::{Suite, check, part};
 use crate::timers::TimerLimits;
 use crate::{
-    CheckpointId, Context, KeyGroupRange, MaxParallelism, RecordBatch, RecordBatchBuilder, RecordSlot,
-    RestoredPart, SubtaskSnapshot, TaskContext, TimeDomain, Timestamp,
+    CheckpointId, Context, KeyGroupRange, KeyedProcess, MaxParallelism, RecordBatch, RecordBatchBuilder,
+    RecordSlot, RestoredPart, SubtaskSnapshot, TaskContext, TimeDomain, Timestamp,
 };
 
 /// The keys there are; few enough that a key group has many timers of one.
@@ -190,5 +190,66 @@ impl Suite<'_> {
         }
         world.rescale();
         world.advance(i64::MAX - 1);
+    }
+
+    pub(super) fn timers_are_dropped_only_if_that_is_said(&self) {
+        let all = KeyGroupRange { start: 0, end: MAX.get() };
+        let open = |from: Option<&SubtaskSnapshot>| {
+            let parts = from.map(part).into_iter().collect();
+            let (backend, bell) = self.open_backend(0, all, parts, Arc::new(ManualClock::default()));
+            Subtask { task: Rc::new(TaskContext::new(backend)), bell }
+        };
+        let snapshot = |subtask: &Subtask| {
+            let task = subtask.task.with_backend(|backend| backend.snapshot(CheckpointId(1)));
+            check("snapshot", (self.run_snapshot)(check("snapshot", task)))
+        };
+        let mut records = RecordBatchBuilder::new(MAX);
+        (0..KEYS).for_each(|key| records.push(&key, &()));
+        let records = Rc::new(records.finish());
+        let before = open(None);
+        check("opened", before.task.opened::<Without>(all));
+        let before = open(None);
+        check("opened", before.task.opened::<With>(all));
+        for index in 0..records.len() {
+            let ctx = Context::new(Rc::clone(&before.task), Rc::clone(&records), index, RecordSlot(0));
+            check("register", ctx.register_event_timer(Timestamp(7)));
+            check("register", ctx.register_processing_timer(Timestamp(7)));
+        }
+        let with_timers = snapshot(&before);
+        let refused = open(Some(&with_timers)).task.opened::<Without>(all);
+        let refused = refused.map_or_else(|error| error, |()| panic!("timers are overlooked"));
+        assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+        for keeps_timers in [false, true] {
+            let dropping = open(Some(&with_timers));
+            dropping.task.states().drop_timers();
+            let opened =
+                if keeps_timers { TaskContext::opened::<With> } else { TaskContext::opened::<Without> };
+            check("dropped", opened(&dropping.task, all));
+            let after = open(Some(&snapshot(&dropping)));
+            check("opened", after.task.opened::<With>(all));
+            after.task.advance_watermark(Timestamp::MAX);
+            let mut fired = Vec::new();
+            after.fire(&mut fired);
+            assert_eq!(fired, [], "dropped timers fire");
+        }
+    }
+}
+
+struct With;
+impl KeyedProcess for With {
+    type In = ();
+    type Out = ();
+    const USES_TIMERS: bool = true;
+    async fn process(&self, (): (), _: &Context<()>) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct Without;
+impl KeyedProcess for Without {
+    type In = ();
+    type Out = ();
+    async fn process(&self, (): (), _: &Context<()>) -> Result<()> {
+        Ok(())
     }
 }

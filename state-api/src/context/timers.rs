@@ -2,6 +2,7 @@
 //!
 //! **Invariants**: state and the queues change together, so what a queue does not hold is in state, and the other way round
 //! nothing is in a queue that is not.
+use std::cell::Cell;
 use std::rc::Rc;
 
 use alluvium_env::{Error, Result};
@@ -96,6 +97,28 @@ impl<Out> TaskContext<Out> {
     }
 }
 
+/// The codec of the namespaces in which the timers of a function are, once there are any.
+#[derive(Default)]
+pub(super) struct TimerNamespaces(Cell<Option<&'static str>>);
+
+impl TimerNamespaces {
+    /// A timer keeps no more than the bytes of its namespace, so those of two types could not be told apart when they fire.
+    #[inline]
+    fn only(&self, codec: &'static str) -> Result<()> {
+        match self.0.get() {
+            None => self.0.set(Some(codec)),
+            Some(known) if known == codec => {}
+            Some(known) => {
+                return Err(Error::invalid(format!(
+                    "a function has timers in namespaces of {known} and of {codec}, which it could not tell apart when they \
+                     fire: give its timers one type of namespaces, one that says which it is"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What happens to a timer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
@@ -158,16 +181,10 @@ impl<Out> Context<Out> {
     /// # Errors
     /// `Invalid` if the record is no timer.
     pub fn begin_timer(&self) -> Result<Option<Timer>> {
-        let record = self.record();
-        let timer = decode_record(record.value)?;
-        let timers = self.task.timers.borrow();
-        let queue = timers.iter().find(|queue| queue.domain() == timer.domain).ok_or_else(unused)?;
-        let mut key = Vec::new();
-        build_key(&mut key, (record.group, queue.state()), timer.time, record.key);
-        key.extend_from_slice(&timer.namespace);
-        let runs = queue.is_taken(record.group, timer_within(&key)?);
+        let group = self.record().group;
+        let runs = self.with_timer(|queue, key| Ok(queue.is_taken(group, timer_within(key)?)))?;
         self.timer.set(runs);
-        Ok(runs.then_some(timer))
+        runs.then(|| decode_record(self.record().value).map(Timer::of)).transpose()
     }
 
     /// The timer has run.
@@ -189,16 +206,24 @@ impl<Out> Context<Out> {
     }
 
     fn remove_timer(&self) -> Result<()> {
+        let group = self.record().group;
+        self.with_timer(|queue, key| {
+            self.task.backend.borrow_mut().delete(key)?;
+            queue.deleted(group, timer_within(key)?);
+            Ok(())
+        })
+    }
+
+    /// Hands on the state key of the timer that this record is, and the queue it is of.
+    fn with_timer<R>(&self, act: impl FnOnce(&mut TimerQueue, &[u8]) -> Result<R>) -> Result<R> {
         let record = self.record();
-        let timer = decode_record(record.value)?;
+        let (domain, time, namespace) = decode_record(record.value)?;
         let mut timers = self.task.timers.borrow_mut();
-        let queue = timers.iter_mut().find(|queue| queue.domain() == timer.domain).ok_or_else(unused)?;
-        let mut key = Vec::new();
-        build_key(&mut key, (record.group, queue.state()), timer.time, record.key);
-        key.extend_from_slice(&timer.namespace);
-        self.task.backend.borrow_mut().delete(&key)?;
-        queue.deleted(record.group, timer_within(&key)?);
-        Ok(())
+        let queue = timers.iter_mut().find(|queue| queue.domain() == domain).ok_or_else(unused)?;
+        let Scratch { key, .. } = &mut *self.task.scratch.borrow_mut();
+        build_key(key, (record.group, queue.state()), time, record.key);
+        key.extend_from_slice(namespace);
+        act(queue, key)
     }
 
     /// The context of every record of a batch that [`TaskContext::take_due_timers`] made, for those who run timers without a
@@ -215,7 +240,7 @@ impl<Out, N: KeyCodec + ?Sized> InNamespace<'_, '_, Out, N> {
     /// As [`Context::register_event_timer`]; the timer [tells](Timer::namespace) its namespace.
     ///
     /// # Errors
-    /// As for [`Context::register_event_timer`].
+    /// As for [`Context::register_event_timer`]; `Invalid` if the function has timers in namespaces of another type.
     pub fn register_event_timer(self, at: Timestamp) -> Result<()> {
         change(self, TimeDomain::EventTime, at, Change::Register)
     }
@@ -255,6 +280,9 @@ fn change<'a, P: Place<'a>>(place: P, domain: TimeDomain, at: Timestamp, change:
     let context = place.context();
     context.effect();
     let (task, record) = (&*context.task, context.record());
+    if let Some(namespace) = P::NAMESPACE {
+        task.apart.namespaces_of_timers.only(namespace)?;
+    }
     let mut timers = task.timers.borrow_mut();
     let queue = timers.iter_mut().find(|queue| queue.domain() == domain).ok_or_else(unused)?;
     let mut scratch = task.scratch.borrow_mut();

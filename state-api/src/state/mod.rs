@@ -9,11 +9,11 @@ mod merging;
 mod reducing;
 mod value;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use alluvium_env::Result;
+use alluvium_env::{Error, Result};
 
 pub use aggregating::AggregatingState;
 pub use list::ListState;
@@ -23,28 +23,83 @@ pub use value::ValueState;
 
 use crate::merge::{Aggregating, Reducing};
 use crate::{
-    Aggregate, Codec, KeyCodec, KeyedStateBackend, Reduce, Schema, StateDescriptor, StateId, StateKind,
-    StateTtl,
+    Aggregate, BroadcastState, Codec, KeyCodec, KeyedStateBackend, OperatorListState, OperatorStates, Reduce,
+    Schema, StateDescriptor, StateId, StateKind, StateTtl, UnionListState,
 };
 
 /// Registers the states of an operator; `N` is the type of their namespaces, nothing unless
 /// [`States::in_namespaces`] says otherwise.
 pub struct States<'a, N: ?Sized = ()> {
     backend: &'a RefCell<Box<dyn KeyedStateBackend>>,
+    operator: &'a OperatorStates,
+    drops_timers: &'a Cell<bool>,
     ttl: Option<StateTtl>,
     namespace: PhantomData<fn(&N)>,
 }
 
 impl<'a> States<'a> {
-    pub(crate) fn new(backend: &'a RefCell<Box<dyn KeyedStateBackend>>) -> Self {
-        Self { backend, ttl: None, namespace: PhantomData }
+    pub(crate) fn new(
+        backend: &'a RefCell<Box<dyn KeyedStateBackend>>,
+        operator: &'a OperatorStates,
+        drops_timers: &'a Cell<bool>,
+    ) -> Self {
+        Self { backend, operator, drops_timers, ttl: None, namespace: PhantomData }
     }
 
     /// Registers states that hold something for every namespace of a key, a window say: they are accessed by
     /// [`Context::in_namespace`](crate::Context::in_namespace).
     #[must_use]
     pub fn in_namespaces<N: KeyCodec + ?Sized>(&self) -> States<'a, N> {
-        States { backend: self.backend, ttl: self.ttl, namespace: PhantomData }
+        let Self { backend, operator, drops_timers, ttl, .. } = *self;
+        States { backend, operator, drops_timers, ttl, namespace: PhantomData }
+    }
+
+    /// A list of the subtask, and not of a key, that is dealt out over the subtasks after a restore.
+    ///
+    /// # Errors
+    /// `Invalid` if the name is taken by another operator state, was used in the restored checkpoint for one of another kind
+    /// or by a codec that this one does not read, or if a TTL is asked for: operator state has none.
+    pub fn operator_list<T: Codec>(&self, name: &str) -> Result<OperatorListState<T>> {
+        self.without_ttl(name).and_then(|operator| OperatorListState::open(operator, name))
+    }
+
+    /// A list of the subtask, and not of a key, that all subtasks see after a restore.
+    ///
+    /// # Errors
+    /// As for [`States::operator_list`].
+    pub fn union_list<T: Codec>(&self, name: &str) -> Result<UnionListState<T>> {
+        self.without_ttl(name).and_then(|operator| UnionListState::open(operator, name))
+    }
+
+    /// A map that is the same on all subtasks, written by the broadcast side only.
+    ///
+    /// # Errors
+    /// As for [`States::operator_list`]; the codec of the keys counts as well. `Corruption` if a value cannot be decoded.
+    pub fn broadcast<K: KeyCodec + ?Sized, V: Codec + 'static>(
+        &self,
+        name: &str,
+    ) -> Result<BroadcastState<K, V>> {
+        self.without_ttl(name).and_then(|operator| BroadcastState::open(operator, name))
+    }
+
+    fn without_ttl(&self, name: &str) -> Result<&'a OperatorStates> {
+        match self.ttl {
+            None => Ok(self.operator),
+            Some(_) => Err(Error::invalid(format!(
+                "operator state {name} is opened with a TTL: only keyed state has one, so open it without"
+            ))),
+        }
+    }
+
+    /// Forgets an operator state that the restored checkpoint may have and this operator does not open any more. Nothing
+    /// happens if it has none of this name.
+    pub fn drop_operator_state(&self, name: &str) {
+        self.operator.take(name);
+    }
+
+    /// Forgets all timers that the restored checkpoint may have, whether or not the function uses timers now.
+    pub fn drop_timers(&self) {
+        self.drops_timers.set(true);
     }
 }
 
@@ -52,7 +107,7 @@ impl<N: KeyCodec + ?Sized> States<'_, N> {
     /// Registers states whose values have a time to live: `states.with_ttl(ttl).value("seen")`.
     #[must_use]
     pub fn with_ttl(&self, ttl: StateTtl) -> Self {
-        Self { backend: self.backend, ttl: Some(ttl), namespace: PhantomData }
+        Self { ttl: Some(ttl), ..*self }
     }
 
     fn register(&self, name: &str, kind: StateKind, schema: Schema) -> Result<StateId> {

@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 
 use alluvium_env::{Error, Result};
 
-use super::{TimeDomain, Timer, Timestamp};
+use super::{TimeDomain, Timestamp};
 use crate::{Codec, KeyCodec, KeyGroup, StateId, state_key};
 
 /// Bytes of a time.
@@ -90,11 +90,10 @@ pub(crate) fn build(out: &mut Vec<u8>, place: (KeyGroup, StateId), time: Timesta
     out.extend_from_slice(record_key);
 }
 
-/// The timer that a record is.
-pub(crate) fn decode_record(value: &[u8]) -> Result<Timer> {
+/// The timer that a record is: its domain, its time and its namespace.
+pub(crate) fn decode_record(value: &[u8]) -> Result<(TimeDomain, Timestamp, &[u8])> {
     let mut rest = value;
     let is_processing = bool::take_key(&mut rest)?;
     let domain = if is_processing { TimeDomain::ProcessingTime } else { TimeDomain::EventTime };
-    let time = Timestamp(i64::take_key(&mut rest)?);
-    Ok(Timer { domain, time, namespace: rest.to_vec() })
+    Ok((domain, Timestamp(i64::take_key(&mut rest)?), rest))
 }

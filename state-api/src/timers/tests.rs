@@ -38,6 +38,9 @@ impl KeyedStateBackend for Late {
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         self.heap.register(descriptor)
     }
+    fn stored_states(&self) -> Vec<String> {
+        self.heap.stored_states()
+    }
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
         self.heap.try_get(key)
     }
@@ -155,7 +158,7 @@ impl World {
         let batch = Rc::new(batch);
         for index in 0..batch.len() {
             let record = batch.get(index).unwrap();
-            let timer = super::decode_record(record.value).unwrap();
+            let timer = super::Timer::of(super::decode_record(record.value).unwrap());
             let key = u64::decode_key(record.key).unwrap();
             let known = (timer.time.0, key, timer.namespace::<u8>().unwrap());
             assert!(timer.time <= self.task.watermark(), "{known:?} is not due");
@@ -260,4 +263,19 @@ fn no_timer_is_lost_or_fires_twice_whatever_happens_while_its_page_is_read() {
         assert!(world.waiting.is_empty() && world.taken.is_empty(), "seed {seed}");
         assert_eq!(world.task.outstanding_reads(), 0);
     }
+}
+
+#[test]
+fn timers_are_in_namespaces_of_one_type_or_in_none() {
+    let task = Rc::new(TaskContext::<()>::new(Box::new(HeapBackend::default())));
+    task.open_timers_within(KeyGroupRange { start: 0, end: MaxParallelism::DEFAULT.get() }, LIMITS).unwrap();
+    let mut batch = RecordBatchBuilder::new(MaxParallelism::DEFAULT);
+    batch.push("key", &());
+    let ctx = Context::new(Rc::clone(&task), Rc::new(batch.finish()), 0, RecordSlot(0));
+    ctx.register_event_timer(Timestamp(1)).unwrap();
+    ctx.in_namespace(&7_u32).register_event_timer(Timestamp(1)).unwrap();
+    ctx.in_namespace(&8_u32).register_processing_timer(Timestamp(1)).unwrap();
+    ctx.register_event_timer(Timestamp(2)).unwrap();
+    let error = ctx.in_namespace(&7_u64).register_event_timer(Timestamp(1)).unwrap_err();
+    assert!(error.to_string().contains("in namespaces of u32 and of u64"), "{error}");
 }

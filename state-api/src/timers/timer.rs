@@ -59,6 +59,11 @@ pub struct Timer {
 }
 
 impl Timer {
+    /// A timer with its domain, time and namespace.
+    pub(crate) fn of((domain, time, namespace): (TimeDomain, Timestamp, &[u8])) -> Self {
+        Self { domain, time, namespace: namespace.to_vec() }
+    }
+
     /// What it was registered for. The time it fires at may be later.
     pub fn time(&self) -> Timestamp {
         self.time

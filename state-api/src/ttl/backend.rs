@@ -15,7 +15,7 @@ use super::lifetimes::in_state;
 use super::reading::{Renewals, Waiting, WaitingPage, WaitingReads};
 use crate::{
     Access, Answered, BackendStats, CheckpointId, KeyedStateBackend, Lookup, Page, PageBuilder, PageRequest,
-    ReadBatch, ReadId, SnapshotTask, StateDescriptor, StateId, StateScan,
+    ReadBatch, ReadId, SnapshotTask, StateDescriptor, StateEntries, StateId, StateScan,
 };
 
 /// A backend that holds the bytes of states with a TTL as [`TtlBackend`] stamps them, folds adds by
@@ -191,6 +191,15 @@ fn judge_page(
 impl<B: StampedBackend> KeyedStateBackend for TtlBackend<B> {
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         self.inner.register(descriptor)
+    }
+
+    /// They are stamped.
+    fn import(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
+        self.inner.import(entries)
+    }
+
+    fn stored_states(&self) -> Vec<String> {
+        self.inner.stored_states()
     }
 
     #[inline]

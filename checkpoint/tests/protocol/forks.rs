@@ -1,0 +1,245 @@
+//! States that are begun from a checkpoint of another root: forks, takeovers, and every store call of them that fails.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use alluvium_checkpoint::{Origin, RestoreMode, RetainedCheckpoints, Transfer};
+use alluvium_env::{ErrorKind, IoRuntime, Result};
+use alluvium_state_api::CheckpointId;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use crate::faulty_store::{FaultyStore, Plan, When};
+use crate::job::{Job, Oracle, contents, named, names_in};
+
+/// More calls than any run makes.
+const MANY: usize = 1000;
+
+fn memory() -> Arc<dyn ObjectStore> {
+    Arc::new(InMemory::new())
+}
+
+fn origin(from: &Arc<dyn ObjectStore>, to: &Arc<dyn ObjectStore>, mode: RestoreMode) -> Arc<Origin> {
+    let transfer = Transfer { from: Arc::clone(from), to: Arc::clone(to), shared: None };
+    Arc::new(Origin::new(transfer, "mem:///origin", None, mode))
+}
+
+/// A root with two retained checkpoints, the latest of which has three files; its job has ended.
+fn original(io: &IoRuntime, seed: u64) -> Arc<dyn ObjectStore> {
+    let store = memory();
+    let mut job = Job::start(Arc::clone(&store), io, seed).unwrap();
+    for _ in 0..4 {
+        job.step().unwrap();
+        job.step().unwrap();
+        job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    }
+    job.end();
+    store
+}
+
+fn retained(store: &Arc<dyn ObjectStore>, io: &IoRuntime) -> RetainedCheckpoints {
+    RetainedCheckpoints::read(Arc::clone(store), io).unwrap()
+}
+
+/// Every retained checkpoint is whole in its root, and its files hold what was written under their names.
+fn whole(store: &Arc<dyn ObjectStore>, io: &IoRuntime) {
+    let there = contents(store, io);
+    for name in named(retained(store, io).all()) {
+        assert!(there.get(&name).is_some_and(|bytes| bytes == name.as_bytes()), "{name} is missing");
+    }
+}
+
+#[test]
+fn two_jobs_fork_from_one_checkpoint_and_neither_touches_it() {
+    let io = IoRuntime::new(1).unwrap();
+    let from = original(&io, 1);
+    let before = contents(&from, &io);
+    let forks = [(2, memory()), (3, memory())];
+    let mut jobs: Vec<Job> = forks
+        .iter()
+        .map(|(seed, to)| {
+            let origin = origin(&from, to, RestoreMode::NoClaim);
+            Job::start_from(Arc::clone(to), &io, *seed, &origin).unwrap()
+        })
+        .collect();
+    // One of them keeps all that it was begun with, the other has written everything anew by its first checkpoint.
+    for (job, steps) in jobs.iter_mut().zip([0, 5]) {
+        assert_eq!(job.incarnation, 2, "above all of the origin's");
+        (0..steps).for_each(|_| job.step().unwrap());
+        job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+        job.files.settle();
+    }
+    for ((_, to), brought) in forks.iter().zip([3, 0]) {
+        whole(to, &io);
+        let of_origin = names_in(to, &io, "state/00000001").len();
+        assert_eq!(of_origin, brought, "exactly what is needed was brought");
+        assert_eq!(names_in(to, &io, "state"), named(retained(to, &io).all()));
+    }
+    assert_eq!(contents(&from, &io), before);
+    // They need the origin no more.
+    for name in names_in(&from, &io, "state").into_iter().chain(names_in(&from, &io, "ledger")) {
+        io.block_on(from.delete(&Path::from(name))).unwrap();
+    }
+    for job in &mut jobs {
+        job.step().unwrap();
+        job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    }
+    jobs.into_iter().for_each(Job::end);
+    for (seed, to) in &forks {
+        let next = Job::start(Arc::clone(to), &io, *seed + 10).unwrap();
+        next.files.settle();
+        assert_eq!(next.retained.len(), 2);
+        whole(to, &io);
+    }
+}
+
+#[test]
+fn a_claim_fences_the_former_owner_and_deletes_the_checkpoint_once_it_has_one_of_its_own() {
+    let io = IoRuntime::new(1).unwrap();
+    let (from, to) = (memory(), memory());
+    let mut owner = Job::start(Arc::clone(&from), &io, 1).unwrap();
+    for _ in 0..4 {
+        owner.step().unwrap();
+        owner.step().unwrap();
+        owner.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    }
+    owner.files.settle();
+    let claimed = origin(&from, &to, RestoreMode::Claim);
+    let mut job = Job::start_from(Arc::clone(&to), &io, 2, &claimed).unwrap();
+    owner.step().unwrap();
+    assert_eq!(owner.checkpoint(&mut Oracle::new()).unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(retained(&from, &io).all().len(), 2, "nothing goes before there is a checkpoint in its place");
+    job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    io.block_on(claimed.retire(7)).unwrap();
+    let left = retained(&from, &io);
+    assert_eq!(left.all().iter().map(|one| one.id).collect::<Vec<_>>(), [CheckpointId(3)]);
+    assert_eq!(names_in(&from, &io, "state"), named(left.all()), "what the other one names stays");
+    whole(&from, &io);
+    whole(&to, &io);
+    owner.end();
+    whole(&from, &io);
+}
+
+#[test]
+fn a_state_is_begun_in_an_empty_root_only_or_once_more_from_the_same_checkpoint() {
+    let io = IoRuntime::new(1).unwrap();
+    let (from, other, to) = (original(&io, 1), original(&io, 9), memory());
+    let begin = |from, seed| {
+        let origin = origin(from, &to, RestoreMode::NoClaim);
+        Job::start_from(Arc::clone(&to), &io, seed, &origin).map(|job| job.incarnation)
+    };
+    assert_eq!(
+        (begin(&from, 2).unwrap(), begin(&from, 3).unwrap()),
+        (2, 3),
+        "a crash before the first checkpoint"
+    );
+    let error = begin(&other, 4).unwrap_err();
+    assert!(error.to_string().contains("was begun from checkpoint 4 in mem:///origin"), "{error}");
+    // Whoever goes on in the root itself is told what it was begun from.
+    let opened = alluvium_checkpoint::CheckpointStore::open(
+        Arc::clone(&to),
+        io.clone(),
+        &alluvium_env::Entropy::from_seed(5),
+    );
+    let known = opened.unwrap().begun_from;
+    assert_eq!(known.as_deref(), Some("checkpoint 4 in mem:///origin"));
+    let again = origin(&from, &to, RestoreMode::NoClaim);
+    let mut job = Job::start_from(Arc::clone(&to), &io, 6, &again).unwrap();
+    job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    job.end();
+    let error = begin(&from, 7).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("holds a state of its own already; choose an empty"), "{error}");
+}
+
+#[test]
+fn an_object_that_the_origin_has_lost_is_named_and_fails_the_job() {
+    let io = IoRuntime::new(1).unwrap();
+    let (from, to) = (original(&io, 1), memory());
+    let lost = named(&retained(&from, &io).all()[1..]).pop_first().unwrap();
+    io.block_on(from.delete(&Path::from(lost.as_str()))).unwrap();
+    let origin = origin(&from, &to, RestoreMode::NoClaim);
+    let mut job = Job::start_from(Arc::clone(&to), &io, 2, &origin).unwrap();
+    let error = job.checkpoint(&mut Oracle::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corruption);
+    assert!(error.to_string().contains(&lost) && error.to_string().contains("is missing in"), "{error}");
+    assert!(retained(&to, &io).latest().is_none());
+}
+
+/// Two attempts, the first of which crashes: from the origin as long as there is no own checkpoint. Returns whether a
+/// checkpoint was called complete.
+fn run(
+    [from, to]: [&Arc<dyn ObjectStore>; 2],
+    io: &IoRuntime,
+    mode: RestoreMode,
+    completed: &mut bool,
+) -> Result<()> {
+    for attempt in 2..=3 {
+        let origin = origin(from, to, mode);
+        let begun = *completed || RetainedCheckpoints::read(Arc::clone(to), io)?.latest().is_some();
+        let mut job = if begun {
+            Job::start(Arc::clone(to), io, attempt)?
+        } else {
+            Job::start_from(Arc::clone(to), io, attempt, &origin)?
+        };
+        for _ in 0..2 {
+            let _ = job.step();
+            if job.checkpoint(&mut Oracle::new())?.is_some() {
+                *completed = true;
+                io.block_on(origin.retire(attempt + 100))?;
+            }
+        }
+        job.files.settle();
+    }
+    Ok(())
+}
+
+fn sweep(mode: RestoreMode) {
+    let io = IoRuntime::new(1).unwrap();
+    for (burst, when) in [(1, When::Before), (1, When::After), (3, When::Before), (3, When::After)] {
+        let calls = (0..MANY).find(|call| {
+            let (from, to, plan) = (original(&io, 1), memory(), Arc::new(Plan::default()));
+            let before = contents(&from, &io);
+            plan.arm(*call, burst, when);
+            let faulty = [&from, &to].map(|store| -> Arc<dyn ObjectStore> {
+                Arc::new(FaultyStore::new(Arc::clone(store), Arc::clone(&plan)))
+            });
+            let (case, mut completed) = (format!("call {call}, {burst} {when:?}"), false);
+            if let Err(error) = run([&faulty[0], &faulty[1]], &io, mode, &mut completed) {
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{case}: {error}");
+                assert!(error.to_string().contains("injected fault"), "{case}: {error}");
+            }
+            if mode == RestoreMode::NoClaim {
+                assert_eq!(contents(&from, &io), before, "{case}: the origin was touched");
+            }
+            whole(&from, &io);
+            whole(&to, &io);
+            let own = retained(&to, &io);
+            assert!(!completed || own.latest().is_some(), "{case}: a complete checkpoint is gone");
+            assert!(
+                own.latest().is_some() || retained(&from, &io).all().len() == 2,
+                "{case}: the origin went before there was a checkpoint in its place"
+            );
+            // What an attempt on either root leaves is exactly what is retained there.
+            for store in [&from, &to] {
+                let job = Job::start(Arc::clone(store), &io, 99).unwrap();
+                let stats = job.files.settle();
+                assert!(stats.swept && stats.waiting == 0, "{case}: {stats:?}");
+                let left: BTreeSet<String> = names_in(store, &io, "state");
+                assert_eq!(left, named(&job.retained), "{case}");
+            }
+            !plan.was_reached()
+        });
+        assert!(calls.is_some_and(|calls| calls > 30), "{calls:?} calls were swept");
+    }
+}
+
+#[test]
+fn any_call_of_a_no_claim_restore_may_fail_and_the_origin_is_untouched() {
+    sweep(RestoreMode::NoClaim);
+}
+
+#[test]
+fn any_call_of_a_claim_restore_may_fail_and_one_of_both_roots_has_the_state() {
+    sweep(RestoreMode::Claim);
+}

@@ -1,0 +1,154 @@
+//! All operator states of a subtask: those that its operator has opened, and those of the checkpoint that it has not.
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use alluvium_env::{Error, Result};
+use bytes::Bytes;
+
+use super::{OperatorStateKind, OperatorStatePart};
+use crate::{Schema, StoredSchema};
+
+/// The bytes that the operator states of a subtask take, and their limit.
+#[derive(Debug, Default)]
+pub(super) struct Size(Cell<usize>);
+
+impl Size {
+    /// What a restore has brought counts, and is never refused: fewer subtasks may get more than each could write.
+    pub(super) fn restored(&self, bytes: usize) {
+        self.0.set(self.0.get() + bytes);
+    }
+
+    /// A state shrinks by so many bytes.
+    pub(super) fn shrink(&self, removed: usize) {
+        self.0.set(self.0.get().saturating_sub(removed));
+    }
+
+    /// A state shrinks by so many bytes and grows by so many.
+    ///
+    /// # Errors
+    /// `Invalid` if it would grow past the limit; then nothing has changed.
+    pub(super) fn change(&self, state: &str, (removed, added): (usize, usize)) -> Result<()> {
+        let size = (self.0.get() + added).saturating_sub(removed);
+        if added > removed && size > OperatorStates::MAX_BYTES {
+            return Err(Error::invalid(format!(
+                "state {state} would take the operator states of this subtask to {size} bytes, and they may have {}: every \
+                 checkpoint writes all of them, so keep what is large in keyed state",
+                OperatorStates::MAX_BYTES
+            )));
+        }
+        self.0.set(size);
+        Ok(())
+    }
+}
+
+/// What an opened state adds to a checkpoint.
+pub(super) trait Content {
+    /// Its keys, if it has any, and its elements.
+    fn entries(&self) -> (Vec<Bytes>, Vec<Bytes>);
+}
+
+struct Opened {
+    name: String,
+    kind: OperatorStateKind,
+    schema: StoredSchema,
+    content: Rc<dyn Content>,
+}
+
+/// The operator states of one subtask: what belongs to no key. Each lies in memory and goes into every checkpoint whole, in the
+/// checkpoint's own entry, so all together are [bounded](Self::MAX_BYTES).
+///
+/// | state | after a restore, at any parallelism, a subtask has | written by |
+/// |---|---|---|
+/// | [`OperatorListState`](crate::OperatorListState) | its share of all subtasks' elements, which are dealt out one after the other | records; while it is opened |
+/// | [`UnionListState`](crate::UnionListState) | what all subtasks had, to choose from; its own list is empty | records; while it is opened |
+/// | [`BroadcastState`](crate::BroadcastState) | the same map as all others | [`BroadcastProcess`](crate::BroadcastProcess) only |
+#[derive(Default)]
+pub struct OperatorStates {
+    restored: RefCell<Vec<OperatorStatePart>>,
+    opened: RefCell<Vec<Opened>>,
+    size: Rc<Size>,
+}
+
+impl OperatorStates {
+    /// What the keys and elements of a subtask's operator states may take.
+    pub const MAX_BYTES: usize = 8 << 20;
+
+    /// With what a checkpoint hands out to the subtask.
+    pub(crate) fn restored(parts: Vec<OperatorStatePart>) -> Self {
+        Self { restored: RefCell::new(parts), ..Self::default() }
+    }
+
+    pub(super) fn size(&self) -> &Rc<Size> {
+        &self.size
+    }
+
+    /// Opens a state: `make` makes its content of what the checkpoint has.
+    pub(super) fn open<C: Content + 'static>(
+        &self,
+        name: &str,
+        (kind, schema): (OperatorStateKind, Schema),
+        make: impl FnOnce(OperatorStatePart) -> Result<C>,
+    ) -> Result<Rc<C>> {
+        if self.opened.borrow().iter().any(|opened| opened.name == name) {
+            return Err(Error::invalid(format!(
+                "operator state {name} is opened twice; give each state its own name"
+            )));
+        }
+        let mut part = self.take(name).unwrap_or_else(|| OperatorStatePart {
+            name: name.to_owned(),
+            kind,
+            schema: StoredSchema::default(),
+            keys: Vec::new(),
+            elements: Vec::new(),
+        });
+        if part.kind != kind {
+            let (stored, opened) = (part.kind.name(), kind.name());
+            return Err(Error::invalid(format!(
+                "operator state {name} was stored as {stored} and cannot be opened as {opened}: open it as it was stored, or \
+                 give the new state a name of its own"
+            )));
+        }
+        part.schema.open(name, &schema)?;
+        let schema = part.schema.clone();
+        let content = Rc::new(make(part)?);
+        let opened = Opened { name: name.to_owned(), kind, schema, content: Rc::clone(&content) as _ };
+        self.opened.borrow_mut().push(opened);
+        Ok(content)
+    }
+
+    /// Takes a state of the checkpoint that is not opened yet.
+    pub(crate) fn take(&self, name: &str) -> Option<OperatorStatePart> {
+        let mut restored = self.restored.borrow_mut();
+        let found = restored.iter().position(|part| part.name == name)?;
+        Some(restored.swap_remove(found))
+    }
+
+    /// To be called when an operator has opened its states.
+    ///
+    /// # Errors
+    /// `Invalid` names the states of the checkpoint that it has not.
+    pub(crate) fn all_opened(&self) -> Result<()> {
+        let restored = self.restored.borrow();
+        let mut names: Vec<&str> = restored.iter().map(|part| part.name.as_str()).collect();
+        names.sort_unstable();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "the checkpoint has operator state that this job does not open, and would lose: {}; open it, or drop it by \
+             `States::drop_operator_state`",
+            names.join(", ")
+        )))
+    }
+
+    /// What a checkpoint is to hold. Broadcast states are the same on all subtasks.
+    pub(crate) fn snapshot(&self) -> Vec<OperatorStatePart> {
+        let opened = self.opened.borrow();
+        let parts = opened.iter().map(|opened| {
+            let (keys, elements) = opened.content.entries();
+            let (name, schema) = (opened.name.clone(), opened.schema.clone());
+            OperatorStatePart { name, kind: opened.kind, schema, keys, elements }
+        });
+        parts.collect()
+    }
+}

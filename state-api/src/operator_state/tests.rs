@@ -1,0 +1,129 @@
+//! Handles against what they hold: through checkpoints, over the limit, opened as something else.
+use alluvium_env::{ErrorKind, Result};
+
+use super::*;
+use crate::{BroadcastContext, Context, HeapBackend, KeyGroupRange, KeyedProcess, States, TaskContext};
+
+const GROUPS: KeyGroupRange = KeyGroupRange { start: 0, end: 1 };
+
+struct Any;
+impl KeyedProcess for Any {
+    type In = ();
+    type Out = ();
+    async fn process(&self, (): (), _: &Context<()>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn task(parts: Vec<OperatorStatePart>) -> TaskContext<()> {
+    TaskContext::new(Box::new(HeapBackend::default())).with_operator_states(parts)
+}
+
+fn invalid<T>(result: Result<T>, says: &str) {
+    let error = result.map_or_else(|error| error, |_| panic!("it is not refused"));
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains(says), "{error}");
+}
+
+/// A checkpoint with one state of each kind.
+fn parts() -> Vec<OperatorStatePart> {
+    let task = task(Vec::new());
+    let states = task.states();
+    let list: OperatorListState<u64> = states.operator_list("list").unwrap();
+    let union: UnionListState<String> = states.union_list("union").unwrap();
+    let rules: BroadcastState<str, u32> = states.broadcast("rules").unwrap();
+    list.add(&states, &7).unwrap();
+    list.add(&states, &8).unwrap();
+    union.update(&states, &["a".to_owned()]).unwrap();
+    let ctx = BroadcastContext::new(&task);
+    for (key, value) in [("b", 1), ("a", 2), ("b", 3), ("c", 4)] {
+        rules.put(&ctx, key, value).unwrap();
+    }
+    rules.remove(&ctx, "c");
+    assert_eq!((rules.len(), rules.get("b").as_deref(), rules.contains("c")), (2, Some(&3), false));
+    task.snapshot_operator_states()
+}
+
+#[test]
+fn what_a_checkpoint_holds_is_what_the_states_held() {
+    let task = task(parts());
+    let states = task.states();
+    let list: OperatorListState<u64> = states.operator_list("list").unwrap();
+    let union: UnionListState<String> = states.union_list("union").unwrap();
+    invalid(task.opened::<Any>(GROUPS), "would lose: rules; open it");
+    let rules: BroadcastState<str, u32> = states.broadcast("rules").unwrap();
+    task.opened::<Any>(GROUPS).unwrap();
+    assert_eq!(list.get().unwrap(), [7, 8]);
+    assert_eq!((union.get().unwrap(), union.restored().unwrap()), (vec![], vec!["a".to_owned()]));
+    let entries = rules.entries().unwrap();
+    assert!(entries.iter().map(|(key, value)| (key.as_str(), **value)).eq([("a", 2), ("b", 3)]));
+    assert_eq!(task.snapshot_operator_states()[1].elements, [""; 0], "a union is added anew, or gone");
+    rules.clear(&BroadcastContext::new(&task));
+    assert!(rules.is_empty());
+}
+
+#[test]
+fn a_state_is_opened_once_and_as_what_it_was() {
+    let open = |open: fn(&States<'_>) -> Result<()>| open(&task(parts()).states());
+    invalid(
+        open(|states| states.union_list::<u64>("list").map(|_| ())),
+        "was stored as list and cannot be opened as union",
+    );
+    invalid(
+        open(|states| states.operator_list::<u32>("list").map(|_| ())),
+        "state list was written by codec",
+    );
+    invalid(
+        open(|states| states.broadcast::<u8, u32>("rules").map(|_| ())),
+        "state rules was written by codec",
+    );
+    invalid(
+        open(|states| {
+            states.operator_list::<u64>("list")?;
+            states.operator_list::<u64>("list").map(|_| ())
+        }),
+        "opened twice",
+    );
+    let ttl = crate::StateTtl::new(std::time::Duration::from_secs(1));
+    invalid(
+        task(parts()).states().with_ttl(ttl).operator_list::<u64>("list").map(|_| ()),
+        "only keyed state has one",
+    );
+    let dropping = task(parts());
+    for name in ["list", "union", "rules", "never"] {
+        dropping.states().drop_operator_state(name);
+    }
+    dropping.opened::<Any>(GROUPS).unwrap();
+}
+
+#[test]
+fn all_states_together_stay_below_the_limit_but_what_was_restored_is_kept() {
+    let task = task(Vec::new());
+    let states = task.states();
+    let list: OperatorListState<String> = states.operator_list("list").unwrap();
+    let rules: BroadcastState<u8, String> = states.broadcast("rules").unwrap();
+    let (ctx, half) = (BroadcastContext::new(&task), "x".repeat(OperatorStates::MAX_BYTES / 2));
+    list.add(&states, &half).unwrap();
+    invalid(
+        rules.put(&ctx, &1, half.clone()),
+        "state rules would take the operator states of this subtask to 8388609",
+    );
+    rules.put(&ctx, &1, half[1..].to_owned()).unwrap();
+    invalid(list.add(&states, &"x".to_owned()), "state list would take");
+    rules.put(&ctx, &1, "less".to_owned()).unwrap();
+    list.add(&states, &"x".to_owned()).unwrap();
+    rules.remove(&ctx, &1);
+    invalid(list.update(&states, &[half.clone(), half.clone(), half.clone()]), "keyed state");
+    assert_eq!(list.get().unwrap().len(), 2, "nothing was replaced");
+    let mut parts = task.snapshot_operator_states();
+    let again = [(); 3].map(|()| parts[0].elements.clone());
+    parts[0].elements = again.concat();
+    let more = self::task(parts);
+    let states = more.states();
+    let list: OperatorListState<String> = states.operator_list("list").unwrap();
+    let rules: BroadcastState<u8, String> = states.broadcast("rules").unwrap();
+    assert_eq!(list.get().unwrap().len(), 6);
+    invalid(rules.put(&BroadcastContext::new(&more), &1, "y".to_owned()), "state rules would take");
+    list.update(&states, &["less".to_owned()]).unwrap();
+    rules.put(&BroadcastContext::new(&more), &1, half).unwrap();
+}
