@@ -49,6 +49,8 @@ fn states() -> Vec<StateDescriptor> {
 /// A root in memory with one backend of each kind.
 struct World {
     store: Arc<dyn object_store::ObjectStore>,
+    /// Where canonical parts are read.
+    saved: Arc<dyn object_store::ObjectStore>,
     io: IoRuntime,
     clock: Arc<ManualClock>,
 }
@@ -62,7 +64,8 @@ struct Subtask {
 impl World {
     fn new() -> Self {
         let store = storage::open("memory:///").unwrap().store;
-        Self { store, io: IoRuntime::new(1).unwrap(), clock: Arc::new(ManualClock::at(NOW)) }
+        let saved = Arc::clone(&store);
+        Self { store, saved, io: IoRuntime::new(1).unwrap(), clock: Arc::new(ManualClock::at(NOW)) }
     }
 
     fn factory(&self, backend: &str) -> Box<dyn BackendFactory> {
@@ -95,7 +98,7 @@ impl World {
         let mut backend = self.factory(backend).open(request).unwrap();
         let ids = states().iter().map(|state| backend.register(state).unwrap()).collect();
         for part in &restored {
-            let mut entries = CanonicalEntries::open(part, Arc::clone(&self.store), self.io.clone()).unwrap();
+            let mut entries = CanonicalEntries::open(part, Arc::clone(&self.saved), self.io.clone()).unwrap();
             backend.import(&mut entries).unwrap();
         }
         Subtask { backend, ids, key_groups }
@@ -149,7 +152,7 @@ impl Subtask {
 }
 
 /// A checkpoint of two subtasks that have written for several rounds, a minute apart, and what it holds.
-fn written(world: &World, backend: &str) -> Content {
+fn written(world: &World, backend: &str, keys: u64) -> Content {
     let opened =
         CheckpointStore::open(Arc::clone(&world.store), world.io.clone(), &Entropy::from_seed(1)).unwrap();
     let (files, incarnation) = (Arc::clone(&opened.files), opened.incarnation);
@@ -164,7 +167,7 @@ fn written(world: &World, backend: &str) -> Content {
         .map(|index| world.subtask(backend, place(index), None, (incarnation, Arc::clone(&files) as _)));
     for round in 0..4 {
         for subtask in &mut subtasks {
-            subtask.write(round, 3000 >> round);
+            subtask.write(round, keys >> round);
             // A scan freezes the memtable: what comes next folds across sources.
             drop(subtask.backend.scan(subtask.ids[0]).unwrap());
         }
@@ -184,8 +187,7 @@ fn written(world: &World, backend: &str) -> Content {
 }
 
 /// Makes a canonical savepoint of what is in a root; several operands are in so many of its entries.
-fn saved(from: &World) -> (World, u64) {
-    let to = World::new();
+fn saved(from: &World, to: World) -> (World, u64) {
     let transfer = Transfer { from: Arc::clone(&from.store), to: Arc::clone(&to.store), shared: None };
     let url = "memory:///".to_owned();
     let request = SavepointRequest { transfer, url, checkpoint: None, copied: &|_| () };
@@ -213,9 +215,9 @@ fn saved(from: &World) -> (World, u64) {
 fn what_one_backend_held_another_holds_at_any_parallelism_and_goes_on_with() {
     for (writer, reader) in [("forst", "heap"), ("heap", "forst"), ("forst", "forst"), ("heap", "heap")] {
         let from = World::new();
-        let expected = written(&from, writer);
+        let expected = written(&from, writer, 3000);
         assert!(expected.len() > 10_000);
-        let (to, unfolded) = saved(&from);
+        let (to, unfolded) = saved(&from, World::new());
         assert_eq!(unfolded > 0, writer == "forst", "{unfolded} entries of {writer} are not folded");
         let checkpoint =
             RetainedCheckpoints::read(Arc::clone(&to.store), &to.io).unwrap().latest().unwrap().clone();
@@ -246,11 +248,56 @@ fn what_one_backend_held_another_holds_at_any_parallelism_and_goes_on_with() {
     }
 }
 
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/savepoint1");
+
+/// How many keys the golden savepoint has of each state.
+const GOLDEN_KEYS: u64 = 200;
+
+/// `ALLUVIUM_GOLDEN_SAVEPOINT=1 cargo test --test canonical` writes the first; one that is there is never written again.
+#[test]
+fn the_golden_savepoint_is_written_once() {
+    if std::env::var_os("ALLUVIUM_GOLDEN_SAVEPOINT").is_some() {
+        let (from, folder) = (World::new(), std::path::Path::new(GOLDEN));
+        assert!(!folder.exists(), "{GOLDEN} is there already");
+        written(&from, "forst", GOLDEN_KEYS);
+        let store = storage::open_folder(folder).unwrap().store;
+        let (_, unfolded) = saved(&from, World { store, ..World::new() });
+        assert!(unfolded > 0);
+        std::fs::remove_file(folder.join("LOCK")).unwrap();
+    }
+}
+
+#[test]
+fn what_an_older_build_saved_is_restored_as_it_was_meant() {
+    let expected = written(&World::new(), "heap", GOLDEN_KEYS);
+    for reader in ["heap", "forst"] {
+        let mut world = World::new();
+        world.saved = storage::open_read_only(&format!("file://{GOLDEN}")).unwrap().store;
+        world.clock.advance(Duration::from_mins(10));
+        let retained = RetainedCheckpoints::read(Arc::clone(&world.saved), &world.io).unwrap();
+        let files = Arc::new(Nobody);
+        let mut content = Content::new();
+        for index in 0..2 {
+            let mut subtask =
+                world.subtask(reader, (index, 2), retained.latest(), (100 + u64::from(index), files.clone()));
+            subtask.content(&mut content);
+        }
+        assert!(content == expected, "{reader}");
+    }
+}
+
+struct Nobody;
+
+impl FileOwnership for Nobody {
+    fn hold(&self, _: &str) {}
+    fn release(&self, _: &str) {}
+}
+
 #[test]
 fn adds_that_nothing_folds_are_refused_by_the_name_of_their_state() {
     let from = World::new();
-    written(&from, "forst");
-    let (to, _) = saved(&from);
+    written(&from, "forst", 3000);
+    let (to, _) = saved(&from, World::new());
     let checkpoint =
         RetainedCheckpoints::read(Arc::clone(&to.store), &to.io).unwrap().latest().unwrap().clone();
     let part = &checkpoint.restore_for(KeyGroupRange::ALL).parts[0];

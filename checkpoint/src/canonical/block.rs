@@ -235,7 +235,9 @@ mod tests {
 
     fn filled(entries: &[(&[u8], &[u8])]) -> Vec<u8> {
         let mut filling = Filling::default();
-        entries.iter().for_each(|(key, values)| filling.push(key, values));
+        for (key, values) in entries {
+            filling.push(key, values);
+        }
         filling.finish()
     }
 

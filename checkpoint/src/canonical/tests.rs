@@ -56,7 +56,9 @@ fn in_hand(entries: Entries) -> InHand {
 
 fn list(values: &[&[u8]]) -> Vec<u8> {
     let mut list = Vec::new();
-    values.iter().for_each(|value| push_list_element(&mut list, value));
+    for value in values {
+        push_list_element(&mut list, value);
+    }
     list
 }
 

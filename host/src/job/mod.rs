@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use alluvium_async_exec::{MailboxReceiver, MailboxSender, mailbox};
-use alluvium_checkpoint::{CheckpointMetadata, CheckpointStore, Coordinator, JobShape, Opened, RestorePlan};
+use alluvium_checkpoint::{CheckpointMetadata, CheckpointStore, Coordinator, JobShape, Opened};
 use alluvium_env::{Clock, Entropy, Error, IoRuntime, Result};
 use alluvium_state_api::{BackendFactory, CheckpointId, FileOwnership, KeyedProcess, StateScan, States};
 use object_store::ObjectStore;
@@ -26,7 +26,6 @@ use object_store::ObjectStore;
 use crate::source::{
     Collector, SourceCut, SourceProgress, SourceSignal, SourceWorker, SplitQueue, SplitSource,
 };
-use crate::storage::over;
 use crate::task::{Mail, Operator, Orders, TaskStart, TaskStats};
 
 use broadcast::BroadcastCut;
@@ -166,26 +165,16 @@ impl<S: SplitSource> Job<S> {
         control: &JobControl,
     ) -> Result<Coordination> {
         let Self { source, settings, world } = self;
-        let shape = JobShape {
-            job: settings.job.clone(),
-            max_parallelism: settings.max_parallelism,
-            subtasks: usize::from(settings.parallelism),
-            sources: settings.sources,
-        };
-        let metrics = control.metrics();
+        let (shape, metrics) = (settings.shape(), control.metrics());
         let succession = Succession::of(&settings.restore, &world);
-        let store = succession
-            .as_ref()
-            .map_or_else(|| Arc::clone(&world.store), |one| over(&world.store, &one.origin));
-        let progress = match restored {
-            None => SourceProgress::start(&source),
-            Some(metadata) => {
-                metadata.check(&shape)?;
+        let store = Succession::store(succession.as_ref(), &world);
+        let progress = restored.map_or_else(
+            || Ok(SourceProgress::start(&source)),
+            |metadata| {
                 metrics.restored(metadata.id.0);
-                let place = || format!("cannot restore checkpoint {}", metadata.id);
-                SourceProgress::restore(&source, &metadata.source).map_err(|e| e.context(place()))?
-            }
-        };
+                go_on(&source, metadata, &shape)
+            },
+        )?;
         let (events, inbox) = channel();
         let signal = Arc::new(SourceSignal::new(settings.sources));
         let (lanes, receivers) = lanes(settings.sources, settings.parallelism);
@@ -194,7 +183,6 @@ impl<S: SplitSource> Job<S> {
         let mut crew = Crew::new(Arc::clone(&signal), handles, events.clone());
         for ((subtask, inbox), orders) in (0..).zip(receivers).zip(orders) {
             let key_groups = settings.max_parallelism.range_of(subtask, settings.parallelism)?;
-            let fresh = || RestorePlan { parts: Vec::new(), inputs: Vec::new() };
             let task = TaskStart {
                 subtask,
                 sources: settings.sources,
@@ -204,7 +192,7 @@ impl<S: SplitSource> Job<S> {
                 backend: Arc::clone(&world.backend),
                 incarnation: opened.incarnation,
                 files: Arc::clone(&opened.files) as Arc<dyn FileOwnership>,
-                restore: restored.map_or_else(fresh, |metadata| metadata.restore_for(key_groups)),
+                restore: restored.map(|metadata| metadata.restore_for(key_groups)).unwrap_or_default(),
                 operator_states: restored.map_or(Ok(Vec::new()), |metadata| {
                     metadata.operator_states_for(subtask, settings.parallelism)
                 })?,
@@ -216,8 +204,7 @@ impl<S: SplitSource> Job<S> {
                 store: Arc::clone(&store),
                 io: world.io.clone(),
             };
-            let open = Arc::clone(open);
-            let who = format!("operator {}, subtask {subtask}", settings.job);
+            let (open, who) = (Arc::clone(open), format!("operator {}, subtask {subtask}", settings.job));
             crew.start_task(who, move || task.run(open.as_ref()))?;
         }
         let queue = SplitQueue::new(&progress);
@@ -240,6 +227,17 @@ impl<S: SplitSource> Job<S> {
             requests: Requests::default(),
         })
     }
+}
+
+/// Where the input is read on, if the checkpoint is of this job.
+fn go_on(
+    source: &impl SplitSource,
+    metadata: &CheckpointMetadata,
+    shape: &JobShape,
+) -> Result<SourceProgress> {
+    metadata.check(shape)?;
+    let place = || format!("cannot restore checkpoint {}", metadata.id);
+    SourceProgress::restore(source, &metadata.source).map_err(|e| e.context(place()))
 }
 
 fn start_sources<S: SplitSource>(

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use alluvium_async_exec::ControllerSettings;
-use alluvium_checkpoint::{CheckpointSettings, Origin};
+use alluvium_checkpoint::{CheckpointSettings, JobShape, Origin};
 use alluvium_env::{Error, Result};
 use alluvium_state_api::MaxParallelism;
 
@@ -75,6 +75,16 @@ impl JobSettings {
         }
         self.controller.validate()?;
         self.checkpoints.validate()
+    }
+
+    /// The job as its checkpoints see it.
+    pub(super) fn shape(&self) -> JobShape {
+        JobShape {
+            job: self.job.clone(),
+            max_parallelism: self.max_parallelism,
+            subtasks: usize::from(self.parallelism),
+            sources: self.sources,
+        }
     }
 
     /// The most that records take between source and state: batches being filled and in lanes, and records in flight

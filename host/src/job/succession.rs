@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use alluvium_checkpoint::{Origin, SubtaskAck};
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
+use object_store::ObjectStore;
 use tokio::task::JoinHandle;
 
 use super::{Restore, World};
+use crate::storage::over;
 
 /// See the module.
 pub(super) struct Succession {
@@ -26,6 +28,11 @@ impl Succession {
         let Restore::From(origin) = restore else { return None };
         let (io, entropy) = (world.io.clone(), Arc::clone(&world.entropy));
         Some(Self { origin: Arc::clone(origin), io, entropy, retiring: None })
+    }
+
+    /// Where the job reads: its own root, with the origin's files before they are there.
+    pub(super) fn store(succession: Option<&Self>, world: &World) -> Arc<dyn ObjectStore> {
+        succession.map_or_else(|| Arc::clone(&world.store), |one| over(&world.store, &one.origin))
     }
 
     /// A checkpoint is complete: the origin is needed no more.
