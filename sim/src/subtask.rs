@@ -142,7 +142,7 @@ fn ack(parts: &[Part], pins: &[Held], answer: &Answer) -> SubtaskAck {
         pins: Box::new(pins.to_vec()),
     };
     let (inputs, inputs_count) = (answer.inputs.clone(), answer.inputs_count);
-    SubtaskAck { snapshot, inputs, inputs_count, sync_micros: 0 }
+    SubtaskAck { snapshot, inputs, inputs_count, operator_states: Vec::new(), sync_micros: 0 }
 }
 
 async fn write(store: &ProcessStore, name: &str, content: &Bytes) -> Result<()> {
