@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 600;
 
 /// The house from the bottom up: a crate may name only crates of lower floors.
-const FLOORS: [(&str, u32); 9] = [
+const FLOORS: [(&str, u32); 10] = [
     ("env", 0),
     ("state-api", 1),
     ("async-exec", 2),
     ("forst", 2),
     ("checkpoint", 2),
+    ("sim", 3),
     ("host", 3),
     ("control", 4),
     ("cli", 5),

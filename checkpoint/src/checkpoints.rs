@@ -145,7 +145,7 @@ impl CheckpointStore {
     ) -> Result<Opened> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
-        let Claimed { claim, retained } = ledger.claim(token, &begin).await?;
+        let Claimed { claim, retained, leftovers } = ledger.claim(token, &begin).await?;
         probe::conditional_create(&objects, &claim).await?;
         let files = Arc::new(SharedFileRegistry::new(objects.clone(), io.clone()));
         if let Some(origin) = &origin {
@@ -154,7 +154,7 @@ impl CheckpointStore {
         for (_, checkpoint) in &retained {
             files.refer(checkpoint.id, checkpoint.files());
         }
-        files.delete(claim.dropped.iter().copied().map(name_of).collect());
+        files.delete(claim.dropped.iter().copied().map(name_of).chain(leftovers).collect());
         let incarnation = claim.writer.incarnation;
         sweep::start(&files, objects, incarnation);
         let checkpoints = Self {

@@ -23,6 +23,10 @@
 //! - *Checkpoints go*: a completed entry that is no longer retained is listed as dropped, and deleted; the highest
 //!   is always retained or a claim. A claimant that read the ledger before such a deletion can create its claim
 //!   where the checkpoint had been; so a claim counts only if a later listing shows nothing above it.
+//! - *So may a last checkpoint's number be free again*: a writer whose create was done without its knowledge may be
+//!   taken over, and its entry dropped, before it creates that number once more. Its successor's claim is right above
+//!   then; so its writer goes on from a completed entry only if a later read shows nothing there. (The simulation
+//!   found that.)
 //!
 //! **Threads**: futures run on the I/O runtime, one append at a time.
 //!
@@ -56,6 +60,13 @@ fn sequence_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(FOLDER)?.strip_prefix('/')?;
     let all_digits = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
     if all_digits { digits.parse().ok() } else { None }
+}
+
+/// What a local folder's store leaves of an entry whose write was cut off, as it shows them: `{entry}#{number}`.
+fn is_leftover(name: &str) -> bool {
+    name.split_once('#').is_some_and(|(entry, number)| {
+        sequence_of(entry).is_some() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    })
 }
 
 /// Who wrote an entry.
@@ -132,6 +143,8 @@ pub(crate) struct Claimed {
     pub(crate) claim: Entry,
     /// The retained checkpoints with their entries' numbers, oldest first.
     pub(crate) retained: Vec<(u64, CheckpointMetadata)>,
+    /// What writes of former attempts that were cut off have left.
+    pub(crate) leftovers: Vec<String>,
 }
 
 /// The ledger as one starting claimant sees it.
@@ -140,6 +153,7 @@ struct View {
     highest: Option<Entry>,
     retained: Vec<(u64, CheckpointMetadata)>,
     dropped: Vec<u64>,
+    leftovers: Vec<String>,
 }
 
 /// The ledger of one state URL.
@@ -177,7 +191,8 @@ impl Ledger {
             match self.append(&claim).await? {
                 Appended::Ours(_) => {
                     if self.is_highest(claim.sequence).await? {
-                        return Ok(Claimed { claim, retained: view.retained });
+                        let View { retained, leftovers, .. } = view;
+                        return Ok(Claimed { claim, retained, leftovers });
                     }
                 }
                 Appended::Taken(other) => {
@@ -260,9 +275,19 @@ impl Ledger {
     /// # Errors
     /// `Corruption` or `Invalid` if an entry that counts cannot be read, `Unavailable` from the store.
     pub(crate) async fn look(&self) -> Result<Vec<CheckpointMetadata>> {
+        Ok(self.survey().await?.1)
+    }
+
+    /// Reads who wrote last, the checkpoints that count, and which objects do not any more; takes nothing over.
+    ///
+    /// # Errors
+    /// As [`Ledger::look`].
+    pub(crate) async fn survey(&self) -> Result<(Option<Writer>, Vec<CheckpointMetadata>, Vec<String>)> {
         for _ in 0..CLAIM_ATTEMPTS {
-            if let Some(view) = self.view().await? {
-                return Ok(view.retained.into_iter().map(|(_, checkpoint)| checkpoint).collect());
+            if let Some(View { highest, retained, dropped, leftovers }) = self.view().await? {
+                let retained = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
+                let gone = dropped.into_iter().map(name_of).chain(leftovers).collect();
+                return Ok((highest.map(|entry| entry.writer), retained, gone));
             }
         }
         Err(self.too_fast())
@@ -291,7 +316,7 @@ impl Ledger {
         let bytes = wire::encode(entry);
         let size_bytes = bytes.len() as u64;
         let doubt = match self.objects.create(&name_of(entry.sequence), bytes).await {
-            Ok(Creation::Created) => return Ok(Appended::Ours(size_bytes)),
+            Ok(Creation::Created) => return self.not_behind_a_claim(entry, size_bytes).await,
             Ok(Creation::Exists) => None,
             Err(error) => Some(error),
         };
@@ -305,10 +330,24 @@ impl Ledger {
             }
         };
         if found.is_same_write(entry) {
-            Ok(Appended::Ours(size_bytes))
+            self.not_behind_a_claim(entry, size_bytes).await
         } else {
             Ok(Appended::Taken(Box::new(found)))
         }
+    }
+
+    /// What a create has done: an entry that is behind a successor's claim is none.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Invalid` from the store, `Corruption` if the entry above cannot be read: it is in doubt then.
+    async fn not_behind_a_claim(&self, entry: &Entry, size_bytes: u64) -> Result<Appended> {
+        if entry.kind == EntryKind::Claim {
+            // Listed for, by the claimant.
+            return Ok(Appended::Ours(size_bytes));
+        }
+        // The entry stays in either case: the successor may have read it before it claimed, and retain it.
+        let above = self.read(entry.sequence + 1).await?;
+        Ok(above.map_or(Appended::Ours(size_bytes), |above| Appended::Taken(Box::new(above))))
     }
 
     async fn read(&self, sequence: u64) -> Result<Option<Entry>> {
@@ -347,7 +386,8 @@ impl Ledger {
             }
         }
         let dropped = highest.dropped.iter().copied().filter(|sequence| listed.contains(sequence)).collect();
-        Ok(Some(View { highest: Some(highest), retained, dropped }))
+        let leftovers = names.into_iter().filter(|name| is_leftover(name)).collect();
+        Ok(Some(View { highest: Some(highest), retained, dropped, leftovers }))
     }
 }
 

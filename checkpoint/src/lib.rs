@@ -8,6 +8,7 @@
 //! - [`CheckpointStore::open`] takes a state URL over and yields an [`Opened`]: what can be restored
 //!   ([`CheckpointMetadata`], [`RestorePlan`]), the [`SharedFileRegistry`] and the incarnation;
 //! - [`RetainedCheckpoints`] are read by tools, which take nothing over;
+//! - [`Garbage`] is what no retained checkpoint names, for whoever wants to see or delete it;
 //! - a *savepoint* ([`create_savepoint`]) is a checkpoint as a root of its own; an [`Origin`] is a checkpoint of another
 //!   root that a state is begun from;
 //! - the [`Coordinator`] triggers checkpoints, collects a [`SubtaskAck`] from every subtask and a state from
@@ -79,6 +80,7 @@ mod coordinator;
 mod envelope;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod garbage;
 mod ledger;
 mod metadata;
 mod objects;
@@ -97,6 +99,7 @@ mod wire;
 pub use canonical::{CanonicalEntries, verify_entries};
 pub use checkpoints::{CheckpointStore, Opened};
 pub use coordinator::{CheckpointCounters, CompletedCheckpoint, Coordinator, SubtaskAck};
+pub use garbage::{Garbage, GarbageReport, Orphan};
 pub use metadata::{CheckpointMetadata, SubtaskMetadata};
 pub use origin::{Origin, RestoreMode};
 pub use registry::{RegistryStats, SharedFileRegistry};

@@ -2,9 +2,10 @@
 //!
 //! **Failure**: `Invalid` for what a person must fix (no such bucket, wrong keys, a store without conditional
 //! put), `Unavailable` for the rest.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use alluvium_env::{Error, ErrorKind, HashMap, Result};
+use alluvium_env::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
@@ -21,6 +22,17 @@ const CAUSE_CHARS: usize = 300;
 pub(crate) enum Creation {
     Created,
     Exists,
+}
+
+/// An object of a listing.
+pub(crate) struct StoredObject {
+    pub(crate) name: String,
+    pub(crate) size_bytes: u64,
+}
+
+/// The path of a name. As it is: a listing may show names that the store itself would write otherwise.
+fn path_of(name: &str) -> Path {
+    Path::parse(name).unwrap_or_else(|_| Path::from(name))
 }
 
 /// A shared handle on the store below the root of a state URL.
@@ -42,7 +54,7 @@ impl Objects {
     /// Creates an object unless its name is taken.
     pub(crate) async fn create(&self, name: &str, bytes: Bytes) -> Result<Creation> {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&Path::from(name), bytes.into(), options).await {
+        match self.store.put_opts(&path_of(name), bytes.into(), options).await {
             Ok(_) => Ok(Creation::Created),
             // Stores answer either; both say that the condition did not hold.
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
@@ -54,7 +66,7 @@ impl Objects {
 
     /// A whole object, `None` if there is none.
     pub(crate) async fn read(&self, name: &str) -> Result<Option<Bytes>> {
-        let read = async { self.store.get(&Path::from(name)).await?.bytes().await };
+        let read = async { self.store.get(&path_of(name)).await?.bytes().await };
         match read.await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -64,29 +76,35 @@ impl Objects {
 
     /// The names in a folder, in no order.
     pub(crate) fn list(&self, folder: &str) -> BoxStream<'static, Result<String>> {
-        self.names(folder, self.store.list(Some(&Path::from(folder))))
+        self.list_sized(folder).map_ok(|object| object.name).boxed()
+    }
+
+    /// The names in a folder with their sizes, in no order.
+    pub(crate) fn list_sized(&self, folder: &str) -> BoxStream<'static, Result<StoredObject>> {
+        self.objects(folder, self.store.list(Some(&Path::from(folder))))
     }
 
     /// The names in a folder that sort after `name`.
     pub(crate) fn list_after(&self, folder: &str, name: &str) -> BoxStream<'static, Result<String>> {
-        self.names(folder, self.store.list_with_offset(Some(&Path::from(folder)), &Path::from(name)))
+        let listing = self.store.list_with_offset(Some(&Path::from(folder)), &Path::from(name));
+        self.objects(folder, listing).map_ok(|object| object.name).boxed()
     }
 
-    fn names(
+    fn objects(
         &self,
         folder: &str,
         listing: BoxStream<'static, object_store::Result<object_store::ObjectMeta>>,
-    ) -> BoxStream<'static, Result<String>> {
+    ) -> BoxStream<'static, Result<StoredObject>> {
         let (this, what) = (self.clone(), format!("list {folder}/"));
         listing
-            .map_ok(|meta| meta.location.to_string())
+            .map_ok(|meta| StoredObject { name: meta.location.to_string(), size_bytes: meta.size })
             .map_err(move |cause| this.error(&what, &cause))
             .boxed()
     }
 
     /// Deletes one object; one that is gone already is deleted.
     pub(crate) async fn delete(&self, name: &str) -> Result<()> {
-        match self.store.delete(&Path::from(name)).await {
+        match self.store.delete(&path_of(name)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(cause) => Err(self.error(&format!("delete {name}"), &cause)),
         }
@@ -94,8 +112,8 @@ impl Objects {
 
     /// Deletes objects in bulk, in any order, and returns the names that may still be there.
     pub(crate) async fn delete_all(&self, names: Vec<String>) -> Vec<String> {
-        let mut left: HashMap<Path, String> =
-            names.into_iter().map(|n| (Path::from(n.as_str()), n)).collect();
+        // In the order of names: the same requests for the same names.
+        let mut left: BTreeMap<Path, String> = names.into_iter().map(|n| (path_of(&n), n)).collect();
         let paths: Vec<Path> = left.keys().cloned().collect();
         for bulk in paths.chunks(BULK) {
             let bulk = stream::iter(bulk.to_vec()).map(Ok).boxed();

@@ -16,7 +16,7 @@ use crate::registry::SharedFileRegistry;
 /// a compactor that sees its job gone deletes what it has written.
 pub(crate) const FOLDERS: [&str; 2] = ["compaction", "state"];
 /// How many orphans are handed over at once.
-const BULK: usize = 1000;
+pub(crate) const BULK: usize = 1000;
 
 /// Starts the sweep in the background.
 pub(crate) fn start(files: &Arc<SharedFileRegistry>, objects: Objects, incarnation: u64) {

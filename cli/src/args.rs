@@ -12,6 +12,7 @@ use crate::backend::StoreArgs;
 use crate::bench::{self, BenchArgs};
 use crate::checkpointing::CheckpointArgs;
 use crate::compactor::{self, CompactorArgs};
+use crate::gc::{self, GcArgs};
 use crate::inspect::{self, CheckpointCommands, SavepointCommands, SstArgs, StateArgs};
 use crate::metrics::MetricsTarget;
 use crate::state::{is_in_memory, local_folder};
@@ -90,6 +91,14 @@ pub(crate) enum Command {
     /// own. What one of them leaves undone is done by another one, or by the job itself.
     #[command(after_long_help = compactor::EXAMPLES, after_help = "`--help` shows more, with examples.")]
     Compactor(CompactorArgs),
+
+    /// Delete what no retained checkpoint names: what killed jobs have left on the store
+    ///
+    /// A job does that itself when it starts. This is for state whose job is not started again, or to know first. Only for
+    /// state on which no job runs: a folder that a job has is refused, and elsewhere a job that still runs is fenced and
+    /// ends, which --take-over allows.
+    #[command(after_long_help = gc::EXAMPLES, after_help = "`--help` shows more, with examples.")]
+    Gc(GcArgs),
 
     /// Look into tables: show what one holds, or check every byte of many
     ///

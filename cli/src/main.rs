@@ -9,6 +9,7 @@ mod bench;
 mod budget;
 mod checkpointing;
 mod compactor;
+mod gc;
 mod input;
 mod inspect;
 mod logging;
@@ -59,6 +60,7 @@ fn run(command: args::Command) -> Result<(), Failure> {
         }
         args::Command::Bench(args) => bench::run(&args),
         args::Command::Compactor(args) => compactor::run(&args),
+        args::Command::Gc(args) => gc::run(&args),
         args::Command::Sst(args) => inspect::run_sst(&args),
         args::Command::State(args) => inspect::run_state(&args),
         args::Command::Checkpoint(args) => inspect::run_checkpoint(&args),

@@ -36,8 +36,13 @@ impl IoRuntime {
             .enable_all()
             .build()
             .map_err(|e| Error::unavailable("cannot start the I/O runtime").with_source(e))?;
+        Ok(Self::on(runtime))
+    }
+
+    /// A runtime that was made elsewhere: a simulation's has one thread, and time that passes only when all wait.
+    pub fn on(runtime: Runtime) -> Self {
         let handle = runtime.handle().clone();
-        Ok(Self { shared: Arc::new(Owned { runtime: Some(runtime), handle }) })
+        Self { shared: Arc::new(Owned { runtime: Some(runtime), handle }) }
     }
 
     /// Starts a future on the runtime.
@@ -64,7 +69,11 @@ impl IoRuntime {
 
     /// Waits for a future on the calling thread.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.shared.handle.block_on(future)
+        match &self.shared.runtime {
+            // A runtime of one thread runs what was spawned only within its own call.
+            Some(runtime) => runtime.block_on(future),
+            None => self.shared.handle.block_on(future),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use alluvium_env::{Entropy, ErrorKind, IoRuntime, spawn_thread};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
-use crate::faulty_store::{FaultyStore, Plan};
+use crate::faulty_store::{FaultyStore, Plan, When};
 use crate::job::{Job, Oracle, contents, named, names_in};
 
 fn memory() -> Arc<dyn ObjectStore> {
@@ -76,6 +76,40 @@ fn a_zombie_that_sleeps_through_many_checkpoints_is_fenced() {
     owner.checkpoint(&mut oracle).unwrap().unwrap();
     let next = Job::start(Arc::clone(&store), &io, 3).unwrap();
     assert!(next.retained.iter().all(|checkpoint| checkpoint.incarnation == 2));
+}
+
+#[test]
+fn a_zombie_whose_unknown_checkpoint_was_taken_over_and_dropped_is_fenced_at_its_old_number() {
+    let (plan, io, mut oracle) = (Arc::new(Plan::default()), IoRuntime::new(1).unwrap(), Oracle::new());
+    let store = memory();
+    let faulty: Arc<dyn ObjectStore> = Arc::new(FaultyStore::new(Arc::clone(&store), Arc::clone(&plan)));
+    let mut zombie = Job::start(faulty, &io, 1).unwrap();
+    zombie.files.settle();
+    zombie.step().unwrap();
+    zombie.checkpoint(&mut oracle).unwrap().unwrap();
+    // The next one is created, but neither the answer nor what is read back arrives.
+    zombie.step().unwrap();
+    plan.arm(0, 2, When::After);
+    assert_eq!(zombie.checkpoint(&mut oracle).unwrap(), None);
+
+    // A successor restores it and goes on from it, until its entry is dropped and gone.
+    let mut owner = Job::start(Arc::clone(&store), &io, 2).unwrap();
+    assert_eq!(owner.retained.last().unwrap().id.0, 2);
+    for _ in 0..2 {
+        owner.checkpoint(&mut oracle).unwrap().unwrap();
+    }
+    owner.files.settle();
+    assert!(!names_in(&store, &io, "ledger").contains("ledger/00000000000000000003"), "its number is free");
+    let live = contents(&store, &io);
+
+    let error = zombie.checkpoint(&mut oracle).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+    zombie.end();
+    let after = contents(&store, &io);
+    for (name, bytes) in &live {
+        assert_eq!(after.get(name), Some(bytes), "{name} was touched");
+    }
+    owner.checkpoint(&mut oracle).unwrap().unwrap();
 }
 
 #[test]

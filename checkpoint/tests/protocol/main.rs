@@ -10,6 +10,8 @@ mod fencing;
 #[cfg(test)]
 mod forks;
 #[cfg(test)]
+mod garbage;
+#[cfg(test)]
 mod job;
 #[cfg(test)]
 mod retention;

@@ -30,6 +30,7 @@ use alluvium_env::{ErrorKind, IoRuntime, Result};
 use crate::Failure;
 use checkpoint_args::CheckpointCommand;
 pub(crate) use checkpoint_args::{CHECKPOINT_EXAMPLES, CheckpointCommands};
+pub(crate) use output::Output;
 use savepoint_args::SavepointCommand;
 pub(crate) use savepoint_args::{SAVEPOINT_EXAMPLES, SavepointCommands};
 use sst_args::SstCommand;

@@ -7,34 +7,34 @@ use alluvium_env::{Error, Result};
 use serde::Serialize;
 
 /// Buffered lines; call [`Output::finish`] at the end.
-pub(super) struct Output {
+pub(crate) struct Output {
     out: BufWriter<StdoutLock<'static>>,
 }
 
 impl Output {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { out: BufWriter::new(io::stdout().lock()) }
     }
 
     /// Prints a line.
-    pub(super) fn line(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn line(&mut self, line: &str) -> Result<()> {
         writeln!(self.out, "{}", line.trim_end()).map_err(failed)
     }
 
     /// Prints a value as one line of JSON.
-    pub(super) fn json(&mut self, value: &impl Serialize) -> Result<()> {
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<()> {
         let json = serde_json::to_string(value);
         self.line(&json.map_err(|e| Error::internal("cannot write a line of JSON").with_source(e))?)
     }
 
     /// Prints names and figures, a pair a line.
-    pub(super) fn figures(&mut self, figures: &[(&str, String)]) -> Result<()> {
+    pub(crate) fn figures(&mut self, figures: &[(&str, String)]) -> Result<()> {
         let width = figures.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         figures.iter().try_for_each(|(name, figure)| self.line(&format!("{name:width$}  {figure}")))
     }
 
     /// Writes what is still buffered.
-    pub(super) fn finish(&mut self) -> Result<()> {
+    pub(crate) fn finish(&mut self) -> Result<()> {
         self.out.flush().map_err(failed)
     }
 }

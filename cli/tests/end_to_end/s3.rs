@@ -22,9 +22,14 @@ fn counts_on_s3_survive_kills_at_changing_parallelism() {
     let server = S3Server::start(buckets.path());
     let repeat = 4;
     let expected = input(folder.path(), repeat);
-    Crashes { folder: folder.path(), seed: 43, kills: 20 }.run(&expected, |job| {
-        let mut command = on(&server, folder.path(), &format!("s3://bucket/job-{job}"));
-        command.args(["--memory", "64MiB", "--count", "get-put", "--repeat", &repeat.to_string()]);
+    let state = |job| {
+        let objects = buckets.path().join(format!("bucket/job-{job}"));
+        (objects, format!("s3://bucket/job-{job}"))
+    };
+    let configure = |command: &mut Command| server.configure(command);
+    Crashes { folder: folder.path(), seed: 43, state: &state, configure: &configure }.run(&expected, || {
+        let mut command = wordcount(folder.path());
+        command.args(["text", "--memory", "64MiB", "--count", "get-put", "--repeat", &repeat.to_string()]);
         command
     });
 }

@@ -2,7 +2,8 @@
 //!
 //! `LocalFileSystem` opens the file and changes threads for every call. Objects are immutable, so one open file serves
 //! all reads of its object, and what the page cache holds is copied without a change of threads
-//! ([`alluvium_env::read_ranges`]); `benches/local_reads.rs` has the figures. Everything but `get_ranges` is forwarded.
+//! ([`alluvium_env::read_ranges`]); `benches/local_reads.rs` has the figures. Everything but `get_ranges` is forwarded;
+//! to the owner of the folder, leftovers of writes that were cut off are objects as well ([`leftovers`]).
 //!
 //! **Invariants**: a name that is deleted or written again is forgotten once that is done, so a later read opens it
 //! anew.
@@ -11,34 +12,46 @@
 use std::fmt;
 use std::fs::File;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use alluvium_env::{OpenFiles, read_ranges};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 use tokio::task::spawn_blocking;
 
+use super::leftovers;
+
 /// Half of what a process may have open by default.
 const MAX_OPEN: usize = 512;
+/// Deletions under way at a time: as many as the inner store has.
+const DELETES_AT_ONCE: usize = 10;
 
 /// Forwards to a local folder; reads ranges itself.
 #[derive(Debug)]
 pub(super) struct LocalReads {
     inner: LocalFileSystem,
     open: Arc<OpenFiles<Path>>,
+    /// The folder, if this is its owner's.
+    owned: Option<PathBuf>,
 }
 
 impl LocalReads {
     pub(super) fn new(inner: LocalFileSystem) -> Self {
-        Self { inner, open: Arc::new(OpenFiles::new(MAX_OPEN)) }
+        Self { inner, open: Arc::new(OpenFiles::new(MAX_OPEN)), owned: None }
+    }
+
+    /// For the owner of `root`: it sees what writes that were cut off have left.
+    pub(super) fn owning(self, root: PathBuf) -> Self {
+        Self { owned: Some(root), ..self }
     }
 
     async fn read(&self, location: &Path, ranges: &[Range<u64>]) -> Option<Vec<Bytes>> {
@@ -94,7 +107,24 @@ impl ObjectStore for LocalReads {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let open = Arc::clone(&self.open);
+        let (open, inner) = (Arc::clone(&self.open), self.inner.clone());
+        if let Some(root) = self.owned.clone() {
+            // One by one: the inner store has no bulk request, and refuses the names of leftovers.
+            let delete = move |location: Result<Path>| {
+                let (root, inner, open) = (root.clone(), inner.clone(), Arc::clone(&open));
+                async move {
+                    let location = location?;
+                    if leftovers::is_leftover(&location) {
+                        leftovers::delete(&root, &location)?;
+                    } else {
+                        inner.delete(&location).await?;
+                        open.forget(&location);
+                    }
+                    Ok(location)
+                }
+            };
+            return locations.map(delete).buffered(DELETES_AT_ONCE).boxed();
+        }
         let deleted = self.inner.delete_stream(locations).inspect(move |deleted| {
             if let Ok(location) = deleted {
                 open.forget(location);
@@ -104,7 +134,12 @@ impl ObjectStore for LocalReads {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        let listed = self.inner.list(prefix);
+        let Some(root) = self.owned.clone() else { return listed };
+        let prefix = prefix.cloned().unwrap_or_default();
+        let leftovers =
+            stream::once(async move { spawn_blocking(move || leftovers::list(&root, &prefix)).await });
+        listed.chain(leftovers.map(|left| stream::iter(left.unwrap_or_default())).flatten()).boxed()
     }
 
     fn list_with_offset(
@@ -161,7 +196,7 @@ impl MultipartUpload for ForgettingUpload {
 #[cfg(test)]
 mod tests {
     use alluvium_env::IoRuntime;
-    use object_store::ObjectStoreExt;
+    use futures_util::TryStreamExt;
 
     use super::*;
 
@@ -231,5 +266,36 @@ mod tests {
             let inner = world.io.block_on(world.store.inner.get_ranges(&a, &[range.clone(), range]));
             assert_eq!(own.map_err(|e| e.to_string()), inner.map_err(|e| e.to_string()));
         }
+    }
+
+    #[test]
+    fn the_owner_of_a_folder_sees_and_deletes_what_a_write_that_was_cut_off_left() {
+        let (world, a) = (World::new(), Path::from("state/00000001/0/1.sst"));
+        world.write(&a, b"content");
+        let left = world.folder.path().join("state/00000001/0/2.sst#12");
+        std::fs::write(&left, b"half").unwrap();
+        let list = |store: &LocalReads| {
+            let listed =
+                store.list(Some(&Path::from("state"))).map_ok(|meta| (meta.location.to_string(), meta.size));
+            world.io.block_on(async { listed.try_collect::<Vec<_>>().await }).unwrap()
+        };
+        assert_eq!(list(&world.store), [(a.to_string(), 7)], "nobody else does");
+        let owner = LocalReads::new(LocalFileSystem::new_with_prefix(world.folder.path()).unwrap())
+            .owning(world.folder.path().to_owned());
+        assert_eq!(list(&owner), [(a.to_string(), 7), ("state/00000001/0/2.sst#12".to_owned(), 4)]);
+        let leftover = Path::parse("state/00000001/0/2.sst#12").unwrap();
+        world.io.block_on(owner.delete(&leftover)).unwrap();
+        assert!(!left.exists());
+        let gone = world.io.block_on(owner.delete(&leftover)).unwrap_err();
+        assert!(matches!(gone, object_store::Error::NotFound { .. }), "{gone}");
+        world.io.block_on(owner.delete(&a)).unwrap();
+        assert_eq!(list(&owner), []);
+        assert!(
+            world
+                .io
+                .block_on(owner.list(Some(&Path::from("none"))).try_collect::<Vec<_>>())
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -8,6 +8,7 @@ mod delayed;
 mod folder;
 #[cfg(feature = "hdfs")]
 mod hdfs;
+mod leftovers;
 mod local_reads;
 mod metered;
 #[cfg(feature = "opendal")]

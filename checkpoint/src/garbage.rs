@@ -1,0 +1,143 @@
+//! Garbage collection from outside a job: what no retained checkpoint names is found, shown and deleted.
+//!
+//! A job sweeps at its start what attempts before it left ([`crate::sweep`]). What the last attempt left stays until
+//! somebody starts the job again; this is for when nobody does, or when somebody wants to know first.
+//!
+//! **Invariants**: what is deleted, nobody can come to need. [`Garbage::take_over`] claims the state as a starting job
+//! does: from then on no earlier attempt completes a checkpoint, so of everything written before the claim only what
+//! retained checkpoints name is ever read back. An attempt that still ran is fenced; it stops, it does not read wrong
+//! bytes as right ones. [`Garbage::look`] claims and deletes nothing, and is right only if no job runs.
+//! Jobs for compactors go first: a compactor that sees its job gone deletes what it has written.
+//!
+//! **Failure**: a deletion that fails, or a crash between two, leaves orphans for the next time and nothing else.
+use std::sync::Arc;
+
+use alluvium_env::{Entropy, Error, HashSet, Result};
+use futures_util::TryStreamExt;
+use object_store::ObjectStore;
+
+use crate::ledger::{Begin, Claimed, Ledger, name_of};
+use crate::metadata::CheckpointMetadata;
+use crate::objects::{Objects, StoredObject};
+use crate::probe;
+use crate::sweep::{BULK, FOLDERS, incarnation_of};
+
+/// Something that nobody needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// Its name below the root.
+    pub name: String,
+    /// Its size; 0 for entries of the ledger, which are not looked at.
+    pub size_bytes: u64,
+}
+
+/// What was found, and what of it is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GarbageReport {
+    /// Objects that nobody needs.
+    pub orphans: u64,
+    /// Their bytes.
+    pub orphan_bytes: u64,
+    /// Those of them that were deleted.
+    pub deleted: u64,
+    /// Files that retained checkpoints name.
+    pub named: u64,
+}
+
+/// The garbage below the root of a state URL.
+pub struct Garbage {
+    objects: Objects,
+    named: HashSet<String>,
+    /// Files of attempts up to this one are looked at.
+    up_to: u64,
+    /// Ledger objects that are to go.
+    entries: Vec<String>,
+    deletes: bool,
+}
+
+impl Garbage {
+    /// For whoever wants to know: nothing is claimed, written or deleted.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no state, or a newer Alluvium wrote it; `Corruption` names the ledger object that is
+    /// damaged; `Unavailable` from the store.
+    pub async fn look(store: Arc<dyn ObjectStore>) -> Result<Self> {
+        let objects = Objects::new(store);
+        let (last, retained, entries) = Ledger::new(objects.clone()).survey().await?;
+        let up_to = last.ok_or_else(|| no_state(&objects))?.incarnation;
+        Ok(Self { named: named(&retained), objects, up_to, entries, deletes: false })
+    }
+
+    /// For whoever wants it gone: takes the state over, so that a job that still runs on it stops.
+    ///
+    /// # Errors
+    /// As [`Garbage::look`]; `Fenced` if an attempt starts at this very moment.
+    pub async fn take_over(store: Arc<dyn ObjectStore>, entropy: &Entropy) -> Result<Self> {
+        let objects = Objects::new(store);
+        let ledger = Ledger::new(objects.clone());
+        if ledger.survey().await?.0.is_none() {
+            return Err(no_state(&objects));
+        }
+        let Claimed { claim, retained, leftovers } = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
+        probe::conditional_create(&objects, &claim).await?;
+        let retained: Vec<_> = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
+        let entries = claim.dropped.iter().copied().map(name_of).chain(leftovers).collect();
+        let up_to = claim.writer.incarnation;
+        Ok(Self { named: named(&retained), objects, up_to, entries, deletes: true })
+    }
+
+    /// Goes through everything once, in bulks of bounded size; tells each orphan before it is deleted.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store cannot be listed to the end; what `each` says.
+    pub async fn collect(mut self, each: &mut dyn FnMut(&Orphan) -> Result<()>) -> Result<GarbageReport> {
+        let mut report = GarbageReport { named: self.named.len() as u64, ..GarbageReport::default() };
+        let entries = std::mem::take(&mut self.entries);
+        let entries = entries.into_iter().map(|name| Orphan { name, size_bytes: 0 }).collect();
+        self.bulk(entries, each, &mut report).await?;
+        for folder in FOLDERS {
+            let mut listing = self.objects.list_sized(folder);
+            let mut orphans = Vec::new();
+            while let Some(StoredObject { name, size_bytes }) = listing.try_next().await? {
+                let is_of_an_attempt =
+                    incarnation_of(folder, &name).is_some_and(|writer| writer <= self.up_to);
+                if is_of_an_attempt && !self.named.contains(&name) {
+                    orphans.push(Orphan { name, size_bytes });
+                }
+                if orphans.len() >= BULK {
+                    self.bulk(std::mem::take(&mut orphans), each, &mut report).await?;
+                }
+            }
+            self.bulk(orphans, each, &mut report).await?;
+        }
+        Ok(report)
+    }
+
+    async fn bulk(
+        &self,
+        orphans: Vec<Orphan>,
+        each: &mut dyn FnMut(&Orphan) -> Result<()>,
+        report: &mut GarbageReport,
+    ) -> Result<()> {
+        for orphan in &orphans {
+            report.orphans += 1;
+            report.orphan_bytes += orphan.size_bytes;
+            each(orphan)?;
+        }
+        if self.deletes {
+            let names: Vec<String> = orphans.into_iter().map(|orphan| orphan.name).collect();
+            let total = names.len();
+            let left = self.objects.delete_all(names).await;
+            report.deleted += (total - left.len()) as u64;
+        }
+        Ok(())
+    }
+}
+
+fn named(retained: &[CheckpointMetadata]) -> HashSet<String> {
+    retained.iter().flat_map(CheckpointMetadata::files).map(|file| file.name.clone()).collect()
+}
+
+fn no_state(objects: &Objects) -> Error {
+    Error::invalid(format!("there is no state in {}: it has no ledger; check the URL", objects.store_name()))
+}

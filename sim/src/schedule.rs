@@ -1,0 +1,168 @@
+//! One schedule: attempts that are started, killed and left behind as zombies, then one that finishes, then an audit.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use alluvium_checkpoint::{CheckpointMetadata, CheckpointStore};
+use alluvium_env::{Entropy, Error, IoRuntime, Result};
+use futures_util::TryStreamExt;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use tokio::task::LocalSet;
+use tokio::time::sleep;
+
+use crate::job::PARTITIONS;
+use crate::process::{Ending, Plan, Process};
+use crate::report::Report;
+use crate::store::ProcessStore;
+use crate::world::{World, positions_of};
+
+/// Simulated time after which a job that nobody disturbs should have finished.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// Attempts at the end, of which one is disturbed by nothing but effects that were still to come.
+const LAST_ATTEMPTS: u64 = 5;
+
+/// Runs the schedule of a seed; `shows` prints its events.
+///
+/// # Errors
+/// `Internal` says what went wrong; `Unavailable` if there is no thread to run on.
+pub fn simulate(seed: u64, shows: bool) -> Result<Report> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map_err(|e| Error::unavailable("cannot start the simulation's runtime").with_source(e))?;
+    let io = IoRuntime::on(runtime);
+    io.block_on(async {
+        let world = World::new(seed, shows);
+        LocalSet::new().run_until(schedule(&world, &io)).await;
+        match world.violation() {
+            None => Ok(world.report()),
+            Some(what) => Err(Error::internal(what)),
+        }
+    })
+}
+
+async fn schedule(world: &Arc<World>, io: &IoRuntime) {
+    let random = &world.random;
+    let records = random.between(30, 300);
+    let mut running: Vec<Process> = Vec::new();
+    let attempts = random.between(1, 6);
+    for number in 1..=attempts {
+        running.push(Process::start(world, io, number, Plan::draw(world, records)));
+        if !random.permille(150) {
+            // Else the next one starts at this very moment.
+            sleep(random.millis(5, 700)).await;
+        }
+        if random.permille(450) {
+            let victim = random.below(running.len() as u64) as usize;
+            kill(world, &running.swap_remove(victim));
+        }
+        running.retain(|process| process.ended.get().is_none());
+        if running.len() > 1 {
+            world.count(|report| report.zombies += 1);
+        }
+        if world.violation().is_some() {
+            return;
+        }
+    }
+    world.faults.store(0, Ordering::SeqCst);
+    finish(world, io, records, (attempts, &mut running)).await;
+    if world.violation().is_none() {
+        audit(world, io, records).await;
+    }
+}
+
+fn kill(world: &World, process: &Process) {
+    world.trace(format_args!("one is killed"));
+    world.count(|report| report.kills += 1);
+    process.kill();
+}
+
+/// Starts attempts until one has finished; what ran before goes on meanwhile, and is killed then.
+async fn finish(
+    world: &Arc<World>,
+    io: &IoRuntime,
+    records: u64,
+    (before, others): (u64, &mut Vec<Process>),
+) {
+    for number in 1..=LAST_ATTEMPTS {
+        let process = Process::start(world, io, before + number, Plan::draw(world, records));
+        let ending = ending_of(&process).await;
+        if ending == Some(Ending::Finished) {
+            others.push(process);
+            others.iter().for_each(Process::kill);
+            return settle(world).await;
+        }
+        process.kill();
+        // Those who are still about to claim, would.
+        others.drain(..).for_each(|other| other.kill());
+        settle(world).await;
+        if ending.is_none() {
+            break;
+        }
+    }
+    world.violate("a job that nobody disturbs does not finish".to_owned());
+}
+
+async fn ending_of(process: &Process) -> Option<Ending> {
+    let step = Duration::from_millis(50);
+    let mut waited = Duration::ZERO;
+    while waited < PATIENCE {
+        if let Some(ending) = process.ended.get() {
+            return Some(ending);
+        }
+        sleep(step).await;
+        waited += step;
+    }
+    None
+}
+
+/// Waits for effects that are still to come.
+async fn settle(world: &World) {
+    while world.in_flight.load(Ordering::SeqCst) > 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Takes the state over once more: everything that counts is right, and nothing else is there.
+async fn audit(world: &Arc<World>, io: &IoRuntime, records: u64) {
+    let store = ProcessStore { world: Arc::clone(world), process: 0, alive: Arc::new(AtomicBool::new(true)) };
+    let entropy = Entropy::from_seed(world.random.next());
+    let shared = Arc::new(store) as Arc<dyn ObjectStore>;
+    let opened = match CheckpointStore::take_over(shared, io.clone(), &entropy).await {
+        Ok(opened) => opened,
+        Err(error) => return world.violate(format!("the state cannot be taken over at the end: {error}")),
+    };
+    loop {
+        let stats = opened.files.stats();
+        if stats.swept && stats.waiting == 0 {
+            world.count(|report| report.deleted += stats.deleted);
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    settle(world).await;
+    world.verify_all(&opened.retained);
+    match opened.latest() {
+        Some(latest) if positions_of(latest) == [records; PARTITIONS] => {}
+        latest => world.violate(format!("{:?} is not the end", latest.map(positions_of))),
+    }
+    let named = opened.retained.iter().flat_map(CheckpointMetadata::files);
+    let named: BTreeSet<String> = named.map(|file| file.name.clone()).collect();
+    match names(world, "state").await {
+        Ok(there) if there == named => {}
+        Ok(there) => {
+            let leaked: Vec<_> = there.difference(&named).collect();
+            let lost: Vec<_> = named.difference(&there).collect();
+            world.violate(format!("after the sweep {leaked:?} are left and {lost:?} are gone"));
+        }
+        Err(error) => world.violate(format!("objects cannot be listed: {error}")),
+    }
+}
+
+async fn names(world: &World, folder: &str) -> object_store::Result<BTreeSet<String>> {
+    let names = world.objects.list(Some(&Path::from(folder))).map_ok(|meta| meta.location.to_string());
+    names.try_collect().await
+}

@@ -1,0 +1,47 @@
+//! Schedules of many seeds, and the proof that a seed is one schedule.
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+use alluvium_sim::{Report, simulate};
+
+/// `cargo run --release -p alluvium-sim` runs twenty thousand.
+const SCHEDULES: u64 = 1_000;
+
+fn run(seeds: std::ops::Range<u64>) -> Report {
+    let mut sum = Report::default();
+    for seed in seeds {
+        match simulate(seed, false) {
+            Ok(report) => sum += report,
+            Err(error) => panic!("cargo run --release -p alluvium-sim -- --seed {seed}: {error}"),
+        }
+    }
+    sum
+}
+
+#[test]
+fn counts_are_exact_no_live_file_is_deleted_and_none_is_left_whatever_fails() {
+    let sum = run(0..SCHEDULES);
+    println!("{sum:#?}");
+    for (figure, least) in [
+        (sum.kills, SCHEDULES / 2),
+        (sum.zombies, SCHEDULES / 10),
+        (sum.fenced, SCHEDULES / 10),
+        (sum.faults, SCHEDULES),
+        (sum.failed, SCHEDULES / 2),
+        (sum.subsumed, SCHEDULES / 10),
+        (sum.completed, SCHEDULES * 5),
+        (sum.verified, SCHEDULES * 5),
+        (sum.deleted, SCHEDULES / 2),
+    ] {
+        assert!(figure >= least, "too little happened: {sum:?}");
+    }
+}
+
+#[test]
+fn a_seed_is_one_schedule_event_by_event() {
+    let hashes: Vec<u64> = (0..40).map(|seed| run(seed..seed + 1).hash).collect();
+    let again: Vec<u64> = (0..40).map(|seed| run(seed..seed + 1).hash).collect();
+    assert_eq!(hashes, again);
+    let mut distinct = hashes.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), hashes.len(), "another seed is another schedule");
+}
