@@ -21,7 +21,7 @@ fn sums(command: &mut Command) -> Value {
 
 /// A job that waits for more input after its first checkpoint.
 fn started(mut command: Command, ledger: &Path) -> std::process::Child {
-    command.args(["-", "--checkpoint-interval", "20ms"]);
+    command.args(["-", "--checkpoint-interval", "300ms"]);
     let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until("a checkpoint", || fs::read_dir(ledger).is_ok_and(|entries| entries.count() > 2));
     child
