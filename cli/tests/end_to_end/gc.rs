@@ -19,11 +19,12 @@ fn sums(command: &mut Command) -> Value {
     summary(&succeed(command.arg("--json")))
 }
 
-/// A job that waits for more input after its first checkpoint.
+/// A job that has taken the state over and waits for input. It takes no checkpoint by itself: the test server may let two
+/// racing creates both win, where a real store has one lose.
 fn started(mut command: Command, ledger: &Path) -> std::process::Child {
-    command.args(["-", "--checkpoint-interval", "300ms"]);
+    command.args(["-", "--checkpoint-interval", "1h"]);
     let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait_until("a checkpoint", || fs::read_dir(ledger).is_ok_and(|entries| entries.count() > 2));
+    wait_until("a claim", || fs::read_dir(ledger).is_ok_and(|entries| entries.count() > 0));
     child
 }
 
