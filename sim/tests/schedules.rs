@@ -3,7 +3,7 @@
 use alluvium_sim::{Report, simulate};
 
 /// `cargo run --release -p alluvium-sim` runs twenty thousand.
-const SCHEDULES: u64 = 1_000;
+const SCHEDULES: u64 = 500;
 
 fn run(seeds: std::ops::Range<u64>) -> Report {
     let mut sum = Report::default();

@@ -19,11 +19,12 @@ fn sums(command: &mut Command) -> Value {
     summary(&succeed(command.arg("--json")))
 }
 
-/// A job that waits for more input after its first checkpoint.
+/// A job that has taken the state over and waits for input. It takes no checkpoint by itself: the test server may let two
+/// racing creates both win, where a real store has one lose.
 fn started(mut command: Command, ledger: &Path) -> std::process::Child {
-    command.args(["-", "--checkpoint-interval", "20ms"]);
+    command.args(["-", "--checkpoint-interval", "1h"]);
     let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait_until("a checkpoint", || fs::read_dir(ledger).is_ok_and(|entries| entries.count() > 2));
+    wait_until("a claim", || fs::read_dir(ledger).is_ok_and(|entries| entries.count() > 0));
     child
 }
 
@@ -34,6 +35,8 @@ fn what_a_killed_job_left_in_a_folder_goes_and_its_checkpoints_stay() {
     fs::write(folder.path().join("text"), "a b a").unwrap();
     let url = format!("file://{}", state.display());
     succeed(wordcount(folder.path()).args(["text", "--state", &url]));
+    // A flush that runs while the job ends may leave a table.
+    succeed(&mut gc(folder.path(), "state", &[]));
     let files = state.join("state/00000001/0");
     fs::create_dir_all(&files).unwrap();
     for (name, bytes) in [("99.sst", 1_000), ("98.delta#1", 500)] {
