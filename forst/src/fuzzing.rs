@@ -15,9 +15,9 @@ use crate::block::{Block, BlockCursor};
 use crate::coding::{crc32c, put_section, read_section};
 use crate::compression::Compression;
 use crate::expiry::Moment;
-use crate::inspect::{TableInspector, verify_delta, verify_table, verify_values};
+use crate::inspect::{TableInspector, verify_delta, verify_pack, verify_table, verify_values};
 use crate::memtable::read_log;
-use crate::store::{Manifest, Restored, Store, StoreOptions, frame_delta};
+use crate::store::{Manifest, Restored, Store, StoreOptions, frame_delta, pack_directory};
 use crate::table::{FOOTER_BYTES, FileId, Held, Index, KeepAll, TailLayout, filter_hash};
 use crate::values::{ValueFile, ValueMeta, ValuePlace, ValueShare};
 use crate::{DescribedOperators as _, ForstSettings, MergeOperator, MergeOperators, StateOperators};
@@ -193,6 +193,10 @@ pub fn pointer(bytes: &[u8]) {
 /// A delta's log, and a delta as it is.
 pub fn delta(bytes: &[u8]) {
     let _ = refused(verify_delta(&Bytes::copy_from_slice(bytes), &mut |_| ()));
+    let _ = refused(verify_pack(&Bytes::copy_from_slice(bytes), &mut |_| ()));
+    let size = bytes.len() as u64;
+    let packed = [bytes, &pack_directory(&[size / 2, size - size / 2])].concat();
+    let _ = refused(verify_pack(&Bytes::from(packed), &mut |_| ()));
     let framed = frame_delta(vec![Bytes::copy_from_slice(bytes)]).concat();
     let report = refused(verify_delta(&Bytes::from(framed), &mut |_| ()));
     let replayed = refused(read_log(bytes, &mut |_| Ok(()))).is_some();
@@ -212,6 +216,9 @@ pub fn manifest(bytes: &[u8]) {
     for record in manifest.memtables.iter_mut().flat_map(|memtable| &mut memtable.deltas) {
         record.size_bytes =
             if record.size_bytes % 256 == 255 { record.size_bytes } else { delta.len() as u64 };
+        if record.pack_bytes % 256 != 255 {
+            record.pack_bytes = 0;
+        }
         let path = object_store::path::Path::from(record.name.as_str());
         let _ = io.block_on(store.put(&path, delta.clone().into()));
     }

@@ -82,7 +82,7 @@ pub use remote::{
 };
 pub use settings::{FetchSettings, ForstSettings};
 pub use store::{
-    Answer, Answered, Page, PageQuery, ReaderScan, Resident, Restored, Share, Snapshot, SnapshotFile,
+    Answer, Answered, Packer, Page, PageQuery, ReaderScan, Resident, Restored, Share, Snapshot, SnapshotFile,
     SnapshotReader, Store, StoreCounters, StoreOptions, StoreScan,
 };
 pub use table::{KeepAll, Ownership};

@@ -9,13 +9,14 @@ use alluvium::checkpoint::{
     CheckpointMetadata, CheckpointSettings, CheckpointStore, Coordinator, JobShape, Opened, SubtaskAck,
 };
 use alluvium::env::{Entropy, IoRuntime, ManualClock};
-use alluvium::forst::{ForstBackendFactory, ForstSettings};
+use alluvium::forst::{ForstBackendFactory, ForstSettings, Packer};
 use alluvium::host::storage::{Storage, open_folder};
 use alluvium::state_api::{
     BackendFactory as _, FileOwnership, KeyGroupRange, KeyedStateBackend, Lookup, MaxParallelism,
     OpenRequest, ReadBatch, ReadId, StateId, state_key,
 };
 use bytes::Bytes;
+use futures_util::future::join_all;
 
 use crate::content::{PAUSE, Step, WRITTEN_AT, key_of, operator_states, states, steps};
 
@@ -129,7 +130,9 @@ impl World {
         let mut coordinator =
             Coordinator::new(opened.checkpoints, settings_of_checkpoints, shape(2), clock).unwrap();
         let [first, second] = settings;
+        let packer = Packer::new();
         let factories = [self.factory(first, true), self.factory(second, false)];
+        let factories = factories.map(|factory| factory.with_packer(Arc::clone(&packer)));
         let mut subtasks: Vec<Subtask> = (0_u16..)
             .zip(&factories)
             .map(|(index, factory)| {
@@ -156,8 +159,10 @@ impl World {
     fn checkpoint(&self, coordinator: &mut Coordinator, subtasks: &mut [Subtask]) {
         let id = coordinator.trigger().unwrap();
         coordinator.acknowledge_source(id, 0, Bytes::from_static(SOURCE));
-        for (index, subtask) in subtasks.iter_mut().enumerate() {
-            let snapshot = self.io.block_on(subtask.backend.snapshot(id).unwrap()).unwrap();
+        let snapshots = subtasks.iter_mut().map(|subtask| subtask.backend.snapshot(id).unwrap());
+        // At the same time, as those of a job: what they upload is in one object.
+        for (index, snapshot) in self.io.block_on(join_all(snapshots)).into_iter().enumerate() {
+            let snapshot = snapshot.unwrap();
             let inputs = if index == 0 { INPUTS } else { &[] };
             let (inputs, inputs_count) = (Bytes::from_static(inputs), u64::from(index == 0));
             let operator_states = operator_states(index);

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Table,
     ValueFile,
     Delta,
+    /// Several deltas.
+    Pack,
     /// Of a canonical savepoint.
     Entries,
 }
@@ -30,6 +32,7 @@ impl Kind {
             "sst" => Some(Self::Table),
             "val" => Some(Self::ValueFile),
             "delta" => Some(Self::Delta),
+            "pack" => Some(Self::Pack),
             "entries" => Some(Self::Entries),
             _ => None,
         }
@@ -87,7 +90,7 @@ impl Objects {
         let mut found: Vec<Found> = listed.into_iter().filter_map(object).collect();
         if found.is_empty() && named.is_empty() {
             return Err(Error::invalid(format!(
-                "there is no table, value file or delta (*.sst, *.val, *.delta) below {location}"
+                "there is no table, value file or delta (*.sst, *.val, *.delta, *.pack) below {location}"
             )));
         }
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));

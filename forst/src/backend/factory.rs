@@ -1,4 +1,5 @@
-//! Opens one store a subtask, all on one I/O runtime, one background pool and one disk tier.
+//! Opens one store a subtask, all on one I/O runtime, one background pool and one disk tier; what they upload for a checkpoint
+//! travels together.
 use std::sync::Arc;
 
 use alluvium_env::{Background, IoRuntime, cores};
@@ -13,7 +14,7 @@ use crate::fetch::{DiskCache, DiskLimits};
 use crate::merge::NoMerges;
 use crate::metrics::ForstMetrics;
 use crate::settings::ForstSettings;
-use crate::store::{Restored, Store, StoreOptions};
+use crate::store::{Packer, Restored, Store, StoreOptions};
 use crate::table::Ownership;
 
 /// The backend's name in checkpoints.
@@ -27,6 +28,7 @@ pub struct ForstBackendFactory {
     background: Arc<Background>,
     disk: Option<Arc<DiskCache>>,
     metrics: Option<Arc<ForstMetrics>>,
+    packer: Arc<Packer>,
 }
 
 impl ForstBackendFactory {
@@ -43,13 +45,19 @@ impl ForstBackendFactory {
         let open = |folder| DiskCache::open(folder, limits);
         let disk = settings.cache_dir.as_deref().map(open).transpose()?;
         let background = Arc::new(Background::new(cores())?);
-        Ok(Self { settings, store, io, background, disk, metrics: None })
+        Ok(Self { settings, store, io, background, disk, metrics: None, packer: Packer::new() })
     }
 
     /// Has the stores it opens report to these metrics.
     #[must_use]
     pub fn with_metrics(self, metrics: Arc<ForstMetrics>) -> Self {
         Self { metrics: Some(metrics), ..self }
+    }
+
+    /// Has what its stores upload for a checkpoint travel with what other factories' do.
+    #[must_use]
+    pub fn with_packer(self, packer: Arc<Packer>) -> Self {
+        Self { packer, ..self }
     }
 
     /// The disk tier, if there is one: to tell a person what troubles it.
@@ -126,6 +134,7 @@ impl BackendFactory for ForstBackendFactory {
             prefix: format!("state/{:08}/{:04}", request.incarnation, request.subtask),
             restored: parts,
         })?;
+        store.pack_with(&self.packer);
         store.use_clock(request.clock);
         if let Some(metrics) = &self.metrics {
             store.report_to(metrics);

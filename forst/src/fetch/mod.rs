@@ -226,6 +226,11 @@ impl Fetcher {
         self.requests.read_object(&Path::from(name), size_bytes).await
     }
 
+    /// Reads a part of an object.
+    pub(crate) async fn read_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
+        self.requests.read(&Path::from(name), range).await
+    }
+
     /// Creates an object unless its name is taken.
     pub(crate) async fn create(&self, name: &str, bytes: Bytes) -> Result<Creation> {
         self.requests.create(&Path::from(name), bytes.into()).await

@@ -50,7 +50,7 @@ impl ClaimedObject {
         match &self.0 {
             Claim::Table(table) => table.size_bytes,
             Claim::Values(file) => file.size_bytes,
-            Claim::Delta(delta) => delta.size_bytes,
+            Claim::Delta(delta) => delta.object_bytes(),
         }
     }
 
@@ -287,7 +287,8 @@ mod tests {
         let longer = ValueFileRecord { size_bytes: sound.size_bytes + 1, ..sound };
         assert_eq!(findings(Claim::Values(longer), &object)[0].part, "the object");
         let delta = Bytes::from(frame_delta(vec![Bytes::from_static(b"log")]).concat());
-        let record = |size_bytes| DeltaRecord { name: "1.delta".to_owned(), size_bytes };
+        let record =
+            |size_bytes| DeltaRecord { name: "1.delta".to_owned(), size_bytes, ..DeltaRecord::default() };
         assert_eq!(findings(Claim::Delta(record(delta.len() as u64)), &delta), []);
         assert_eq!(findings(Claim::Delta(record(3)), &delta).len(), 1);
     }

@@ -41,7 +41,7 @@ pub struct Report<S> {
 pub type TableReport = Report<TableSummary>;
 /// Of [`super::verify_values`].
 pub type ValuesReport = Report<ValuesSummary>;
-/// Of [`super::verify_delta`].
+/// Of [`super::verify_delta`] and [`super::verify_pack`].
 pub type DeltaReport = Report<DeltaSummary>;
 
 /// What a value file holds.

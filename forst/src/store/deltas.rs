@@ -2,28 +2,40 @@
 //!
 //! A chain covers its memtable's sealed chunks from the first on, without gaps. A delta whose upload is not known to
 //! have succeeded is left out of the next checkpoint, which uploads its chunks again.
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::manifest::DELTA_FRAME_BYTES;
 use crate::memtable::Memtable;
-use crate::naming::Naming;
 use crate::table::Held;
 
-/// A delta object.
+/// Where a delta is on the store: an object of its own, or a part of a pack.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) object: Arc<Held>,
+    pub(super) offset: u64,
+    pub(super) object_bytes: u64,
+}
+
+/// A part of a memtable's log.
 #[derive(Debug)]
 pub(super) struct Delta {
-    pub(super) held: Held,
     pub(super) size_bytes: u64,
     /// The first chunk of the memtable that is not in it.
     end_chunk: usize,
-    uploaded: AtomicBool,
+    /// Known once it is uploaded.
+    place: OnceLock<Place>,
 }
 
 impl Delta {
-    pub(super) fn set_uploaded(&self) {
-        self.uploaded.store(true, Ordering::Release);
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.place.get()
+    }
+
+    /// It is uploaded. Told twice by snapshots that overlap, the first counts: both are there.
+    pub(super) fn set_place(&self, place: Place) {
+        let _ = self.place.set(place);
     }
 }
 
@@ -40,9 +52,9 @@ pub(super) struct DeltaChain {
 }
 
 impl DeltaChain {
-    /// Names deltas for everything sealed in `table`: those that are uploaded, and a new one for the rest.
-    pub(super) fn extend(&mut self, table: &Memtable, naming: &Naming) -> (Vec<Arc<Delta>>, Option<Upload>) {
-        let sound = self.deltas.iter().take_while(|delta| delta.uploaded.load(Ordering::Acquire)).count();
+    /// Deltas for everything sealed in `table`: those that are uploaded, and a new one for the rest.
+    pub(super) fn extend(&mut self, table: &Memtable) -> (Vec<Arc<Delta>>, Option<Upload>) {
+        let sound = self.deltas.iter().take_while(|delta| delta.place().is_some()).count();
         self.deltas.truncate(sound);
         let from = self.deltas.last().map_or(0, |delta| delta.end_chunk);
         let log = table.sealed_from(from);
@@ -50,11 +62,9 @@ impl DeltaChain {
             return (self.deltas.clone(), None);
         }
         let delta = Arc::new(Delta {
-            held: naming.hold("delta"),
-            size_bytes: log.iter().map(|chunk| chunk.len() as u64).sum::<u64>()
-                + super::manifest::DELTA_FRAME_BYTES,
+            size_bytes: log.iter().map(|chunk| chunk.len() as u64).sum::<u64>() + DELTA_FRAME_BYTES,
             end_chunk: table.chunks(),
-            uploaded: AtomicBool::new(false),
+            place: OnceLock::new(),
         });
         self.deltas.push(Arc::clone(&delta));
         (self.deltas.clone(), Some(Upload { delta, log }))

@@ -1,13 +1,16 @@
 //! The manifest: how a checkpoint describes one store; and the frame of a delta (`docs/formats/delta.md`).
+use std::ops::Range;
+
 use alluvium_env::{Error, Result};
 use bytes::Bytes;
 
+use super::deltas::Place;
 use crate::coding::crc32c;
 use crate::expiry::Ages;
 
 /// The version that this build writes.
-const VERSION: u32 = 3;
-/// Manifests of this version have no value files, and are read as well.
+const VERSION: u32 = 4;
+/// Manifests of this version have no value files, and are read as well; those of 3 have no packs.
 const OLDEST_VERSION: u32 = 2;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -99,6 +102,30 @@ pub(crate) struct DeltaRecord {
     pub(crate) name: String,
     #[prost(uint64, tag = "2")]
     pub(crate) size_bytes: u64,
+    /// Where it begins in a pack.
+    #[prost(uint64, tag = "3")]
+    pub(crate) offset: u64,
+    /// What the pack has; 0 for an object of its own.
+    #[prost(uint64, tag = "4")]
+    pub(crate) pack_bytes: u64,
+}
+
+impl DeltaRecord {
+    pub(super) fn of(size_bytes: u64, place: &Place) -> Self {
+        let pack_bytes = if place.object_bytes == size_bytes { 0 } else { place.object_bytes };
+        Self { name: place.object.name().to_owned(), size_bytes, offset: place.offset, pack_bytes }
+    }
+
+    /// What the object has that it is in.
+    pub(crate) fn object_bytes(&self) -> u64 {
+        if self.pack_bytes == 0 { self.size_bytes } else { self.pack_bytes }
+    }
+
+    /// Its bytes within that; `None` if it cannot be there.
+    pub(super) fn range(&self) -> Option<Range<u64>> {
+        let end = self.offset.checked_add(self.size_bytes)?;
+        (end <= self.object_bytes()).then_some(self.offset..end)
+    }
 }
 
 impl Manifest {
@@ -142,7 +169,53 @@ pub(crate) fn frame_delta(log: Vec<Bytes>) -> Vec<Bytes> {
     std::iter::once(head).chain(log).chain([Bytes::copy_from_slice(&crc.to_le_bytes())]).collect()
 }
 
-/// The log of a delta object.
+/// Ends every pack; the last byte is its version.
+const PACK_MAGIC: [u8; 8] = *b"ALVMPCK\x01";
+
+/// What follows the deltas of a pack: `length:u64le* · count:u32le · crc32c:u32le · magic`, the checksum over what is before it.
+pub(crate) fn pack_directory(sizes: &[u64]) -> Bytes {
+    let mut directory: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
+    directory.extend_from_slice(&(sizes.len() as u32).to_le_bytes());
+    let crc = crc32c(&directory);
+    directory.extend_from_slice(&crc.to_le_bytes());
+    directory.extend_from_slice(&PACK_MAGIC);
+    directory.into()
+}
+
+/// Where the deltas of a pack are.
+///
+/// # Errors
+/// `Corruption` says what is not as it should be.
+pub(crate) fn pack_ranges(object: &[u8]) -> Result<Vec<Range<u64>>> {
+    let wrong =
+        |what: &str| Error::corruption(format!("expected the directory of a pack at its end, got {what}"));
+    let body = object.strip_suffix(&PACK_MAGIC).ok_or_else(|| wrong("no magic"))?;
+    let (covered, crc) = body.split_last_chunk::<4>().ok_or_else(|| wrong("too few bytes"))?;
+    let (lengths, count) = covered.split_last_chunk::<4>().ok_or_else(|| wrong("too few bytes"))?;
+    let count = u32::from_le_bytes(*count) as usize;
+    let start = count.checked_mul(8).and_then(|bytes| lengths.len().checked_sub(bytes));
+    let start = start.ok_or_else(|| wrong(&format!("{count} lengths")))?;
+    let directory = covered.get(start..).unwrap_or_default();
+    let (expected, found) = (u32::from_le_bytes(*crc), crc32c(directory));
+    if expected != found {
+        return Err(wrong(&format!("checksum {found:08x} where it says {expected:08x}")));
+    }
+    let mut ranges = Vec::with_capacity(count);
+    let mut at = 0_u64;
+    for length in lengths.get(start..).unwrap_or_default().as_chunks::<8>().0 {
+        let end = at.checked_add(u64::from_le_bytes(*length)).filter(|end| *end <= start as u64);
+        let end = end.ok_or_else(|| wrong("deltas longer than the pack"))?;
+        ranges.push(at..end);
+        at = end;
+    }
+    if at == start as u64 {
+        Ok(ranges)
+    } else {
+        Err(wrong(&format!("{at} bytes of deltas where there are {start}")))
+    }
+}
+
+/// The log of a delta.
 pub(super) fn unframe_delta<'a>(record: &DeltaRecord, object: &'a [u8]) -> Result<&'a [u8]> {
     let name = &record.name;
     if object.len() as u64 != record.size_bytes {
@@ -179,12 +252,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manifest_of_version_2_is_read_and_one_of_another_version_is_refused() {
+    fn manifests_of_version_2_and_3_are_read_and_one_of_another_version_is_refused() {
         for version in 0..6 {
             let manifest = Manifest { version, ..Manifest::default() };
             let read = Manifest::decode(&prost::Message::encode_to_vec(&manifest));
             match version {
-                2 | 3 => assert_eq!(read.unwrap(), manifest),
+                2..=4 => assert_eq!(read.unwrap(), manifest),
                 _ => assert_eq!(read.unwrap_err().kind(), ErrorKind::Invalid),
             }
         }

@@ -24,6 +24,7 @@ mod jobs;
 mod manifest;
 mod open;
 mod pace;
+mod pack;
 mod pages;
 mod reader;
 mod reads;
@@ -38,10 +39,13 @@ mod warm;
 pub use counters::StoreCounters;
 #[cfg(fuzzing)]
 pub(crate) use manifest::ValueShareRecord;
+pub(crate) use manifest::{
+    DELTA_MAGIC, DeltaRecord, Manifest, TableRecord, ValueFileRecord, pack_ranges, strip_frame,
+};
 #[cfg(any(test, fuzzing))]
-pub(crate) use manifest::frame_delta;
-pub(crate) use manifest::{DELTA_MAGIC, DeltaRecord, Manifest, TableRecord, ValueFileRecord, strip_frame};
+pub(crate) use manifest::{frame_delta, pack_directory};
 pub use open::{Restored, StoreOptions};
+pub use pack::Packer;
 pub use pages::{Page, PageQuery};
 pub use reader::{ReaderScan, Share, SnapshotReader};
 pub use reads::Answer;
@@ -73,6 +77,7 @@ use expiring::Expiring;
 use inbox::Inbox;
 use jobs::Jobs;
 use pace::Pace;
+use pack::Membership;
 use reads::Reads;
 use report::Report;
 use trips::Elsewhere;
@@ -116,6 +121,8 @@ pub struct Store {
     report: Option<Box<Report>>,
     expiring: Expiring,
     elsewhere: Elsewhere,
+    packer: Arc<Packer>,
+    membership: Option<Membership>,
     /// Writes so far.
     writes: u64,
 }
@@ -184,6 +191,12 @@ impl Store {
     pub fn set_operators(&mut self, operators: Arc<dyn MergeOperators>) {
         self.operators = operators;
         self.expiring.look_again();
+    }
+
+    /// Uploads its logs together with those of the stores that share this.
+    pub fn pack_with(&mut self, packer: &Arc<Packer>) {
+        self.packer = Arc::clone(packer);
+        self.membership = Some(packer.join());
     }
 
     /// Whether writes find room. A `false` is advice to stop admitting records; writes still succeed.

@@ -11,7 +11,8 @@ use futures_util::future::try_join_all;
 use object_store::ObjectStore;
 
 use super::inbox::Inbox;
-use super::manifest::{Manifest, MemtableRecord, TableRecord, ValueFileRecord, unframe_delta};
+use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord, ValueFileRecord, unframe_delta};
+use super::pack::Packer;
 use super::{Counters, DeltaChain, Elsewhere, Expiring, Frozen, Jobs, Pace, Reads, Store};
 use crate::cache::BlockCache;
 use crate::fetch::{DiskCache, Fetcher};
@@ -91,6 +92,8 @@ impl Store {
             pace: Pace::default(),
             counters: Counters::default(),
             report: None,
+            packer: Packer::new(),
+            membership: None,
             expiring: Expiring::default(),
             elsewhere: Elsewhere::default(),
             writes: 0,
@@ -177,6 +180,19 @@ impl Store {
         Ok(())
     }
 
+    async fn read_delta(&self, delta: &DeltaRecord) -> Result<Bytes> {
+        if delta.pack_bytes == 0 {
+            return self.fetcher.read_object(&delta.name, delta.size_bytes).await;
+        }
+        let range = delta.range().ok_or_else(|| {
+            let (name, bytes) = (&delta.name, delta.pack_bytes);
+            Error::corruption(format!(
+                "a manifest names a delta that is not within the {bytes} bytes of {name}"
+            ))
+        })?;
+        self.fetcher.read_range(&delta.name, range).await
+    }
+
     /// Replays logs: within one memtable a later entry replaces an earlier one; memtables stay apart, since an operand
     /// of a newer one folds into an older one.
     fn replay(&mut self, memtables: Vec<(KeyRange, MemtableRecord, usize)>) -> Result<()> {
@@ -184,8 +200,7 @@ impl Store {
         let mut tables: Vec<Memtable> = (0..ages).map(|_| Memtable::default()).collect();
         for (clip, record, age) in memtables {
             let Some(table) = tables.get_mut(age) else { continue };
-            let reads =
-                record.deltas.iter().map(|delta| self.fetcher.read_object(&delta.name, delta.size_bytes));
+            let reads = record.deltas.iter().map(|delta| self.read_delta(delta));
             let objects = self.fetcher.io().block_on(try_join_all(reads))?;
             for (delta, object) in record.deltas.iter().zip(objects) {
                 let log = unframe_delta(delta, &object)?;

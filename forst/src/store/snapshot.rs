@@ -7,9 +7,9 @@ use futures_util::future::try_join_all;
 
 use super::Store;
 use super::deltas::{Delta, Upload};
-use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord, frame_delta};
+use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord};
+use super::pack::{Packer, Uploader};
 use super::records::ValueList;
-use crate::fetch::Fetcher;
 use crate::version::Version;
 
 /// Deltas of one memtable beyond which it is flushed: a restore reads them all.
@@ -26,7 +26,8 @@ pub struct SnapshotFile {
 
 /// A fixed state of the store, to be uploaded on the I/O runtime. While it lives, nothing it names is released.
 pub struct Snapshot {
-    fetcher: Arc<Fetcher>,
+    packer: Arc<Packer>,
+    uploader: Uploader,
     version: Arc<Version>,
     /// The deltas of each memtable that is not flushed, oldest first.
     memtables: Vec<Vec<Arc<Delta>>>,
@@ -41,20 +42,17 @@ impl Store {
         }
         self.active.seal();
         let mut uploads = Vec::new();
-        let naming = &self.naming;
         let mut extend = |(deltas, upload)| {
             uploads.extend(upload);
             deltas
         };
-        let mut memtables: Vec<_> = self
-            .frozen
-            .iter_mut()
-            .map(|frozen| extend(frozen.deltas.extend(&frozen.table, naming)))
-            .collect();
-        memtables.push(extend(self.active_deltas.extend(&self.active, naming)));
+        let mut memtables: Vec<_> =
+            self.frozen.iter_mut().map(|frozen| extend(frozen.deltas.extend(&frozen.table))).collect();
+        memtables.push(extend(self.active_deltas.extend(&self.active)));
         memtables.retain(|deltas| !deltas.is_empty());
         Snapshot {
-            fetcher: Arc::clone(&self.fetcher),
+            packer: Arc::clone(&self.packer),
+            uploader: Uploader { fetcher: Arc::clone(&self.fetcher), naming: Arc::clone(&self.naming) },
             version: Arc::clone(&self.version),
             memtables,
             uploads,
@@ -68,16 +66,15 @@ impl Snapshot {
     /// # Errors
     /// `Unavailable` if the store did not take it. The next snapshot uploads it again.
     pub async fn upload(&mut self) -> Result<u64> {
-        let fetcher = &self.fetcher;
-        let uploads = std::mem::take(&mut self.uploads).into_iter().map(|upload| async move {
-            fetcher.write(upload.delta.held.name(), frame_delta(upload.log)).await?;
-            upload.delta.set_uploaded();
-            Ok(upload.delta.size_bytes)
+        let (packer, uploader) = (&self.packer, &self.uploader);
+        let uploads = std::mem::take(&mut self.uploads).into_iter().map(|Upload { delta, log }| async move {
+            delta.set_place(packer.upload(log, uploader).await?);
+            Ok(delta.size_bytes)
         });
         Ok(try_join_all(uploads).await?.into_iter().sum())
     }
 
-    /// How to open a store in this state.
+    /// How to open a store in this state; once it is uploaded.
     pub fn manifest(&self) -> Bytes {
         let mut values = ValueList::default();
         let level0 = self.version.level0.iter().enumerate();
@@ -86,26 +83,24 @@ impl Snapshot {
         let tables = level0.chain(deeper.map(|(level, file)| (level, 0, file)));
         let tables: Vec<_> =
             tables.map(|(level, run, file)| TableRecord::of((level, run), file, &mut values)).collect();
-        let record = |delta: &Arc<Delta>| DeltaRecord {
-            name: delta.held.name().to_owned(),
-            size_bytes: delta.size_bytes,
-        };
+        let record = |delta: &Arc<Delta>| Some(DeltaRecord::of(delta.size_bytes, delta.place()?));
         let memtables =
-            self.memtables.iter().map(|m| MemtableRecord { deltas: m.iter().map(record).collect() });
+            self.memtables.iter().map(|m| MemtableRecord { deltas: m.iter().filter_map(record).collect() });
         Manifest::encode(tables, memtables.collect(), values.records())
     }
 
-    /// Every object the manifest names.
+    /// Every object the manifest names; once it is uploaded.
     pub fn files(&self) -> Vec<SnapshotFile> {
         let tables = self.version.files().map(|(_, file)| (file.name(), file.meta.size_bytes));
-        let deltas = self.memtables.iter().flatten().map(|delta| (delta.held.name(), delta.size_bytes));
+        let places = self.memtables.iter().flatten().filter_map(|delta| delta.place());
+        let deltas = places.map(|place| (place.object.name(), place.object_bytes));
         let values = self.version.values.iter().map(|live| (live.file.name(), live.file.meta().size_bytes));
         let mut files: Vec<_> = tables
             .chain(deltas)
             .chain(values)
             .map(|(name, size_bytes)| SnapshotFile { name: name.to_owned(), size_bytes })
             .collect();
-        // A table of which a scale-in brought two clips together is one object.
+        // A table of which a scale-in brought two clips together is one object, and so is a pack with two deltas.
         files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         files.dedup();
         files

@@ -134,6 +134,11 @@ fn the_worked_delta_is_what_a_memtable_logs() {
 }
 
 #[test]
+fn the_worked_pack_ends_as_packs_do() {
+    assert_eq!(hex(&crate::store::pack_directory(&[89, 28])), hex(&fenced(DELTA, "worked pack")));
+}
+
+#[test]
 fn the_worked_zstandard_block_is_read_and_every_flipped_bit_of_it_is_noticed() {
     let bytes = fenced(SST, "worked zstd");
     let key = b"\x00\x02\x00\x00fig\x00\x00";
