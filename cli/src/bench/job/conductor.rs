@@ -17,7 +17,7 @@ use crate::bench::cpu;
 const LOOK: Duration = Duration::from_millis(1);
 /// So long the store must have been quiet before updates begin.
 const QUIET: Duration = Duration::from_secs(2);
-/// What checkpoints of an idle job may write in that time.
+/// What checkpoints of an idle job may read and write in that time.
 const QUIET_BYTES: u64 = 1 << 20;
 /// A process that takes more than one part in so many of a core is at work.
 const IDLE_SHARE: u32 = 4;
@@ -125,22 +125,26 @@ impl Conductor {
         None
     }
 
-    /// Flushes and compactions have ended: nothing is read, and no more written than checkpoints of an idle job do.
+    /// Flushes and compactions have ended: no more is read and written than checkpoints of an idle job do.
     fn wait_until_quiet(&self, pause: &mut Pause) {
-        let mut begun = (self.script.in_run(), self.requests.snapshot(), cpu::process());
+        let look = || {
+            let requests = self.requests.snapshot();
+            (self.script.in_run(), requests, cpu::process())
+        };
+        let mut begun = look();
         while !self.script.is_over() {
             pause.wait();
-            let (now, requests, cpu) = (self.script.in_run(), self.requests.snapshot(), cpu::process());
-            let since = since_then(begun.1, requests);
-            let is_quiet = since.gets == 0 && since.bytes_written < QUIET_BYTES;
-            let passed = now.saturating_sub(begun.0);
+            let seen = look();
+            let since = since_then(begun.1, seen.1);
+            let is_quiet = since.bytes_read < QUIET_BYTES && since.bytes_written < QUIET_BYTES;
+            let passed = seen.0.saturating_sub(begun.0);
             if !is_quiet {
-                begun = (now, requests, cpu);
+                begun = seen;
             } else if passed >= QUIET {
-                if cpu.saturating_sub(begun.2) * IDLE_SHARE < passed {
+                if seen.2.saturating_sub(begun.2) * IDLE_SHARE < passed {
                     return;
                 }
-                begun = (now, requests, cpu);
+                begun = seen;
             }
         }
     }
