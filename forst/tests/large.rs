@@ -74,7 +74,7 @@ impl World {
         drop(store.scan());
         loop {
             let mut snapshot = store.snapshot();
-            if !snapshot.files().iter().any(|file| file.name.ends_with("delta")) {
+            if snapshot.is_flushed() {
                 self.io.block_on(snapshot.upload()).unwrap();
                 return Restored { manifest: snapshot.manifest(), start: Vec::new(), end: Vec::new() };
             }

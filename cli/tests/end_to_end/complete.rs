@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::golden::{copy, golden};
 use crate::process::{alluvium, assert_sentence, fail, succeed, text};
 
-const GENERATIONS: [&str; 3] = ["v1", "v2", "v3"];
+const GENERATIONS: [&str; 5] = ["v1", "v2", "v3", "v4", "v5"];
 
 fn state_of(generation: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -119,7 +119,7 @@ fn what_is_not_there_is_named_with_what_is() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("empty")).unwrap();
     fs::write(folder.path().join("text"), "a b a").unwrap();
-    succeed(wordcount(folder.path()).arg("text"));
+    succeed(wordcount(folder.path()).args(["text", "--parallelism", "1"]));
     for (arguments, named) in [
         (&["ls", "--checkpoint", "missing"][..], "missing"),
         (&["ls", "--checkpoint", "empty"], "no checkpoint in empty"),

@@ -74,6 +74,11 @@ impl Snapshot {
         Ok(try_join_all(uploads).await?.into_iter().sum())
     }
 
+    /// Whether all of it is in tables, so that no log has to be uploaded or replayed.
+    pub fn is_flushed(&self) -> bool {
+        self.memtables.is_empty()
+    }
+
     /// How to open a store in this state; once it is uploaded.
     pub fn manifest(&self) -> Bytes {
         let mut values = ValueList::default();

@@ -80,8 +80,7 @@ impl World {
         loop {
             let mut snapshot = store.snapshot();
             self.io.block_on(snapshot.upload()).unwrap();
-            let flushed = !snapshot.files().iter().any(|file| file.name.ends_with("delta"));
-            if flushed && store.compaction_debt_bytes() == 0 {
+            if snapshot.is_flushed() && store.compaction_debt_bytes() == 0 {
                 return Restored { manifest: snapshot.manifest(), start: Vec::new(), end: Vec::new() };
             }
             self.wait();
