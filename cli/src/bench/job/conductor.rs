@@ -3,7 +3,6 @@
 //! **Threads**: one of its own beside the job; it ends when the job has.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use alluvium_env::Result;
@@ -11,6 +10,7 @@ use alluvium_host::JobControl;
 use alluvium_host::storage::{StoreMetrics, StoreRequests};
 
 use super::script::{Phase, Script};
+use crate::bench::bell::Bell;
 use crate::bench::cpu;
 
 /// How often it looks, and wakes sources for what is due.
@@ -56,19 +56,19 @@ pub(super) struct Conductor {
 impl Conductor {
     /// The first run.
     pub(super) fn load_and_update(self) -> Seen {
-        let mut pause = Pause::new();
+        let bell = Bell::new();
         let mut seen = Seen::default();
         self.script.enter(Phase::Load);
-        self.wait_for(&mut pause, &self.script.loaded, self.script.keys.count);
+        self.wait_for(&bell, &self.script.loaded, self.script.keys.count);
         seen.load = self.script.in_run();
         self.script.enter(Phase::Nothing);
-        self.wait_until_quiet(&mut pause);
+        self.wait_until_quiet(&bell);
         seen.before = self.control.progress().last_checkpoint.unwrap_or(0);
         let before = self.requests.snapshot();
         let (since, updated) = (self.script.in_run(), self.script.updated.load(Ordering::SeqCst));
         self.script.enter(Phase::Update);
         while !self.script.is_over() && self.script.in_run() < since + self.seconds {
-            pause.wait();
+            bell.wait_at_most(LOOK);
             self.script.wake();
         }
         seen.updates = self.script.updated.load(Ordering::SeqCst) - updated;
@@ -82,16 +82,16 @@ impl Conductor {
     /// # Errors
     /// `Corruption` if an update is missing or was done twice.
     pub(super) fn restore(self) -> Result<Seen> {
-        let mut pause = Pause::new();
+        let bell = Bell::new();
         let mut seen = Seen::default();
         let before = self.requests.snapshot();
         if self.reads_back {
             self.script.enter(Phase::ReadBack);
-            self.wait_for(&mut pause, &self.script.read_back, self.script.keys.count);
+            self.wait_for(&bell, &self.script.read_back, self.script.keys.count);
             seen.read_back = Some(self.script.in_run());
         } else {
             self.script.enter(Phase::Update);
-            seen.old_rate = self.wait_for_rate(&mut pause);
+            seen.old_rate = self.wait_for_rate(&bell);
         }
         seen.first_record = self.script.first_done();
         seen.requests = since_then(before, self.requests.snapshot());
@@ -100,18 +100,18 @@ impl Conductor {
         compared.map(|()| seen)
     }
 
-    fn wait_for(&self, pause: &mut Pause, counter: &AtomicU64, target: u64) {
+    fn wait_for(&self, bell: &Bell, counter: &AtomicU64, target: u64) {
         while !self.script.is_over() && counter.load(Ordering::SeqCst) < target {
-            pause.wait();
+            bell.wait_at_most(LOOK);
         }
     }
 
     /// Updates are as fast as they should be again.
-    fn wait_for_rate(&self, pause: &mut Pause) -> Option<Duration> {
+    fn wait_for_rate(&self, bell: &Bell) -> Option<Duration> {
         let wanted = u128::from(self.script.rate) * WINDOW.as_nanos() * 9 / 10_000_000_000;
         let (mut since, mut done) = (self.script.in_run(), self.script.updated.load(Ordering::SeqCst));
         while !self.script.is_over() && self.script.in_run() < PATIENCE {
-            pause.wait();
+            bell.wait_at_most(LOOK);
             self.script.wake();
             let now = self.script.in_run();
             if now >= since + WINDOW {
@@ -126,14 +126,14 @@ impl Conductor {
     }
 
     /// Flushes and compactions have ended: no more is read and written than checkpoints of an idle job do.
-    fn wait_until_quiet(&self, pause: &mut Pause) {
+    fn wait_until_quiet(&self, bell: &Bell) {
         let look = || {
             let requests = self.requests.snapshot();
             (self.script.in_run(), requests, cpu::process())
         };
         let mut begun = look();
         while !self.script.is_over() {
-            pause.wait();
+            bell.wait_at_most(LOOK);
             let seen = look();
             let since = since_then(begun.1, seen.1);
             let is_quiet = since.bytes_read < QUIET_BYTES && since.bytes_written < QUIET_BYTES;
@@ -158,24 +158,5 @@ fn since_then(before: StoreRequests, now: StoreRequests) -> StoreRequests {
         lists: now.lists - before.lists,
         bytes_read: now.bytes_read - before.bytes_read,
         bytes_written: now.bytes_written - before.bytes_written,
-    }
-}
-
-/// A while of [`LOOK`].
-struct Pause {
-    never: Receiver<()>,
-    #[expect(dead_code, reason = "while it is held, nothing and no end comes to the other side")]
-    held: Sender<()>,
-}
-
-impl Pause {
-    fn new() -> Self {
-        let (held, never) = channel();
-        Self { never, held }
-    }
-
-    fn wait(&mut self) {
-        // Nothing comes.
-        let _ = self.never.recv_timeout(LOOK);
     }
 }
