@@ -70,7 +70,7 @@ mod version;
 
 pub use alluvium_env::{Error, ErrorKind, Result};
 pub use backend::{
-    ForstBackendFactory, StateOperators, StateSize, SubtaskEntries, SubtaskReader, claimed_objects,
+    ForstBackendFactory, Operands, StateOperators, StateSize, SubtaskEntries, SubtaskReader, claimed_objects,
 };
 pub use compression::Compression;
 pub use expiry::{Expiry, Fate, Moment, Stamp};

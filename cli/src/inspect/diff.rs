@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
+use alluvium_forst::Operands;
 use serde::Serialize;
 
 use super::export::values;
@@ -14,7 +15,7 @@ use super::keys::{Split, user_key};
 use super::output::Output;
 use super::savepoint_args::{DiffArgs, located};
 use super::shown::Shown;
-use super::values::{Content, Operands, Values};
+use super::values::{Content, Values};
 use crate::results::grouped;
 
 /// A line of JSON.

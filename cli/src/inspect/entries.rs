@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
-use alluvium_forst::SubtaskReader;
+use alluvium_forst::{Operands, SubtaskReader};
 use alluvium_state_api::{KeyGroupRange, MaxParallelism, MergeOperator, key_hash, state_key};
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use super::output::Output;
 use super::shown::Shown;
 use super::state_args::{CheckpointArgs, GetArgs, ScanArgs, TypeArgs};
 use super::text::utc;
-use super::values::{Content, Kind, Operands, Values};
+use super::values::{Content, Kind, Values};
 
 /// An entry, as a line of JSON.
 #[derive(Serialize)]

@@ -1,5 +1,6 @@
 //! `alluvium savepoint export`: everything that a checkpoint holds, a line an entry.
 use alluvium_env::{Entropy, IoRuntime, Result};
+use alluvium_forst::Operands;
 use serde::Serialize;
 
 use super::held::{Held, HeldEntry};
@@ -9,7 +10,7 @@ use super::savepoint_args::{ExportArgs, Format};
 use super::shown::Shown;
 use super::state_args::TypeArgs;
 use super::text::utc;
-use super::values::{Content, Kind, Operands, Values};
+use super::values::{Content, Kind, Values};
 
 /// An entry, as a line of JSON.
 #[derive(Serialize)]

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use alluvium_env::{Entropy, IoRuntime, Result};
-use alluvium_forst::StateSize;
+use alluvium_forst::{Operands, StateSize};
 use alluvium_state_api::MergeOperator;
 use serde::Serialize;
 
@@ -10,7 +10,6 @@ use super::checkpoint::{self, Checkpoint};
 use super::output::Output;
 use super::state_args::LsArgs;
 use super::text::utc;
-use super::values::Operands;
 use crate::results::grouped;
 
 /// A line of JSON.

@@ -1,8 +1,9 @@
 //! What a state holds of a key, as people read it: a value, a list's elements, or operands that only the job can fold.
 use std::fmt;
 
-use alluvium_env::{Entropy, Result};
-use alluvium_state_api::{Codec as _, MergeOperator, StateKind, list_elements, push_list_element};
+use alluvium_env::Result;
+use alluvium_forst::Operands;
+use alluvium_state_api::{Codec as _, StateKind, list_elements};
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -45,36 +46,9 @@ impl ValueType {
     }
 }
 
-/// Folds operands by keeping them all, oldest first, behind a mark that no value begins with but by an accident of
-/// one in 2^128.
-pub(super) struct Operands {
-    mark: [u8; 16],
-}
-
-impl Operands {
-    pub(super) fn new(entropy: &Entropy) -> Self {
-        let mark = u128::from(entropy.next_u64()) << 64 | u128::from(entropy.next_u64());
-        Self { mark: mark.to_be_bytes() }
-    }
-
-    /// The operands that a value was folded from, `None` if it was not.
-    fn of<'a>(&self, value: &'a [u8]) -> Option<Vec<&'a [u8]>> {
-        list_elements(value.strip_prefix(&self.mark)?).collect::<Result<_>>().ok()
-    }
-}
-
-impl MergeOperator for Operands {
-    fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
-        let mut all = self.mark.to_vec();
-        for part in [acc.as_slice(), operand] {
-            match part.strip_prefix(&self.mark) {
-                Some(operands) => all.extend_from_slice(operands),
-                None => push_list_element(&mut all, part),
-            }
-        }
-        *acc = all;
-        Ok(())
-    }
+/// The operands that a value was folded from, `None` if it was not.
+fn operands_of<'a>(operands: &Operands, value: &'a [u8]) -> Option<Vec<&'a [u8]>> {
+    list_elements(operands.of(value)?).collect::<Result<_>>().ok()
 }
 
 /// What a state holds of a key.
@@ -127,7 +101,7 @@ impl Kind {
 impl Values<'_> {
     /// What is held, and when it was updated last, where that is known.
     pub(super) fn shown(&self, value: &[u8]) -> (Content, Option<u64>) {
-        match self.operands.of(value) {
+        match operands_of(self.operands, value) {
             Some(operands) => self.parts(&operands),
             None => self.parts(&[value]),
         }
@@ -181,6 +155,9 @@ impl fmt::Display for Content {
 
 #[cfg(test)]
 mod tests {
+    use alluvium_env::Entropy;
+    use alluvium_state_api::{MergeOperator as _, push_list_element};
+
     use super::*;
 
     fn values(operands: &Operands, value_type: ValueType, sum: bool) -> Values<'_> {

@@ -10,6 +10,7 @@ use alluvium_state_api::{
 use object_store::ObjectStore;
 
 use super::factory::{clipped, payload};
+use super::operands::Operands;
 use super::reader::SubtaskReader;
 use crate::store::ReaderScan;
 
@@ -19,25 +20,6 @@ pub struct SubtaskEntries {
     states: StoredStates,
     operands: Arc<Operands>,
     values: Vec<u8>,
-}
-
-/// Keeps operands apart, oldest first, behind a mark that no value begins with but by an accident of one in 2^128.
-struct Operands {
-    mark: [u8; 16],
-}
-
-impl MergeOperator for Operands {
-    fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
-        let mut all = self.mark.to_vec();
-        for part in [acc.as_slice(), operand] {
-            match part.strip_prefix(&self.mark) {
-                Some(operands) => all.extend_from_slice(operands),
-                None => push_list_element(&mut all, part),
-            }
-        }
-        *acc = all;
-        Ok(())
-    }
 }
 
 impl SubtaskEntries {
@@ -56,8 +38,7 @@ impl SubtaskEntries {
             time_millis: payload.time_millis,
             states: payload.states.iter().map(super::keyed::StateRecord::stored).collect(),
         };
-        let mark = u128::from(entropy.next_u64()) << 64 | u128::from(entropy.next_u64());
-        let operands = Arc::new(Operands { mark: mark.to_be_bytes() });
+        let operands = Arc::new(Operands::new(entropy));
         let fold: Arc<dyn MergeOperator> = Arc::clone(&operands) as Arc<dyn MergeOperator>;
         let range = clipped(part, payload);
         let scan = SubtaskReader::open(part, store, io, &fold)?.scan_all(range.start, range.end)?;
@@ -73,7 +54,7 @@ impl StateEntries for SubtaskEntries {
     fn next_entry(&mut self) -> Result<Option<StoredEntry<'_>>> {
         let Some((key, value)) = self.scan.next_entry()? else { return Ok(None) };
         self.values.clear();
-        match value.strip_prefix(&self.operands.mark) {
+        match self.operands.of(value) {
             Some(operands) => self.values.extend_from_slice(operands),
             None => push_list_element(&mut self.values, value),
         }

@@ -2,11 +2,13 @@
 mod entries;
 mod factory;
 mod keyed;
+mod operands;
 mod operators;
 mod reader;
 
 pub use entries::SubtaskEntries;
 pub use factory::ForstBackendFactory;
+pub use operands::Operands;
 pub use operators::StateOperators;
 pub use reader::{StateSize, SubtaskReader, claimed_objects};
 
