@@ -9,7 +9,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::backend::StoreArgs;
-use crate::bench::{self, BenchArgs};
+use crate::bench::{self, BenchCommand};
 use crate::checkpointing::CheckpointArgs;
 use crate::compactor::{self, CompactorArgs};
 use crate::gc::{self, GcArgs};
@@ -82,7 +82,7 @@ pub(crate) enum Command {
     /// Loads keys into a backend as a task thread of a job has it, then reads, changes, adds or scans them, and prints
     /// operations a second, latencies, CPU, requests and bytes, hit rates, amplification and memory.
     #[command(after_long_help = bench::EXAMPLES, after_help = "`--help` shows more, with examples.")]
-    Bench(Box<BenchArgs>),
+    Bench(Box<BenchCommand>),
 
     /// Do the compactions of jobs that run elsewhere: start any number of these, anywhere, and kill them at will
     ///

@@ -3,10 +3,11 @@ use alluvium_async_exec::ControllerSettings;
 use alluvium_env::{Error, Result};
 use alluvium_host::storage::SlowTail;
 use alluvium_state_api::MaxParallelism;
-use clap::{Args, ValueEnum};
+use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 
 use super::job_args::JobArgs;
 use super::keys::Keys;
+use super::page::ReportArgs;
 use super::values::VERSION_BYTES;
 use crate::backend::StoreArgs;
 use crate::metrics::MetricsTarget;
@@ -14,6 +15,7 @@ use crate::units::{ByteSize, Count, Delay};
 
 /// Where the state lives if nothing else is said, below the current folder.
 pub(super) const DEFAULT_STATE: &str = ".alluvium/bench";
+const REPORT: &str = "report";
 const DEFAULT_VALUE_BYTES: usize = 100;
 const DEFAULT_RECORDS: u64 = 1_000_000;
 const DEFAULT_SCAN_LENGTH: u32 = 100;
@@ -63,7 +65,46 @@ pub(crate) const EXAMPLES: &str = "\
   1  failed, or the store answered wrongly
   2  wrong usage";
 
-/// Options of `alluvium bench`.
+/// What `alluvium bench` is asked.
+#[derive(Clone, Debug)]
+pub(crate) enum BenchCommand {
+    /// To measure a case.
+    Case(BenchArgs),
+    /// To make a page of what was measured.
+    Report(ReportArgs),
+}
+
+/// By hand, because a case is no subcommand: it needs what a report does not have.
+impl Args for BenchCommand {
+    fn augment_args(command: Command) -> Command {
+        let report = ReportArgs::augment_args(Command::new(REPORT))
+            .about("Make a page with tables and plots of measurements that were kept");
+        BenchArgs::augment_args(command)
+            .subcommand(report)
+            .args_conflicts_with_subcommands(true)
+            .subcommand_negates_reqs(true)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for BenchCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand() {
+            Some((REPORT, matches)) => ReportArgs::from_arg_matches(matches).map(Self::Report),
+            _ => BenchArgs::from_arg_matches(matches).map(Self::Case),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Options of a case.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BenchArgs {
     /// What to measure

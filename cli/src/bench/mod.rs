@@ -24,6 +24,7 @@ mod keys;
 mod load;
 mod maps;
 mod oracle;
+mod page;
 mod progress;
 mod report;
 mod scratch;
@@ -51,8 +52,9 @@ use crate::metrics::{self, ShownMetrics};
 use crate::progress::{Pace, ProgressLine};
 use crate::units::ByteSize;
 use crate::{Failure, backend, budget, state};
+use args::BenchArgs;
 use args::{Backend, Case, DEFAULT_STATE, Mode};
-pub(crate) use args::{BenchArgs, EXAMPLES};
+pub(crate) use args::{BenchCommand, EXAMPLES};
 use crew::{Crew, Report};
 use figures::{Figures, Moment};
 use progress::Progress;
@@ -76,11 +78,18 @@ struct Place {
     backend: Arc<dyn BackendFactory>,
 }
 
-/// Runs the benchmark and prints its figures.
+/// Runs the benchmark and prints its figures, or makes a page of those that were kept.
 ///
 /// # Errors
 /// `Usage` for what the command line alone shows to be wrong, `Job` for everything else.
-pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
+pub(crate) fn run(command: &BenchCommand) -> Result<(), Failure> {
+    match command {
+        BenchCommand::Case(args) => run_case(args),
+        BenchCommand::Report(args) => page::run(args).map_err(Failure::Job),
+    }
+}
+
+fn run_case(args: &BenchArgs) -> Result<(), Failure> {
     let plan = plan(args).map_err(Failure::Usage)?;
     execute(args, &plan).map_err(Failure::Job)
 }

@@ -211,6 +211,46 @@ fn the_table_has_a_line_for_every_figure() {
 }
 
 #[test]
+fn a_page_is_made_of_kept_figures_with_ratios_medians_and_plots() {
+    let folder = tempfile::tempdir().unwrap();
+    let measured = figures(folder.path(), &["get", "--keys", "2k", "--records", "2k", "--mode", "sync"]);
+    let peer = |rate: f64| serde_json::json!({ "compare": "get", "row": "rocksdb", "figures": { "operations_per_second": rate } });
+    let far = |row: &str, micros: u32| {
+        let figures =
+            serde_json::json!({ "latency_micros": micros, "operations_per_second": 1e6 / f64::from(micros) });
+        serde_json::json!({ "compare": "by-distance", "row": row, "point": format!("{micros} µs"), "figures": figures })
+    };
+    let own = number(&measured, "/operations_per_second");
+    let lines = [
+        serde_json::json!({ "run": { "date": "today", "commit": "c0ffee", "machine": "a small one", "command": "benches/peers/run" } }),
+        serde_json::json!({ "compare": "get", "row": "alluvium calls", "figures": measured }),
+        peer(own),
+        peer(own * 2.0),
+        peer(own * 4.0),
+        far("alluvium records", 100),
+        far("alluvium records", 1500),
+    ];
+    let kept = lines.map(|line| line.to_string()).join("\n");
+    fs::write(folder.path().join("kept.jsonl"), kept).unwrap();
+    succeed(alluvium(folder.path(), "bench").args(["report", "kept.jsonl", "--to", "page"]));
+    let page = fs::read_to_string(folder.path().join("page/README.md")).unwrap();
+    for part in [
+        "c0ffee",
+        "0.50 (behind)",
+        "A peer is ahead in `get` (rocksdb)",
+        "3 rounds",
+        "![Cold reads, by the distance of the store]",
+    ] {
+        assert!(page.contains(part), "{part} is missing in\n{page}");
+    }
+    let plot = fs::read_to_string(folder.path().join("page/throughput-by-distance.svg")).unwrap();
+    assert!(plot.contains("alluvium records") && plot.matches("<circle").count() >= 2, "{plot}");
+    fs::write(folder.path().join("kept.jsonl"), "{\"compare\":1}").unwrap();
+    let error = fail(alluvium(folder.path(), "bench").args(["report", "kept.jsonl"]), 1);
+    assert!(error.contains("line 1 of kept.jsonl is no measurement"), "{error}");
+}
+
+#[test]
 fn contradicting_options_are_wrong_usage_and_both_are_named() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, named) in [
