@@ -21,7 +21,8 @@ use object_store::memory::InMemory;
 
 /// What a table takes in a manifest, about.
 const RECORD_BYTES: usize = 130;
-const MAX_PARALLELISM: u16 = 128;
+/// Subtasks, if nothing is said.
+const SUBTASKS: u16 = 128;
 
 struct World {
     store: Arc<InMemory>,
@@ -49,6 +50,11 @@ fn peak_mib() -> u64 {
     peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
+/// As many key groups as a job of so many subtasks would have.
+fn max_parallelism(subtasks: u16) -> MaxParallelism {
+    MaxParallelism::new(subtasks.next_power_of_two().max(MaxParallelism::DEFAULT.get())).unwrap()
+}
+
 fn snapshot(subtask: u16, subtasks: u16, files: usize) -> SubtaskSnapshot {
     let name = |number: usize| format!("state/00000001/{subtask:04}/{number:012}.sst");
     let files =
@@ -59,7 +65,7 @@ fn snapshot(subtask: u16, subtasks: u16, files: usize) -> SubtaskSnapshot {
         payload.extend_from_slice(&random.next_u64().to_le_bytes());
     }
     SubtaskSnapshot {
-        key_groups: MaxParallelism::new(MAX_PARALLELISM).unwrap().range_of(subtask, subtasks).unwrap(),
+        key_groups: max_parallelism(subtasks).range_of(subtask, subtasks).unwrap(),
         backend: "forst",
         payload: payload.into(),
         files,
@@ -87,7 +93,7 @@ fn checkpoint(coordinator: &mut Coordinator, subtasks: u16, files: usize) -> u64
 fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let files = numbers.first().copied().unwrap_or(2_000_000);
-    let subtasks = numbers.get(1).map_or(MAX_PARALLELISM, |count| u16::try_from(*count).unwrap());
+    let subtasks = numbers.get(1).map_or(SUBTASKS, |count| u16::try_from(*count).unwrap());
     let world = World {
         store: Arc::new(InMemory::new()),
         io: IoRuntime::new(2).unwrap(),
@@ -96,7 +102,7 @@ fn main() {
     println!("{files} files, {subtasks} subtasks");
     let shape = JobShape {
         job: "large".to_owned(),
-        max_parallelism: MaxParallelism::new(MAX_PARALLELISM).unwrap(),
+        max_parallelism: max_parallelism(subtasks),
         subtasks: usize::from(subtasks),
         sources: 1,
     };
@@ -111,7 +117,7 @@ fn main() {
     drop(coordinator);
     let opened = world.time("a restart: the state is taken over", || world.open());
     let latest = opened.latest().unwrap();
-    let group = MaxParallelism::new(MAX_PARALLELISM).unwrap().range_of(0, subtasks).unwrap();
+    let group = max_parallelism(subtasks).range_of(0, subtasks).unwrap();
     let plan = world.time("what one subtask takes over", || latest.restore_for(group));
     assert_eq!(plan.parts.len(), 1);
 }

@@ -49,37 +49,60 @@ pub struct RegistryStats {
 
 #[derive(Default)]
 struct Table {
-    files: HashMap<Arc<str>, Uses>,
-    /// What each checkpoint names; a name comes once for each reference.
-    checkpoints: BTreeMap<CheckpointId, Vec<Arc<str>>>,
+    /// Where each file is in `files`.
+    places: HashMap<Arc<str>, Place>,
+    /// In no order; what is unused is unnamed, and in `free`.
+    files: Vec<File>,
+    free: Vec<Place>,
+    /// What each checkpoint names; a place comes once for each reference. A large job's checkpoint names millions, so they are
+    /// found once, when it begins, and given back without a look at their names.
+    checkpoints: BTreeMap<CheckpointId, Vec<Place>>,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Uses {
+type Place = u32;
+
+#[derive(Default)]
+struct File {
+    name: Arc<str>,
     holders: u32,
     references: u32,
 }
 
 impl Table {
-    fn uses(&mut self, name: &str) -> (Arc<str>, &mut Uses) {
-        let entry = self.files.entry(Arc::from(name));
-        let shared = Arc::clone(entry.key());
-        (shared, entry.or_default())
+    /// The place of a file, which it gets now if it has none.
+    fn place(&mut self, name: &str) -> Place {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        let shared: Arc<str> = Arc::from(name);
+        let file = File { name: Arc::clone(&shared), ..File::default() };
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.files.push(File::default());
+            (self.files.len() - 1) as Place
+        });
+        *self.at(place) = file;
+        self.places.insert(shared, place);
+        place
+    }
+
+    fn at(&mut self, place: Place) -> &mut File {
+        let file = self.files.get_mut(place as usize);
+        file.expect("a place is given back with its last use, and nobody keeps it then")
     }
 
     /// Takes one use away and returns the name if that was the last.
-    fn drop_use(&mut self, name: &str, count: impl Fn(&mut Uses) -> &mut u32) -> Option<String> {
-        let uses = self.files.get_mut(name);
-        assert!(uses.is_some(), "{name} is given back and was never taken");
-        let uses = uses?;
-        let count = count(uses);
-        assert!(*count > 0, "{name} is given back more often than it was taken");
-        *count -= 1;
-        if uses.holders > 0 || uses.references > 0 {
+    fn drop_use(&mut self, place: Place, count: impl Fn(&mut File) -> &mut u32) -> Option<String> {
+        let file = self.at(place);
+        let left = count(file);
+        assert!(*left > 0, "{} is given back more often than it was taken", file.name);
+        *left -= 1;
+        if file.holders > 0 || file.references > 0 {
             return None;
         }
-        self.files.remove(name);
-        Some(name.to_owned())
+        let File { name, .. } = std::mem::take(file);
+        self.places.remove(&name);
+        self.free.push(place);
+        Some(name.as_ref().to_owned())
     }
 }
 
@@ -95,21 +118,23 @@ impl SharedFileRegistry {
     /// A checkpoint names these files, whether it is complete or not yet.
     pub(crate) fn refer<'a>(&self, checkpoint: CheckpointId, files: impl IntoIterator<Item = &'a FileRef>) {
         let mut table = self.lock();
-        let mut names = Vec::new();
+        let mut places = table.checkpoints.remove(&checkpoint).unwrap_or_default();
         for file in files {
-            let (name, uses) = table.uses(&file.name);
-            uses.references += 1;
-            names.push(name);
+            let place = table.place(&file.name);
+            table.at(place).references += 1;
+            places.push(place);
         }
-        table.checkpoints.entry(checkpoint).or_default().extend(names);
+        table.checkpoints.insert(checkpoint, places);
     }
 
     /// A checkpoint is no more, or never came to be.
     pub(crate) fn forget(&self, checkpoint: CheckpointId) {
         let mut table = self.lock();
-        let names = table.checkpoints.remove(&checkpoint).unwrap_or_default();
-        let unused =
-            names.iter().filter_map(|name| table.drop_use(name, |uses| &mut uses.references)).collect();
+        let places = table.checkpoints.remove(&checkpoint).unwrap_or_default();
+        let unused = places
+            .into_iter()
+            .filter_map(|place| table.drop_use(place, |file| &mut file.references))
+            .collect();
         drop(table);
         self.deleter.delete(unused);
     }
@@ -128,7 +153,7 @@ impl SharedFileRegistry {
     /// any more: only what a retained checkpoint names is ever read back.
     pub(crate) fn delete_unused(&self, mut names: Vec<String>) {
         let table = self.lock();
-        names.retain(|name| !table.files.contains_key(name.as_str()));
+        names.retain(|name| !table.places.contains_key(name.as_str()));
         drop(table);
         self.deleter.delete(names);
     }
@@ -152,18 +177,24 @@ impl SharedFileRegistry {
 
     /// How it stands.
     pub fn stats(&self) -> RegistryStats {
-        let files = self.lock().files.len() as u64;
+        let files = self.lock().places.len() as u64;
         RegistryStats { files, ..self.deleter.stats() }
     }
 }
 
 impl FileOwnership for SharedFileRegistry {
     fn hold(&self, name: &str) {
-        self.lock().uses(name).1.holders += 1;
+        let mut table = self.lock();
+        let place = table.place(name);
+        table.at(place).holders += 1;
     }
 
     fn release(&self, name: &str) {
-        let unused = self.lock().drop_use(name, |uses| &mut uses.holders);
+        let mut table = self.lock();
+        let place = table.places.get(name).copied();
+        assert!(place.is_some(), "{name} is given back and was never taken");
+        let unused = place.and_then(|place| table.drop_use(place, |file| &mut file.holders));
+        drop(table);
         if let Some(name) = unused {
             self.deleter.delete(vec![name]);
         }
