@@ -106,15 +106,16 @@ pub(super) enum Case {
     MapScan,
     /// One ordered pass over everything
     Scan,
-    #[value(skip)]
-    #[expect(dead_code, reason = "peers have no cheap merge of their own; the workload names it")]
+    /// Blind additions to sums of eight bytes
     Add,
-    #[value(skip)]
-    #[expect(dead_code, reason = "as above")]
+    /// Blind appends of elements to lists
     Append,
     #[value(skip)]
-    #[expect(dead_code, reason = "as above")]
+    #[expect(dead_code, reason = "the workload names it")]
     Mixed,
+    #[value(skip)]
+    #[expect(dead_code, reason = "the workload names it")]
+    Checkpoint,
 }
 
 /// As it is written on the command line.
@@ -140,6 +141,9 @@ impl BenchArgs {
 
     /// Bytes of a value.
     pub(super) fn value_bytes(&self) -> usize {
+        if self.case == Case::Add {
+            return size_of::<u64>();
+        }
         self.value_bytes as usize
     }
 

@@ -13,11 +13,11 @@ use super::workload::{Action, Command, Target};
 
 /// See the module.
 pub(super) struct Driver<'a, P> {
-    peer: &'a mut P,
-    oracle: &'a Oracle,
-    gauge: &'a Gauge,
+    pub(super) peer: &'a mut P,
+    pub(super) oracle: &'a Oracle,
+    pub(super) gauge: &'a Gauge,
     args: &'a BenchArgs,
-    value: Vec<u8>,
+    pub(super) value: Vec<u8>,
 }
 
 impl<'a, P: Peer> Driver<'a, P> {
@@ -42,6 +42,7 @@ impl<'a, P: Peer> Driver<'a, P> {
             match target.command.action {
                 Action::Rmw => self.change(target).await?,
                 Action::MapScan => self.scan(target).await?,
+                Action::Add | Action::Append => self.merge(target).await?,
                 _ => self.get(target).await?,
             }
             self.gauge.done(start);
@@ -175,6 +176,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::bench::fold::Fold;
     use crate::bench::keys::Keys;
     use crate::bench::peer::{KeyBytes, Look, Place, Show};
     use crate::bench::values::Values;
@@ -212,6 +214,11 @@ mod tests {
         }
 
         async fn commit(&mut self) -> Result<()> {
+            Ok(())
+        }
+
+        async fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
+            Fold::Sum.fold(self.values.entry(key.to_vec()).or_default(), operand);
             Ok(())
         }
 

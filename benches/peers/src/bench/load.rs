@@ -5,6 +5,7 @@ use alluvium_env::{Error, Result};
 
 use super::Bench;
 use super::args::Order;
+use super::fold::Fold;
 use super::keys::KEY_BYTES;
 use super::peer::Peer;
 
@@ -50,6 +51,9 @@ impl<P: Peer> Bench<'_, P> {
     async fn put_all(&mut self, indexes: impl Iterator<Item = u64>, batch: usize) -> Result<()> {
         let (mut key, mut value, mut added) = (Vec::new(), Vec::new(), 0);
         let is_map = self.args.maps() > 0;
+        if Fold::of(self.args.case).is_some() {
+            return self.load_operands(indexes).await;
+        }
         let length = if is_map { self.args.scan_length() } else { 1 };
         for index in indexes {
             for entry in 0..length {

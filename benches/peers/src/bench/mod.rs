@@ -6,6 +6,7 @@
 mod args;
 mod batch;
 mod drive;
+mod fold;
 mod load;
 mod peer;
 mod process;
@@ -21,11 +22,11 @@ mod gauge;
 #[expect(dead_code, reason = "`alluvium bench` needs more of it")]
 mod keys;
 #[path = "../../../../cli/src/bench/oracle.rs"]
-#[expect(dead_code, reason = "`alluvium bench` needs more of it")]
 mod oracle;
 #[path = "../../../../cli/src/bench/threads.rs"]
 mod threads;
 #[path = "../../../../cli/src/bench/values.rs"]
+#[expect(dead_code, reason = "`alluvium bench` needs more of it")]
 mod values;
 #[path = "../../../../cli/src/bench/workload.rs"]
 #[expect(dead_code, reason = "`alluvium bench` needs more of it")]
@@ -147,6 +148,7 @@ impl<'a, P: Peer> Bench<'a, P> {
             debt = self.settle().await?.saturating_sub(begun + took);
         }
         let paid_off = Moment::now(self.place)?;
+        self.read_back().await?;
         let verified = self.oracle.verified();
         // One of them deletes its files when it is closed.
         let stored_bytes = self.place.stored_bytes()?;

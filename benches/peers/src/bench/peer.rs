@@ -11,6 +11,7 @@ use alluvium_env::{Error, Result};
 use alluvium_host::storage::{self, Link, Storage, StoreRequests};
 
 use super::args::{BenchArgs, name};
+use super::fold::Fold;
 use super::keys::KEY_BYTES;
 use super::process;
 use crate::s3::{self, ServerClient};
@@ -41,6 +42,9 @@ pub(super) trait Peer: Sized {
     /// Writes what was added.
     async fn commit(&mut self) -> Result<()>;
 
+    /// Folds an operand into a value, without reading it where the system can do that.
+    async fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()>;
+
     /// Reads one value and shows it.
     async fn get(&self, key: &KeyBytes, look: impl FnOnce(Option<&[u8]>) -> Result<()>) -> Result<()>;
 
@@ -67,6 +71,8 @@ pub(super) struct Place {
     /// Reads under way at once.
     #[cfg_attr(not(feature = "cobble"), expect(dead_code, reason = "Cobble takes a thread for each"))]
     pub(super) in_flight: usize,
+    /// What becomes of operands.
+    pub(super) fold: Option<Fold>,
     /// Caches and write buffers together.
     pub(super) memory_bytes: u64,
     /// Whether everything fits into the cache.
@@ -94,7 +100,8 @@ impl Place {
         let raw = args.keys.0 * (KEY_BYTES + args.value_bytes()) as u64;
         let (memory_bytes, in_flight) = (args.memory.0, args.in_flight.max(1) as usize);
         let is_resident = raw < memory_bytes / 2;
-        Ok(Self { folder, storage, server, in_flight, memory_bytes, is_resident })
+        let fold = Fold::of(args.case);
+        Ok(Self { folder, storage, server, in_flight, fold, memory_bytes, is_resident })
     }
 
     /// What was asked of the store, as far as the system has one.

@@ -8,6 +8,8 @@ const DATA_BYTES: u64 = 116;
 const SCARCITY: u64 = 9;
 /// The least that Alluvium works with.
 const LEAST_MEMORY_MIB: u64 = 64;
+/// What each point of a sweep goes on for.
+const SWEEP_SECONDS: u32 = 4;
 /// The round trip of cases that are far away.
 pub(super) const FAR: &str = "15ms";
 /// How uneven keys are drawn where they are.
@@ -53,6 +55,18 @@ pub(super) enum Case {
     ColdRange,
     /// All keys in random order onto a store 15 ms away, until nothing is left to compact: what compactions read
     Compact,
+    /// Blind additions of one to sums of eight bytes, everything in memory
+    Add,
+    /// Blind appends of elements to lists, everything in memory
+    Append,
+    /// Single reads from stores at several distances, 256 at a time
+    ByDistance,
+    /// Single reads with memory for several parts of the data, local files
+    ByMemory,
+    /// Single reads from a store 15 ms away, so many at a time
+    ByInFlight,
+    /// So many keys together from a store 15 ms away
+    ByBatch,
 }
 
 /// How large a run is.
@@ -62,21 +76,65 @@ pub(super) struct Scale {
     pub(super) seconds: u32,
 }
 
-/// One row of a table: a system and how it is asked.
+/// One row of a table: a system, how it is asked, and where in a sweep.
 pub(super) struct Cell {
     pub(super) system: &'static str,
     how: &'static str,
+    pub(super) point: Option<&'static str>,
     pub(super) args: Vec<String>,
-    pub(super) is_far: bool,
+    /// The round trip to its data, where that is far away.
+    pub(super) far: Option<&'static str>,
 }
 
 impl Cell {
-    pub(super) fn label(&self) -> String {
+    /// The system and how it is asked.
+    pub(super) fn row(&self) -> String {
         format!("{} {}", self.system, self.how).trim_end().to_owned()
+    }
+
+    /// The same, and where in a sweep.
+    pub(super) fn label(&self) -> String {
+        label(&self.row(), self.point)
     }
 }
 
+/// A row's name in a table.
+pub(super) fn label(row: &str, point: Option<&str>) -> String {
+    point.map_or_else(|| row.to_owned(), |point| format!("{row}, {point}"))
+}
+
+/// A point of a sweep: its name, what is asked there, and how far away the data is.
+type Point = (&'static str, &'static [&'static str], Option<&'static str>);
+
+const DISTANCES: [Point; 4] = [
+    ("0.07 ms", &[], Some("70us")),
+    ("1.5 ms", &[], Some("1500us")),
+    ("15 ms", &[], Some(FAR)),
+    ("23 ms", &[], Some("23ms")),
+];
+const IN_FLIGHT: [Point; 5] = [
+    ("1", &["--in-flight", "1"], Some(FAR)),
+    ("16", &["--in-flight", "16"], Some(FAR)),
+    ("64", &["--in-flight", "64"], Some(FAR)),
+    ("256", &["--in-flight", "256"], Some(FAR)),
+    ("1024", &["--in-flight", "1024"], Some(FAR)),
+];
+const BATCHES: [Point; 4] = [
+    ("1 key", &["--batch", "1"], Some(FAR)),
+    ("8 keys", &["--batch", "8"], Some(FAR)),
+    ("64 keys", &["--batch", "64"], Some(FAR)),
+    ("512 keys", &["--batch", "512"], Some(FAR)),
+];
+/// Percent of the data that memory is as large as; nothing is not possible.
+const SHARES: [(&str, u64); 5] = [("least", 0), ("25 %", 25), ("50 %", 50), ("100 %", 100), ("200 %", 200)];
+
 impl Scale {
+    /// So much of the data, but at least what Alluvium works with.
+    fn memory_of(self, percent: u64) -> String {
+        let mebibytes = (self.keys * DATA_BYTES * percent / 100) >> 20;
+        format!("{}MiB", mebibytes.max(LEAST_MEMORY_MIB))
+    }
+
     fn small_memory(self) -> String {
         let mebibytes = (self.keys * DATA_BYTES / SCARCITY) >> 20;
         // Alluvium's budget comes in whole megabytes; ten million keys are 128 MiB.
@@ -101,11 +159,11 @@ impl Case {
     /// How much must be asked before it counts: caches are filled then.
     fn warm_up(self, scale: Scale) -> u64 {
         match self {
-            Self::Get | Self::GetBatch | Self::Get10x => scale.keys / 5,
+            Self::Get | Self::GetBatch | Self::Get10x | Self::ByMemory => scale.keys / 5,
             Self::Rmw10x | Self::RmwZipf => scale.keys / 20,
             Self::Range => scale.keys / 200,
             // Indexes and filters are fetched then.
-            Self::Cold => scale.keys / 1000,
+            Self::Cold | Self::ByDistance | Self::ByInFlight => scale.keys / 1000,
             Self::ColdBatch => 1280,
             Self::ColdRange => 50,
             _ => 0,
@@ -130,6 +188,12 @@ impl Case {
             Self::ColdBatch => format!("get --memory {} --records 3200", scale.small_memory()),
             Self::ColdRange => format!("map-scan --memory {} --records 100", scale.small_memory()),
             Self::Compact => format!("load --memory {} --order random", scale.small_memory()),
+            Self::Add => format!("add --memory {LARGE_MEMORY} --records {}", keys / 2),
+            Self::Append => format!("append --memory {LARGE_MEMORY} --records {}", keys / 2),
+            Self::ByDistance | Self::ByInFlight | Self::ByBatch => {
+                format!("get --memory {} --seconds {SWEEP_SECONDS}", scale.small_memory())
+            }
+            Self::ByMemory => format!("get --seconds {SWEEP_SECONDS}"),
         };
         let mut args: Vec<String> = line.split(' ').map(str::to_owned).collect();
         args.extend(["--keys".to_owned(), keys.to_string()]);
@@ -140,9 +204,19 @@ impl Case {
         args
     }
 
-    /// Whether the data is far away.
-    pub(super) fn is_far(self) -> bool {
-        matches!(self, Self::Cold | Self::ColdBatch | Self::ColdRange | Self::Compact)
+    /// How far away the data is, where that is the same for all rows.
+    fn far(self) -> Option<&'static str> {
+        matches!(self, Self::Cold | Self::ColdBatch | Self::ColdRange | Self::Compact).then_some(FAR)
+    }
+
+    /// What is different from row to row of a sweep; memory is given in arguments of its own.
+    fn points(self) -> &'static [Point] {
+        match self {
+            Self::ByDistance => &DISTANCES,
+            Self::ByInFlight => &IN_FLIGHT,
+            Self::ByBatch => &BATCHES,
+            _ => &[],
+        }
     }
 
     /// How Alluvium is asked: by calls, and as an operator asks it.
@@ -161,8 +235,18 @@ impl Case {
             Self::GetBatch | Self::RmwBatch => {
                 &[("calls, 1000 together", "--mode sync --batch 1000"), ("records", "--mode async")]
             }
-            Self::Get | Self::Rmw | Self::Range | Self::ColdRange | Self::Compact => {
-                &[("calls", "--mode sync")]
+            Self::Add => &[("calls", "--mode sync"), ("records", "--mode async")],
+            Self::Get
+            | Self::Rmw
+            | Self::Range
+            | Self::ColdRange
+            | Self::Compact
+            | Self::Append
+            | Self::ByInFlight
+            | Self::ByBatch => &[("calls", "--mode sync")],
+            Self::ByMemory => &[("calls", "--mode sync"), ("records", "--mode async")],
+            Self::ByDistance => {
+                &[("calls", "--mode sync --in-flight 256"), ("records, 6000 under way", "--mode async")]
             }
             Self::Scan => &[("", "--mode sync")],
             Self::Cold => &[("calls", "--mode sync --in-flight 256")],
@@ -176,7 +260,7 @@ impl Case {
             (Self::Load | Self::GetBatch | Self::RmwBatch | Self::Compact, _) => &[("", "--batch 1000")],
             // Its calls block: each read under way is a thread.
             (Self::Cold, "cobble") => &[("64 threads", "--in-flight 64"), ("256 threads", "--in-flight 256")],
-            (Self::Cold, _) => &[("", "--in-flight 256")],
+            (Self::Cold | Self::ByDistance, _) => &[("", "--in-flight 256")],
             (Self::ColdBatch, _) => &[("", "--batch 64")],
             _ => &[("", "")],
         }
@@ -184,18 +268,52 @@ impl Case {
 
     /// Whether memory alone can do that, within its limit.
     fn suits_map(self) -> bool {
-        matches!(self, Self::Load | Self::Get | Self::GetBatch | Self::Rmw | Self::RmwBatch)
+        matches!(
+            self,
+            Self::Load | Self::Get | Self::GetBatch | Self::Rmw | Self::RmwBatch | Self::Add | Self::Append
+        )
     }
 
-    /// All rows of the case.
+    /// All rows of the case; those of a point together, so that systems take turns.
     pub(super) fn cells(self, scale: Scale) -> Vec<Cell> {
+        if self == Self::ByMemory {
+            let of = |(point, percent)| {
+                let memory = ["--memory".to_owned(), scale.memory_of(percent)];
+                self.cells_at(scale, Some(point), &memory, None)
+            };
+            return SHARES.into_iter().flat_map(of).collect();
+        }
+        if self.points().is_empty() {
+            return self.cells_at(scale, None, &[], self.far());
+        }
+        let of = |(point, extra, far): &Point| {
+            let extra: Vec<String> = extra.iter().map(|word| (*word).to_owned()).collect();
+            self.cells_at(scale, Some(point), &extra, *far)
+        };
+        self.points().iter().flat_map(of).collect()
+    }
+
+    fn cells_at(
+        self,
+        scale: Scale,
+        point: Option<&'static str>,
+        more: &[String],
+        far: Option<&'static str>,
+    ) -> Vec<Cell> {
         let common = self.common(scale);
         let cell = |system, (how, extra): &(&'static str, &str)| {
             let extra = extra.split(' ').filter(|word| !word.is_empty()).map(str::to_owned);
-            let args = common.iter().cloned().chain(extra).collect();
-            Cell { system, how, args, is_far: self.is_far() }
+            let args = common.iter().cloned().chain(extra).chain(more.iter().cloned()).collect();
+            Cell { system, how, point, args, far }
         };
-        let peers: &[&str] = if self.is_far() { &REMOTE_PEERS } else { &PEERS };
+        let peers: &[&str] = match self {
+            // Its calls block, and threads for a thousand of them are not what it is for.
+            Self::ByDistance | Self::ByInFlight => &["slatedb"],
+            // It takes minutes to load what the others load in seconds, and is never the first.
+            Self::ByMemory => &["rocksdb", "fjall", "cobble"],
+            _ if far.is_some() => &REMOTE_PEERS,
+            _ => &PEERS,
+        };
         let others = peers.iter().copied().chain(self.suits_map().then_some("map"));
         let ways = |system| self.peer(system).iter().map(move |way| cell(system, way));
         let alluvium = self.alluvium().iter().map(|way| cell("alluvium", way));

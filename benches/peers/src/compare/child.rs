@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use alluvium_env::{Error, Result};
 use serde_json::Value;
 
-use super::cases::{Cell, FAR};
+use super::cases::Cell;
 use super::server::Server;
 use super::{CompareArgs, Far};
 use crate::s3;
@@ -14,7 +14,7 @@ use crate::s3;
 /// # Errors
 /// `Unavailable` if it cannot be started; `Internal` with what it says if it fails.
 pub(super) fn measure(args: &CompareArgs, cell: &Cell) -> Result<Value> {
-    let server = (cell.is_far && args.far == Far::S3).then(Server::start).transpose()?;
+    let server = cell.far.filter(|_| args.far == Far::S3).map(Server::start).transpose()?;
     let line = command_line(args, cell, server.as_ref())?;
     let Some((program, rest)) = line.split_first() else { return Err(Error::internal("no command")) };
     let failed = |e| Error::unavailable(format!("cannot start {program}; build it first")).with_source(e);
@@ -56,8 +56,8 @@ fn command_line(args: &CompareArgs, cell: &Cell, server: Option<&Server>) -> Res
         line.extend(["--folder".to_owned(), folder.display().to_string()]);
         line.extend(server.iter().flat_map(|server| ["--server".to_owned(), server.address.clone()]));
     }
-    if cell.is_far && server.is_none() {
-        line.extend(["--latency", FAR].map(str::to_owned));
+    if let (Some(far), None) = (cell.far, server) {
+        line.extend(["--latency", far].map(str::to_owned));
     }
     line.extend(options.iter().cloned());
     Ok(line)

@@ -5,20 +5,21 @@
 //! **Failure**: a measurement that fails is a row that says so; the run goes on with the others.
 mod cases;
 mod child;
+mod kept;
+mod machine;
 mod server;
 mod table;
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use alluvium_env::{Error, Result};
+use alluvium_env::Result;
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::json;
 
 use crate::units::Count;
 use cases::{Case, Cell, Scale};
+use kept::Kept;
+use machine::{Begun, Ticks};
 use table::Row;
 
 /// Options of `compare`.
@@ -86,6 +87,9 @@ enum Far {
 pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     let cases = if args.cases.is_empty() { Case::all() } else { args.cases.clone() };
     let scale = Scale { keys: args.keys.0, seconds: args.seconds };
+    if let Some(file) = &args.results {
+        kept::append(file, &Begun::now())?;
+    }
     for case in cases {
         let cells = case.cells(scale);
         let wanted = |cell: &&Cell| args.systems.is_empty() || args.systems.iter().any(|s| s == cell.system);
@@ -94,19 +98,29 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         for round in 1..=args.rounds {
             for (cell, row) in cells.iter().zip(&mut rows) {
                 eprintln!("{}: {} ({round}/{})", case.name(), cell.label(), args.rounds);
-                match child::measure(args, cell) {
-                    Ok(figures) => {
-                        if let Some(file) = &args.results {
-                            let (compare, row) = (case.name(), cell.label());
-                            append(file, &Kept { compare, row, figures: figures.clone() })?;
-                        }
-                        row.add(figures);
-                    }
-                    Err(error) => row.fail(&error),
-                }
+                measure(args, case, cell, row)?;
             }
         }
         println!("{}", table::print(case, &rows));
+    }
+    Ok(())
+}
+
+/// Measures once, keeps and shows the figures, or why there are none.
+fn measure(args: &CompareArgs, case: Case, cell: &Cell, row: &mut Row) -> Result<()> {
+    let before = Ticks::now();
+    let measured = child::measure(args, cell);
+    let others_percent = || Ticks::now()?.others_percent_since(before?);
+    if let Some(file) = &args.results {
+        let figures =
+            measured.as_ref().map_or_else(|error| json!({ "error": error.to_string() }), Clone::clone);
+        let point = cell.point.map(str::to_owned);
+        let others_percent = others_percent();
+        kept::append(file, &Kept { compare: case.name(), row: cell.row(), point, figures, others_percent })?;
+    }
+    match measured {
+        Ok(figures) => row.add(figures),
+        Err(error) => row.fail(&error),
     }
     Ok(())
 }
@@ -126,44 +140,25 @@ pub(crate) struct TablesArgs {
 pub(crate) fn tables(args: &TablesArgs) -> Result<()> {
     let mut kept = Vec::new();
     for file in &args.files {
-        let name = file.display();
-        let text = fs::read_to_string(file)
-            .map_err(|e| Error::unavailable(format!("cannot read {name}")).with_source(e))?;
-        for line in text.lines() {
-            let one: Kept = serde_json::from_str(line).map_err(|e| {
-                Error::corruption(format!("{name} holds a line that is no measurement")).with_source(e)
-            })?;
-            kept.push(one);
-        }
+        kept.extend(kept::read(file)?);
     }
     for case in Case::all() {
         let name = case.name();
         let mut rows: Vec<Row> = Vec::new();
         for one in kept.iter().filter(|one| one.compare == name) {
-            if !rows.iter().any(|row| row.label == one.row) {
-                rows.push(Row::new(one.row.clone()));
+            let label = cases::label(&one.row, one.point.as_deref());
+            match rows.iter_mut().find(|row| row.label == label) {
+                Some(row) => row.add(one.figures.clone()),
+                None => {
+                    let mut row = Row::new(label);
+                    row.add(one.figures.clone());
+                    rows.push(row);
+                }
             }
-            rows.iter_mut().filter(|row| row.label == one.row).for_each(|row| row.add(one.figures.clone()));
         }
         if !rows.is_empty() {
             println!("{}", table::print(case, &rows));
         }
     }
     Ok(())
-}
-
-/// A measurement that was kept.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    compare: String,
-    row: String,
-    figures: Value,
-}
-
-fn append(file: &Path, kept: &Kept) -> Result<()> {
-    let failed = |e| Error::unavailable(format!("cannot write {}", file.display())).with_source(e);
-    let line = serde_json::to_string(kept);
-    let line = line.map_err(|e| Error::internal("cannot write the figures as JSON").with_source(e))?;
-    let mut file = OpenOptions::new().create(true).append(true).open(file).map_err(failed)?;
-    writeln!(file, "{line}").map_err(failed)
 }

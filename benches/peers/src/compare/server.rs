@@ -4,8 +4,6 @@ use std::process::{Child, Command, Stdio};
 
 use alluvium_env::{Error, Result};
 
-use super::cases::FAR;
-
 /// Serves until it is dropped.
 pub(super) struct Server {
     process: Child,
@@ -13,15 +11,15 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts it; it listens then.
+    /// Starts it, so far away; it listens then.
     ///
     /// # Errors
     /// `Unavailable` if it does not come up.
-    pub(super) fn start() -> Result<Self> {
+    pub(super) fn start(latency: &str) -> Result<Self> {
         let failed = |e| Error::unavailable("cannot start the S3 server").with_source(e);
         let own = std::env::current_exe().map_err(failed)?;
         let mut process = Command::new(own)
-            .args(["serve", "--latency", FAR])
+            .args(["serve", "--latency", latency])
             .stdout(Stdio::piped())
             .spawn()
             .map_err(failed)?;

@@ -16,12 +16,15 @@ use std::fmt::Display;
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, mpsc};
 
-use ::cobble::{Config, Db, ScanOptions, SstCompressionAlgorithm, VolumeDescriptor, WriteOptions};
+use ::cobble::{
+    Config, Db, ScanOptions, SstCompressionAlgorithm, U64CounterMergeOperator, VolumeDescriptor, WriteOptions,
+};
 use alluvium_env::{Error, Result, cores};
 use bytes::Bytes;
 use size::Size;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::bench::fold::Fold;
 use crate::bench::peer::{KeyBytes, Look, Peer, Place, Show, end_of};
 use crate::s3;
 
@@ -179,6 +182,14 @@ impl Peer for Cobble {
             Some(threads) => threads.spawn_blocking(open).await.map_err(failed)??,
             None => open()?,
         };
+        if place.fold == Some(Fold::Sum) {
+            // Operands of the other kind are put one behind the other if nothing is said.
+            let mut schema = db.update_schema();
+            schema
+                .set_column_operator(None, COLUMN.into(), Arc::new(U64CounterMergeOperator))
+                .map_err(failed)?;
+            schema.commit();
+        }
         let (writes, write) = (Writes::default(), WriteOptions::default());
         Ok(Self { db: ManuallyDrop::new(Arc::new(db)), writes, write, threads })
     }
@@ -206,6 +217,14 @@ impl Peer for Cobble {
         };
         self.writes = self.call(put).await?;
         Ok(())
+    }
+
+    async fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
+        if self.threads.is_none() {
+            return self.db.merge(BUCKET, key, COLUMN, operand).map_err(failed);
+        }
+        let (key, operand) = (key.to_vec(), operand.to_vec());
+        self.call(move |db| db.merge(BUCKET, key, COLUMN, operand).map_err(failed)).await
     }
 
     async fn get(&self, key: &KeyBytes, look: impl FnOnce(Option<&[u8]>) -> Result<()>) -> Result<()> {

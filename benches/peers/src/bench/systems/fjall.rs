@@ -11,6 +11,7 @@ use alluvium_env::{Error, Result, cores};
 use fjall::config::{CompressionPolicy, HashRatioPolicy, PartitioningPolicy, PinningPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
 
+use crate::bench::fold::{Fold, no_fold};
 use crate::bench::peer::{KeyBytes, Look, Peer, Place, Show, end_of};
 
 /// One is written to, one is being flushed.
@@ -23,6 +24,7 @@ pub(crate) struct Fjall {
     db: Database,
     keys: Keyspace,
     batch: OwnedWriteBatch,
+    fold: Option<Fold>,
 }
 
 fn failed(error: impl Display) -> Error {
@@ -56,7 +58,7 @@ impl Peer for Fjall {
             .map_err(failed)?;
         let keys = db.keyspace("keys", || options(place)).map_err(failed)?;
         let batch = db.batch();
-        Ok(Self { db, keys, batch })
+        Ok(Self { db, keys, batch, fold: place.fold })
     }
 
     async fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
@@ -70,6 +72,14 @@ impl Peer for Fjall {
 
     async fn commit(&mut self) -> Result<()> {
         std::mem::replace(&mut self.batch, self.db.batch()).commit().map_err(failed)
+    }
+
+    /// It has no merge: a value is read, folded and written back.
+    async fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
+        let fold = self.fold.ok_or_else(no_fold)?;
+        let mut value = self.keys.get(key).map_err(failed)?.map_or_else(Vec::new, |value| value.to_vec());
+        fold.fold(&mut value, operand);
+        self.keys.insert(key, value).map_err(failed)
     }
 
     async fn get(&self, key: &KeyBytes, look: impl FnOnce(Option<&[u8]>) -> Result<()>) -> Result<()> {

@@ -74,6 +74,13 @@ fn options(place: &Place, cache: &Cache) -> Options {
     let cores = cores();
     options.set_max_background_jobs(cores.max(2).try_into().unwrap_or(i32::MAX));
     options.set_max_subcompactions(cores as u32);
+    if let Some(fold) = place.fold {
+        options.set_merge_operator_associative("fold", move |_, existing, operands| {
+            let mut value = existing.unwrap_or_default().to_vec();
+            operands.into_iter().for_each(|operand| fold.fold(&mut value, operand));
+            Some(value)
+        });
+    }
     options.set_max_open_files(-1);
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
@@ -105,6 +112,10 @@ impl Peer for RocksDb {
     async fn commit(&mut self) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
         if batch.is_empty() { Ok(()) } else { self.db.write_opt(batch, &self.write).map_err(failed) }
+    }
+
+    async fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
+        self.db.merge_opt(key, operand, &self.write).map_err(failed)
     }
 
     async fn get(&self, key: &KeyBytes, look: impl FnOnce(Option<&[u8]>) -> Result<()>) -> Result<()> {

@@ -20,13 +20,14 @@ use ::slatedb::config::{
 };
 use ::slatedb::db_cache::SplitCache;
 use ::slatedb::db_cache::foyer::{FoyerCache, FoyerCacheOptions};
-use ::slatedb::{BlockCachePolicy, CacheTarget, Db, WriteBatch};
+use ::slatedb::{BlockCachePolicy, CacheTarget, Db, MergeOperator, MergeOperatorError, WriteBatch};
 use alluvium_env::{Error, Result, cores};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::bench::fold::Fold;
 use crate::bench::peer::{KeyBytes, Look, Peer, Place, Show, end_of};
 
 const MAX_MEMTABLE_BYTES: u64 = 64 << 20;
@@ -94,6 +95,28 @@ fn caching(place: &Place) -> BlockCachePolicy {
     if place.is_resident { policy.with_compaction_output_targets(&CacheTarget::all()) } else { policy }
 }
 
+impl MergeOperator for Fold {
+    fn merge(
+        &self,
+        key: &Bytes,
+        existing: Option<Bytes>,
+        operand: Bytes,
+    ) -> Result<Bytes, MergeOperatorError> {
+        self.merge_batch(key, existing, &[operand])
+    }
+
+    fn merge_batch(
+        &self,
+        _: &Bytes,
+        existing: Option<Bytes>,
+        operands: &[Bytes],
+    ) -> Result<Bytes, MergeOperatorError> {
+        let mut value = existing.map_or_else(Vec::new, Vec::from);
+        operands.iter().for_each(|operand| self.fold(&mut value, operand));
+        Ok(value.into())
+    }
+}
+
 impl SlateDb {
     async fn read(&self, key: &KeyBytes) -> Result<Option<Bytes>> {
         if !self.is_served {
@@ -113,6 +136,10 @@ impl Peer for SlateDb {
             .with_db_cache(Arc::new(cache(place)), 0)
             .with_block_cache_policy(caching(place))
             .with_write_runtime(Handle::current());
+        let builder = match place.fold {
+            Some(fold) => builder.with_merge_operator(Arc::new(fold)),
+            None => builder,
+        };
         let db = background.spawn(builder.build()).await.map_err(failed)?.map_err(failed)?;
         Ok(Self { db, batch: WriteBatch::new(), background, is_served: place.server.is_some() })
     }
@@ -129,6 +156,10 @@ impl Peer for SlateDb {
     async fn commit(&mut self) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
         if batch.is_empty() { Ok(()) } else { self.db.write(batch).await.map(drop).map_err(failed) }
+    }
+
+    async fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
+        self.db.merge(key, operand).await.map(drop).map_err(failed)
     }
 
     async fn get(&self, key: &KeyBytes, look: impl FnOnce(Option<&[u8]>) -> Result<()>) -> Result<()> {
