@@ -3,21 +3,26 @@ use std::future::Future;
 
 use alluvium_env::Result;
 
-use crate::{BroadcastContext, Codec, Context, Timer};
+use crate::{BroadcastContext, Codec, Context, HasPrelude, Timer};
 
 /// A function over a keyed stream. Records of one key run one after the other, in arrival order; records of different
 /// keys overlap wherever one of them waits for state.
 ///
 /// It is `!Send` if you like: it never leaves its task thread.
 pub trait KeyedProcess: 'static {
-    /// A record without its key.
-    type In: Codec;
+    /// A record without its key. Sources encode it, so it has a [`Codec`]; it needs none if a
+    /// [prelude](crate::PreparedProcess) makes it.
+    type In;
     /// What it emits.
     type Out: 'static;
 
     /// Whether it registers timers, or has in a checkpoint that it goes on from. Its subtasks then keep two states more, one
     /// a time domain, from the start on: registered when the first timer is, they would differ between subtasks.
     const USES_TIMERS: bool = false;
+
+    /// Whether it begins with a prelude: [`Prepared`](crate::Prepared) does, and nobody else can say so.
+    #[doc(hidden)]
+    const PRELUDE: HasPrelude = HasPrelude::NO;
 
     /// Handles one record; write it as `async fn`.
     ///

@@ -7,9 +7,9 @@ use alluvium_async_exec::{ControllerSettings, MailboxReceiver, controller_with_e
 use alluvium_checkpoint::{CanonicalEntries, RestorePlan};
 use alluvium_env::{Clock, IoRuntime, Result};
 use alluvium_state_api::{
-    BackendFactory, CANONICAL, FileOwnership, KeyGroupRange, KeyedProcess, MaxParallelism, OpenRequest,
-    OperatorStatePart, RecordBatch, RecordBatchBuilder, RecordRef, RestoredPart, States, TaskContext,
-    key_hash,
+    BackendFactory, CANONICAL, Codec, FileOwnership, KeyGroupRange, KeyedProcess, MaxParallelism,
+    OpenRequest, OperatorStatePart, RecordBatch, RecordBatchBuilder, RecordRef, RestoredPart, States,
+    TaskContext, key_hash,
 };
 use bytes::Bytes;
 use object_store::ObjectStore;
@@ -51,7 +51,7 @@ impl TaskStart {
     ///
     /// # Errors
     /// What opening or running meets; `Closed` when the job was cancelled.
-    pub(crate) fn run<P: KeyedProcess>(
+    pub(crate) fn run<P: KeyedProcess<In: Codec>>(
         self,
         open: &impl Fn(&States<'_>) -> Result<Operator<P>>,
     ) -> Result<TaskStats> {
