@@ -198,6 +198,7 @@ impl<S: SplitSource> Job<S> {
                 operator_states: restored.map_or(Ok(Vec::new()), |metadata| {
                     metadata.operator_states_for(subtask, settings.parallelism)
                 })?,
+                operator_state_bytes: settings.operator_state_bytes,
                 inbox,
                 orders,
                 events: events.clone(),

@@ -36,6 +36,7 @@ pub(crate) struct TaskStart {
     pub(crate) files: Arc<dyn FileOwnership>,
     pub(crate) restore: RestorePlan,
     pub(crate) operator_states: Vec<OperatorStatePart>,
+    pub(crate) operator_state_bytes: usize,
     pub(crate) inbox: MailboxReceiver<Mail>,
     pub(crate) orders: Arc<Orders>,
     pub(crate) events: Sender<Event>,
@@ -68,7 +69,9 @@ impl TaskStart {
             notify: Arc::clone(&bell),
             clock: Arc::clone(&self.clock),
         })?;
-        let task = TaskContext::new(backend).with_clock(Arc::clone(&self.clock));
+        let task = TaskContext::new(backend)
+            .with_clock(Arc::clone(&self.clock))
+            .with_operator_state_limit(self.operator_state_bytes);
         let task = Rc::new(task.with_operator_states(self.operator_states));
         let operator = open(&task.states())?;
         for part in &canonical {

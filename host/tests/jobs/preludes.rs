@@ -1,4 +1,5 @@
 //! Functions that ask a service first: exact through stops at changing parallelism, with preludes under way at every checkpoint.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
