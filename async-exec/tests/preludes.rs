@@ -286,7 +286,7 @@ fn a_barrier_starts_nobody_behind_the_record_that_it_waits_for() {
             controller.poll().unwrap();
         }
         assert_eq!(task.take_outputs(), [format!("a {SAYS}")]);
-        let (in_flight, mut kept) = (controller.in_flight(), 0);
+        let (in_flight, mut kept) = (controller.in_flight(), 0_usize);
         controller.keep(|_| kept += 1);
         assert_eq!((kept, in_flight, task.batch_len(), service.waiting()), (2, 2, 0, waiting));
         controller.end_barrier();

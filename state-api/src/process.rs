@@ -59,7 +59,7 @@ pub trait KeyedProcess: 'static {
 /// # struct Rules { rules: BroadcastState<str, (u64, String)> }
 /// # impl Rules {
 /// fn process_broadcast(&self, (name, at, rule): (String, u64, String), ctx: &BroadcastContext<'_, ()>) -> Result<()> {
-///     if self.rules.get(&name).is_some_and(|newer| **newer >= (at, rule.clone())) {
+///     if self.rules.get(&name).is_some_and(|newer| *newer >= (at, rule.clone())) {
 ///         return Ok(());
 ///     }
 ///     self.rules.put(ctx, &name, (at, rule))

@@ -307,20 +307,22 @@ impl BroadcastProcess for Last {
 
 #[test]
 fn broadcast_states_that_differ_between_subtasks_end_the_job_at_a_checkpoint() {
-    // Without an interval there is none, and the job ends with what differs.
-    for (interval, at) in
-        [(Some(Duration::from_mins(1)), "at checkpoint 1"), (None, "at the end of the input")]
-    {
-        let clock = Arc::new(AtomicU64::new(0));
-        let job = Job {
-            source: Sales::new(1, 100),
-            settings: settings(2, 1, interval),
-            world: world(&memory(), HeapBackendFactory),
-        };
+    // A stop takes one. A job without an interval that reads its input to the end takes none, and ends all the same.
+    for (stops, at) in [(true, "at checkpoint 1"), (false, "at the end of the input")] {
+        let (clock, control) = (Arc::new(AtomicU64::new(0)), JobControl::new());
+        let hooked = control.clone();
+        let source = Sales::new(1, 100).hooked(move |_, position| {
+            if stops && position > 50 {
+                hooked.stop();
+                return Ok(ReadOutcome::Idle);
+            }
+            Ok(ReadOutcome::More)
+        });
+        let job = Job { source, settings: settings(2, 1, None), world: world(&memory(), HeapBackendFactory) };
         let open = move |states: &States<'_>| {
             Ok(Operator::new(Last(states.broadcast("last")?, Arc::clone(&clock))).with_broadcast())
         };
-        let error = job.run(open, &JobControl::new(), |_| Ok(())).unwrap_err();
+        let error = job.run(open, &control, |_| Ok(())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         let text = error.to_string();
         assert!(
