@@ -177,7 +177,7 @@ fn operator_states_are_listed_with_their_sizes_and_their_elements_are_shown() {
 
     let scanned = |arguments: &[&str]| {
         let output = succeed(state(folder.path(), &["scan", "--operator"]).args(at).args(arguments));
-        text(&output.stdout).to_owned()
+        text(&output.stdout)
     };
     assert_eq!(
         (scanned(&["offsets"]).as_str(), scanned(&["rules"]).as_str()),

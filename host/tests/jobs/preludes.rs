@@ -1,6 +1,6 @@
 //! Functions that ask a service first: exact through stops at changing parallelism, with preludes under way at every checkpoint.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -22,16 +22,16 @@ struct Question {
     waker: Waker,
 }
 
-/// Answers from a thread of its own once nobody has asked for a millisecond, the last one first.
+/// Answers from a thread of its own once nobody has asked for a millisecond, in an order that is nobody's.
 fn answer(questions: &Receiver<Question>, most: &AtomicU64) {
-    let mut asked: HashMap<usize, Question> = HashMap::new();
+    let mut asked: BTreeMap<usize, Question> = BTreeMap::new();
     loop {
         match questions.recv_timeout(Duration::from_millis(1)) {
             // Whoever is polled again has another waker.
             Ok(question) => drop(asked.insert(Arc::as_ptr(&question.answered).addr(), question)),
             Err(RecvTimeoutError::Timeout) => {
                 most.fetch_max(asked.len() as u64, Ordering::SeqCst);
-                for (_, question) in asked.drain() {
+                for question in std::mem::take(&mut asked).into_values() {
                     question.answered.store(true, Ordering::SeqCst);
                     question.waker.wake();
                 }
