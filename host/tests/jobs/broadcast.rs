@@ -256,6 +256,18 @@ fn an_operator_without_a_broadcast_side_says_how_to_get_one() {
 }
 
 #[test]
+fn operator_states_may_take_what_the_job_has_for_them() {
+    let job = Job {
+        source: Sales::new(2, 100),
+        settings: JobSettings { operator_state_bytes: 1, ..settings(2, 1, None) },
+        world: world(&memory(), HeapBackendFactory),
+    };
+    let error = job.run(opening(0, true, &Arc::default()), &JobControl::new(), |_| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("they may have 1: raise the job's `operator_state_bytes`"), "{error}");
+}
+
+#[test]
 fn operator_state_that_is_not_opened_any_more_is_named_until_it_is_dropped() {
     let (store, found) = (memory(), Arc::<Mutex<Found>>::default());
     let job = || Job {

@@ -30,7 +30,9 @@ fn answer(questions: &Receiver<Question>, most: &AtomicU64) {
             // Whoever is polled again has another waker.
             Ok(question) => drop(asked.insert(Arc::as_ptr(&question.answered).addr(), question)),
             Err(RecvTimeoutError::Timeout) => {
-                most.fetch_max(asked.len() as u64, Ordering::SeqCst);
+                // Of a job that was stopped nobody waits any more.
+                let waiting = asked.values().filter(|question| Arc::strong_count(&question.answered) > 1);
+                most.fetch_max(waiting.count() as u64, Ordering::SeqCst);
                 for question in std::mem::take(&mut asked).into_values() {
                     question.answered.store(true, Ordering::SeqCst);
                     question.waker.wake();
