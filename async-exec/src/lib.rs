@@ -4,7 +4,8 @@
 //!
 //! - an [`AsyncExecutionController`] runs the records of one keyed subtask. A record is polled as soon as it arrives;
 //!   if memory answers all it asks, it is done in that poll (design D2), otherwise it is *in flight*: its future stays
-//!   in a slot, its key is *busy*, and later records of the key queue behind it;
+//!   in a slot, its key is *busy*, and later records of the key queue behind it. If the function has a *prelude*
+//!   ([`PreparedProcess`](alluvium_state_api::PreparedProcess)), those of the queue run meanwhile;
 //! - a *read batch* collects what records in flight ask of the store. It is submitted when it is full, and when the
 //!   task has nothing better to do (design D16);
 //! - an *epoch* is the span between two events that are not records (design D15): a watermark is done when all records

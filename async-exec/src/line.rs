@@ -8,6 +8,8 @@
 
 /// Marks the end of a line.
 const NOBODY: u32 = u32::MAX;
+/// Stands for the slot of a prelude that has not begun.
+pub(crate) const NO_SLOT: u32 = u32::MAX;
 
 /// A record in flight: where it is, and where it belongs.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +23,12 @@ pub(crate) struct Ticket {
     pub(crate) arrival: u64,
     /// It is a timer and not a record.
     pub(crate) timer: bool,
+    /// The slot in which its prelude has begun while it waits.
+    pub(crate) prelude: u32,
 }
+
+// A line of a hundred thousand places costs what it did before there were preludes.
+const _: () = assert!(size_of::<Ticket>() == 32 && size_of::<Line>() == 24);
 
 /// One key's line.
 #[derive(Clone, Copy, Debug)]
@@ -30,15 +37,25 @@ pub(crate) struct Line {
     last: u32,
     /// The last timer, behind which records begin.
     last_timer: u32,
-    len: usize,
+    /// The last record whose prelude has begun: those of all before it have, and of none behind it.
+    last_begun: u32,
+    /// How many have.
+    begun: u32,
+    len: u32,
 }
 
 impl Line {
-    pub(crate) const EMPTY: Self = Self { first: NOBODY, last: NOBODY, last_timer: NOBODY, len: 0 };
+    pub(crate) const EMPTY: Self =
+        Self { first: NOBODY, last: NOBODY, last_timer: NOBODY, last_begun: NOBODY, begun: 0, len: 0 };
 
     /// How many wait.
     pub(crate) fn len(self) -> usize {
-        self.len
+        self.len as usize
+    }
+
+    /// Of how many of them the preludes have begun.
+    pub(crate) fn begun(self) -> usize {
+        self.begun as usize
     }
 }
 
@@ -113,7 +130,34 @@ impl Lines {
         if line.last_timer == number {
             line.last_timer = NOBODY;
         }
+        if ticket.prelude != NO_SLOT {
+            line.begun -= 1;
+            if line.last_begun == number {
+                line.last_begun = NOBODY;
+            }
+        }
         Some(ticket)
+    }
+
+    /// The first record of a line whose prelude has not begun.
+    pub(crate) fn next_unbegun(&self, line: Line) -> Option<Ticket> {
+        self.all.get(self.unbegun(line) as usize).map(|place| place.ticket)
+    }
+
+    /// Its prelude begins in a slot of its own.
+    pub(crate) fn begin_next(&mut self, line: &mut Line, slot: u32) {
+        let number = self.unbegun(*line);
+        if let Some(place) = self.all.get_mut(number as usize) {
+            place.ticket.prelude = slot;
+            line.last_begun = number;
+            line.begun += 1;
+        }
+    }
+
+    fn unbegun(&self, line: Line) -> u32 {
+        // Timers have none.
+        let before = if line.last_begun == NOBODY { line.last_timer } else { line.last_begun };
+        self.all.get(before as usize).map_or(line.first, |before| before.next)
     }
 
     /// A line from its first to its last.
@@ -128,7 +172,7 @@ mod tests {
     use super::*;
 
     fn ticket(arrival: u64, timer: bool) -> Ticket {
-        Ticket { held: 0, index: 0, epoch: 0, arrival, timer }
+        Ticket { held: 0, index: 0, epoch: 0, arrival, timer, prelude: NO_SLOT }
     }
 
     #[test]
@@ -152,5 +196,34 @@ mod tests {
         lines.join(&mut line, ticket(8, false));
         assert!(lines.iter(line).map(|ticket| ticket.arrival).eq(7..9));
         assert_eq!(lines.all.len(), 10, "places are used again");
+    }
+
+    #[test]
+    fn preludes_begin_in_the_order_of_the_line_and_timers_have_none() {
+        let (mut lines, mut line) = (Lines::default(), Line::EMPTY);
+        let begin = |lines: &mut Lines, line: &mut Line, slot: u32| {
+            let next = lines.next_unbegun(*line).map(|ticket| ticket.arrival);
+            lines.begin_next(line, slot);
+            next
+        };
+        assert_eq!(begin(&mut lines, &mut line, 9), None);
+        for (arrival, timer) in [(0, true), (1, false), (2, false), (3, false), (4, true)] {
+            lines.join(&mut line, ticket(arrival, timer));
+        }
+        assert_eq!(begin(&mut lines, &mut line, 7), Some(1));
+        lines.join(&mut line, ticket(5, true));
+        assert_eq!((begin(&mut lines, &mut line, 8), line.begun()), (Some(2), 2));
+        let mut take = || {
+            let ticket = lines.take_first(&mut line).unwrap();
+            (ticket.arrival, ticket.prelude, line.begun())
+        };
+        assert_eq!([take(), take(), take()], [(0, NO_SLOT, 2), (4, NO_SLOT, 2), (5, NO_SLOT, 2)]);
+        assert_eq!([take(), take()], [(1, 7, 1), (2, 8, 0)]);
+        assert_eq!((begin(&mut lines, &mut line, 6), begin(&mut lines, &mut line, 5)), (Some(3), None));
+        lines.join(&mut line, ticket(6, false));
+        assert_eq!((begin(&mut lines, &mut line, 4), line.begun()), (Some(6), 2));
+        assert_eq!(lines.take_first(&mut line).unwrap().prelude, 6);
+        assert_eq!(lines.take_first(&mut line).unwrap().prelude, 4);
+        assert_eq!((line.begun(), line.len()), (0, 0));
     }
 }

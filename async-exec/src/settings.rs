@@ -32,7 +32,9 @@ impl ControllerSettings {
     pub const DEFAULT_BATCH_READS: usize = 1000;
     /// Room for 200 batches of a host, and 6000 futures of 500 bytes.
     pub const DEFAULT_MAX_IN_FLIGHT_BYTES: usize = 12 << 20;
-    /// Of `max_in_flight`, those that wait behind one key count as one part in so many at most.
+    /// Of `max_in_flight`, those that wait behind one key count as one part in so many at most, and so many of them have
+    /// begun their preludes. More would have a hot key's futures fill the limit; with fewer its preludes would hide less of a
+    /// service's latency: 375 of them, by default, in the time of one.
     pub const KEY_SHARE: usize = 16;
 
     /// Of the records that wait behind one key so many count at most.

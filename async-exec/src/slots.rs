@@ -2,9 +2,10 @@
 //!
 //! A slot is a box that is allocated when the busy keys reach a new number, and never again: a future is set into it,
 //! polled in it and dropped in it. `free → suspended → runnable → suspended → … → free`, and a record whose key is
-//! not busy starts at its first poll. The records of a busy key run one after the other in the same slot.
+//! not busy starts at its first poll. The records of a busy key run one after the other in the same slot, but for those whose
+//! preludes have begun: each of these has a slot from then on, and when its turn comes, that becomes the key's.
 //!
-//! **Invariants**: only the slot of a busy key is off the free list; the spare slot, in which a record gets its first
+//! **Invariants**: only the slot of a busy key, or of a prelude, is off the free list; the spare slot, in which a record gets its first
 //! poll, is still on it, so a resident record moves no list at all.
 //!
 //! **Threads**: the task thread's own.
@@ -12,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::line::{Line, Ticket};
+use crate::line::{Line, NO_SLOT, Ticket};
 use crate::waker::{SlotWaker, WakeQueue};
 
 /// What a slot's record does.
@@ -24,14 +25,18 @@ pub(crate) enum Stage {
     Suspended,
     /// It is listed to be polled, and started if it has not been.
     Runnable,
+    /// Its prelude is over and its turn has not come.
+    Prepared,
 }
 
-/// A busy key: its record that runs, without the future, and those that wait.
+/// A busy key: its record that runs, without the future, and those that wait. Or a prelude of one that waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Busy {
     pub(crate) stage: Stage,
     /// The record has written or emitted: a checkpoint cannot keep it as an input any more.
     pub(crate) touched: bool,
+    /// Its turn has not come: it stands in the line of its key, which has another slot, and only its prelude runs.
+    pub(crate) ahead: bool,
     pub(crate) ticket: Ticket,
     /// The hash of the key.
     pub(crate) hash: u64,
@@ -41,7 +46,8 @@ pub(crate) struct Busy {
 const FREE: Busy = Busy {
     stage: Stage::Free,
     touched: false,
-    ticket: Ticket { held: 0, index: 0, epoch: 0, arrival: 0, timer: false },
+    ahead: false,
+    ticket: Ticket { held: 0, index: 0, epoch: 0, arrival: 0, timer: false, prelude: NO_SLOT },
     hash: 0,
     line: Line::EMPTY,
 };
@@ -62,6 +68,8 @@ pub(crate) struct Slot<F, G> {
 pub(crate) struct Slots<F, G> {
     all: Vec<Slot<F, G>>,
     free: Vec<u32>,
+    /// Those of preludes.
+    ahead: usize,
     wakes: Arc<WakeQueue>,
 }
 
@@ -71,12 +79,23 @@ impl<F, G> Slots<F, G> {
         size_of::<Option<F>>() + size_of::<Option<G>>() + size_of::<Slot<F, G>>();
 
     pub(crate) fn new(wakes: Arc<WakeQueue>) -> Self {
-        Self { all: Vec::new(), free: Vec::new(), wakes }
+        Self { all: Vec::new(), free: Vec::new(), ahead: 0, wakes }
     }
 
     /// How many keys are busy.
     #[inline]
     pub(crate) fn busy(&self) -> usize {
+        self.taken() - self.ahead
+    }
+
+    /// How many preludes have begun of records whose turn has not come.
+    pub(crate) fn ahead(&self) -> usize {
+        self.ahead
+    }
+
+    /// How many are in use.
+    #[inline]
+    pub(crate) fn taken(&self) -> usize {
         self.all.len() - self.free.len()
     }
 
@@ -107,6 +126,23 @@ impl<F, G> Slots<F, G> {
         slot
     }
 
+    /// Takes the spare slot for the prelude of a record whose turn has not come.
+    pub(crate) fn take_ahead(&mut self, ticket: Ticket, hash: u64) -> u32 {
+        self.ahead += 1;
+        let stage = Stage::Runnable;
+        self.take_spare(Busy { stage, touched: false, ahead: true, ticket, hash, line: Line::EMPTY })
+    }
+
+    /// It is the turn of the record that has slot `to`: that is the key's from now on, and `from` is free.
+    pub(crate) fn hand_over(&mut self, from: u32, to: u32) {
+        let line = self.get(from).busy.line;
+        self.release(from);
+        self.ahead -= 1;
+        let busy = &mut self.get(to).busy;
+        busy.line = line;
+        busy.ahead = false;
+    }
+
     /// The key of a slot is no longer busy.
     pub(crate) fn release(&mut self, slot: u32) {
         self.free.push(slot);
@@ -121,7 +157,7 @@ impl<F, G> Slots<F, G> {
 
     /// Every busy key.
     pub(crate) fn busy_keys(&self) -> impl Iterator<Item = &Busy> {
-        self.all.iter().map(|slot| &slot.busy).filter(|busy| busy.stage != Stage::Free)
+        self.all.iter().map(|slot| &slot.busy).filter(|busy| busy.stage != Stage::Free && !busy.ahead)
     }
 }
 

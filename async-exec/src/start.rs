@@ -3,7 +3,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use alluvium_env::Result;
-use alluvium_state_api::{Context, KeyedProcess};
+use alluvium_state_api::{Codec, Context, KeyedProcess};
 
 /// Makes the futures of records and timers.
 ///
@@ -23,8 +23,11 @@ pub trait StartRecord<P: KeyedProcess> {
     /// The future of one timer. A type of its own, so that records do not pay for timers.
     type Firing: Future<Output = Result<()>>;
 
-    /// Makes the future of a record; nothing of the user's code runs before it is polled.
-    fn start(&self, process: Rc<P>, record: P::In, ctx: Context<P::Out>) -> Self::Running;
+    /// Makes the future of an encoded record; nothing of the user's code but the codec runs before it is polled.
+    ///
+    /// # Errors
+    /// `Corruption` if the record cannot be decoded.
+    fn start(&self, process: Rc<P>, record: &[u8], ctx: Context<P::Out>) -> Result<Self::Running>;
 
     /// Makes the future of a timer, likewise.
     fn fire(&self, process: Rc<P>, ctx: Context<P::Out>) -> Self::Firing;
@@ -33,7 +36,7 @@ pub trait StartRecord<P: KeyedProcess> {
 impl<P, S, T, F, G> StartRecord<P> for (S, T)
 where
     P: KeyedProcess,
-    S: Fn(Rc<P>, P::In, Context<P::Out>) -> F,
+    S: Fn(Rc<P>, &[u8], Context<P::Out>) -> Result<F>,
     T: Fn(Rc<P>, Context<P::Out>) -> G,
     F: Future<Output = Result<()>>,
     G: Future<Output = Result<()>>,
@@ -42,7 +45,7 @@ where
     type Firing = G;
 
     #[inline]
-    fn start(&self, process: Rc<P>, record: P::In, ctx: Context<P::Out>) -> F {
+    fn start(&self, process: Rc<P>, record: &[u8], ctx: Context<P::Out>) -> Result<F> {
         (self.0)(process, record, ctx)
     }
 
@@ -52,12 +55,14 @@ where
 }
 
 /// What is started for a record: the user's function, with what it borrows.
-pub(crate) async fn process<P: KeyedProcess>(
+#[inline]
+pub(crate) fn process<P: KeyedProcess<In: Codec>>(
     process: Rc<P>,
-    record: P::In,
+    record: &[u8],
     ctx: Context<P::Out>,
-) -> Result<()> {
-    process.process(record, &ctx).await
+) -> Result<impl Future<Output = Result<()>> + use<P>> {
+    let record = P::In::decode(record)?;
+    Ok(async move { process.process(record, &ctx).await })
 }
 
 /// What is started for a timer; nothing happens if it was deleted since it was taken.

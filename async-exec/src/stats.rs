@@ -8,10 +8,12 @@ pub struct ControllerStats {
     pub records: u64,
     /// Timers that ended.
     pub timers: u64,
-    /// Records that waited for state, or for any other future, at least once.
+    /// Records that waited for state, or for any other future, at least once when it was their turn.
     pub suspended: u64,
     /// Records that waited behind an earlier one of their key.
     pub queued: u64,
+    /// Those of them whose preludes began meanwhile.
+    pub begun_ahead: u64,
     /// Read batches handed to the backend.
     pub batches: u64,
     /// Reads in those batches.
@@ -48,6 +50,8 @@ pub struct ControllerLoad {
     pub blocked: usize,
     /// The keys behind which they wait.
     pub blocked_keys: usize,
+    /// Those of them whose preludes have begun.
+    pub preludes: usize,
     /// What all of them take.
     pub bytes: usize,
     /// Events that are not done.
@@ -60,6 +64,7 @@ impl AddAssign for ControllerStats {
         self.timers += other.timers;
         self.suspended += other.suspended;
         self.queued += other.queued;
+        self.begun_ahead += other.begun_ahead;
         self.batches += other.batches;
         self.reads += other.reads;
         self.batch_sizes.iter_mut().zip(other.batch_sizes).for_each(|(sum, batches)| *sum += batches);

@@ -1,4 +1,5 @@
-//! `--memory`, split: what the process takes anyway, channels and records in flight, and the rest for the stores (D14).
+//! `--memory`, split: what the process takes anyway, channels and records in flight, operator states, and the rest for the
+//! stores (D14).
 //!
 //! **Failure**: a budget that cannot hold its parts is `Invalid` and names the options that contradict each other.
 use alluvium_env::{Error, Result};
@@ -62,7 +63,8 @@ fn share(memory: ByteSize, settings: &mut JobSettings) -> ByteSize {
             break;
         }
     }
-    let stores = memory.0.saturating_sub(PROCESS.0 + settings.memory_bytes() as u64);
+    let job = (settings.memory_bytes() + settings.operator_state_memory_bytes()) as u64;
+    let stores = memory.0.saturating_sub(PROCESS.0 + job);
     ByteSize((stores - stores / SLACK_SHARE) / u64::from(settings.parallelism))
 }
 
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
 
     fn settings(parallelism: u16) -> JobSettings {
-        JobSettings { parallelism, sources: 2, ..JobSettings::default() }
+        JobSettings { parallelism, sources: 2, operator_state_bytes: 0, ..JobSettings::default() }
     }
 
     #[test]
@@ -85,6 +87,22 @@ mod tests {
                 assert!(sum <= memory.0, "{memory} at {parallelism}: {sum}");
             }
         }
+    }
+
+    #[test]
+    fn what_operator_states_may_take_is_nobody_else_s() {
+        let memory = ByteSize::mib(512);
+        let without = split(memory, &mut settings(2)).unwrap();
+        let mut with = JobSettings { operator_state_bytes: 8 << 20, ..settings(2) };
+        let each = split(memory, &mut with).unwrap();
+        // Two copies of 8 MiB, less the allocator's slack on them.
+        assert_eq!(without.0 - each.0, (16 << 20) / 4 * 3);
+        let sum = PROCESS.0 + (with.memory_bytes() + with.operator_state_memory_bytes()) as u64 + each.0 * 2;
+        assert!(sum <= memory.0, "{sum}");
+        assert!(
+            split(ByteSize::mib(64), &mut JobSettings { operator_state_bytes: 8 << 20, ..settings(4) })
+                .is_err()
+        );
     }
 
     #[test]

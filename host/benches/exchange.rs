@@ -9,7 +9,7 @@ use alluvium_env::{Entropy, IoRuntime, Result, SystemClock};
 use alluvium_host::{
     Collector, Job, JobControl, JobSettings, Operator, ReadOutcome, SplitReader, SplitSource, World, storage,
 };
-use alluvium_state_api::{Context, HeapBackendFactory, KeyedProcess, ReducingState, States, Sum};
+use alluvium_state_api::{Codec, Context, HeapBackendFactory, KeyedProcess, ReducingState, States, Sum};
 
 const RECORDS: u32 = 20_000_000;
 const WORDS: u64 = 50_000;
@@ -74,7 +74,7 @@ fn cpu_seconds() -> f64 {
     ticks.sum::<f64>() / 100.0
 }
 
-fn measure<P: KeyedProcess>(
+fn measure<P: KeyedProcess<In: Codec>>(
     name: &str,
     parallelism: u16,
     open: impl Fn(&States<'_>) -> Result<Operator<P>> + Send + Sync + 'static,

@@ -20,7 +20,7 @@ const TIMERS: usize = 64;
 ///
 /// # Errors
 /// What opening or a record returned; `Invalid` if a record waits for anything but state.
-pub fn run<P: KeyedProcess, K: KeyCodec>(
+pub fn run<P: KeyedProcess<In: Codec>, K: KeyCodec>(
     open: impl FnOnce(&States<'_>) -> Result<P>,
     records: impl IntoIterator<Item = (K, P::In)>,
 ) -> Result<Vec<P::Out>> {
@@ -32,7 +32,7 @@ pub fn run<P: KeyedProcess, K: KeyCodec>(
 ///
 /// # Errors
 /// As [`run`], or what an element returned.
-pub fn run_with_broadcast<P: BroadcastProcess, K: KeyCodec>(
+pub fn run_with_broadcast<P: BroadcastProcess<In: Codec>, K: KeyCodec>(
     open: impl FnOnce(&States<'_>) -> Result<P>,
     elements: impl IntoIterator<Item = P::Broadcast>,
     records: impl IntoIterator<Item = (K, P::In)>,
@@ -52,7 +52,7 @@ fn opened<P: KeyedProcess>(
     Ok((task, process))
 }
 
-fn run_records<P: KeyedProcess, K: KeyCodec>(
+fn run_records<P: KeyedProcess<In: Codec>, K: KeyCodec>(
     task: &Rc<TaskContext<P::Out>>,
     process: &P,
     records: impl IntoIterator<Item = (K, P::In)>,

@@ -9,6 +9,7 @@
 //! - a [`Scope`] says whose state is meant: the key's own, or that of one of its namespaces;
 //! - a [`Codec`] makes bytes of values, a [`KeyCodec`] of keys, so that those sort;
 //! - an [`OperatorListState`], [`UnionListState`] or [`BroadcastState`] belongs to the subtask and to no key;
+//! - a [prelude](PreparedProcess) is what a function does with a record before it is the record's turn of its key;
 //! - a [`Timer`] calls the function again, by event time or processing time;
 //! - a [`StateTtl`] is how long a state's values live; a [`TtlBackend`] sees to it in any backend;
 //! - a [`StateKey`](state_key) is `key_group · state_id · key · namespace · user_key` in bytes, and its order is the scan order;
@@ -185,6 +186,55 @@
 //! come by broadcast ([`BroadcastProcess`] shows it), or what each subtask counts for itself. It lies in memory, is read without
 //! `await`, and is written into every checkpoint whole, so it is for little.
 //!
+//! # Asking elsewhere first
+//!
+//! A function may await anything, and a record that awaits the answer of a service holds up the later ones of its key. Where it
+//! awaits that before it touches state, it is a *prelude*: a [`PreparedProcess`] makes the record of what the source emitted, and
+//! those of waiting records run meanwhile, so that records of one key wait for the service together and still run one after the
+//! other. [`Prepared`] is the switch; whoever runs a function without it runs it in strict order.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::rc::Rc;
+//! use alluvium_state_api::*;
+//!
+//! /// Stands for a client of a service far away.
+//! struct Prices(BTreeMap<String, u64>);
+//! impl Prices {
+//!     async fn of(&self, item: &str) -> Result<Rc<u64>> {
+//!         let price = self.0.get(item).ok_or_else(|| Error::invalid(format!("nobody sells {item}")))?;
+//!         Ok(Rc::new(*price))
+//!     }
+//! }
+//!
+//! /// Emits what each customer has spent so far.
+//! struct Spent { prices: Prices, spent: ValueState<u64> }
+//! impl KeyedProcess for Spent {
+//!     type In = (u64, Rc<u64>); // what the prelude makes: it needs no codec
+//!     type Out = u64;
+//!     async fn process(&self, (count, price): Self::In, ctx: &Context<u64>) -> Result<()> {
+//!         let spent = self.spent.get(ctx).await?.unwrap_or(0) + count * *price;
+//!         self.spent.put(ctx, &spent)?;
+//!         ctx.emit(spent);
+//!         Ok(())
+//!     }
+//! }
+//! impl PreparedProcess for Spent {
+//!     type Raw = (u64, String); // what the source emits
+//!     async fn prepare(&self, (count, item): Self::Raw, _: RecordKey<'_>) -> Result<Self::In> {
+//!         Ok((count, self.prices.of(&item).await?))
+//!     }
+//! }
+//!
+//! let open = |states: &States<'_>| {
+//!     let prices = Prices([("fig".to_owned(), 3), ("nut".to_owned(), 2)].into());
+//!     Ok(Prepared::new(Spent { prices, spent: states.value("spent")? }))
+//! };
+//! let orders = [("ann", (2, "fig".to_owned())), ("bob", (1, "nut".to_owned())), ("ann", (5, "nut".to_owned()))];
+//! assert_eq!(harness::run(open, orders)?, [6, 2, 16]);
+//! # Ok::<(), Error>(())
+//! ```
+//!
 //! # Many reads at once
 //!
 //! A read is asked for when it is made, so what is made before the first `await` is read together. [`combine_all`] waits
@@ -220,6 +270,7 @@ mod merge;
 mod operator_state;
 mod operators;
 mod page;
+mod prelude;
 mod process;
 mod reads;
 mod record;
@@ -252,6 +303,7 @@ pub use operator_state::{
 };
 pub use operators::OperatorRegistry;
 pub use page::{DEFAULT_PAGE_ENTRIES, Page, PageBuilder, PageRequest};
+pub use prelude::{HasPrelude, Prepared, PreparedProcess, RecordKey};
 pub use process::{BroadcastProcess, KeyedProcess};
 pub use reads::{ReadBatch, ReadId, ReadTable, RecordSlot};
 pub use record::{RecordBatch, RecordBatchBuilder, RecordRef};

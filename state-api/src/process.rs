@@ -3,21 +3,26 @@ use std::future::Future;
 
 use alluvium_env::Result;
 
-use crate::{BroadcastContext, Codec, Context, Timer};
+use crate::{BroadcastContext, Codec, Context, HasPrelude, Timer};
 
 /// A function over a keyed stream. Records of one key run one after the other, in arrival order; records of different
 /// keys overlap wherever one of them waits for state.
 ///
 /// It is `!Send` if you like: it never leaves its task thread.
 pub trait KeyedProcess: 'static {
-    /// A record without its key.
-    type In: Codec;
+    /// A record without its key. Sources encode it, so it has a [`Codec`]; it needs none if a
+    /// [prelude](crate::PreparedProcess) makes it.
+    type In;
     /// What it emits.
     type Out: 'static;
 
     /// Whether it registers timers, or has in a checkpoint that it goes on from. Its subtasks then keep two states more, one
     /// a time domain, from the start on: registered when the first timer is, they would differ between subtasks.
     const USES_TIMERS: bool = false;
+
+    /// Whether it begins with a prelude: [`Prepared`](crate::Prepared) does, and nobody else can say so.
+    #[doc(hidden)]
+    const PRELUDE: HasPrelude = HasPrelude::NO;
 
     /// Handles one record; write it as `async fn`.
     ///
@@ -41,9 +46,29 @@ pub trait KeyedProcess: 'static {
 /// [`BroadcastState`](crate::BroadcastState)s.
 ///
 /// An element is an event (design D15): it is processed when all records before it have ended, and in serial epochs before
-/// any behind it begins. Elements of one source thread come in the same order to all subtasks; those of several may not, so
-/// what they make of the state must not depend on which of two came first. A checkpoint at which the subtasks' states differ
-/// ends the job.
+/// any behind it begins.
+///
+/// # Order
+///
+/// Every subtask gets every element once. Those of one split come in the same order to all; those of several splits may come
+/// in a different one to each, as in Flink, so what they make of the state must not depend on which of two came first. It does
+/// not if a key's elements are of one split, if they add up, or if each has a time or a number and the higher stays:
+///
+/// ```
+/// # use alluvium_state_api::*;
+/// # struct Rules { rules: BroadcastState<str, (u64, String)> }
+/// # impl Rules {
+/// fn process_broadcast(&self, (name, at, rule): (String, u64, String), ctx: &BroadcastContext<'_, ()>) -> Result<()> {
+///     if self.rules.get(&name).is_some_and(|newer| *newer >= (at, rule.clone())) {
+///         return Ok(());
+///     }
+///     self.rules.put(ctx, &name, (at, rule))
+/// }
+/// # }
+/// ```
+///
+/// A job whose subtasks hold different states ends by an error that names the state and two of them, at its next checkpoint or
+/// at the end of its input; none goes on from such states. Until then records have seen them, and what those emitted is out.
 ///
 /// ```
 /// use alluvium_state_api::*;

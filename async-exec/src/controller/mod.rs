@@ -4,9 +4,11 @@
 //! not, it stays in its slot, its key becomes busy, and later records of the key wait in the slot's line. Answers from the
 //! backend and wakes from elsewhere list slots as runnable; [`AsyncExecutionController::poll`] polls those, and when a
 //! record ends, the next in its key's line starts in the same loop. So a line of any length takes no recursion, and
-//! no step looks at more than one record.
+//! no step looks at more than one record. Of records with a prelude ([`alluvium_state_api::Prepared`]) the preludes of those
+//! in line run ahead of their turn, in slots of their own (`preludes.rs`).
 //!
-//! **Invariants**: at most one record of a key has started. `counted` is the records in flight, of those that wait behind
+//! **Invariants**: at most one record of a key has started, but for preludes, which touch nothing; as many slots are taken as
+//! are counted, at most. `counted` is the records in flight, of those that wait behind
 //! one key at most its share; `full` is whether that or their bytes have reached a limit, kept up wherever a record comes
 //! to be in flight or ends, so that a resident record looks at one flag. `unsettled` counts the records in flight that are touched.
 //!
@@ -15,13 +17,14 @@
 //! **Failure**: a panic of the user's code is an error that names the key group, like any other of its errors. After an
 //! error the controller is only good for being dropped. That drops the futures in flight, which give their reads up.
 mod epochs;
+mod preludes;
 mod run;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use alluvium_state_api::{Error, KeyedProcess, Notify, RecordBatch, Result, TaskContext};
+use alluvium_state_api::{Codec, Error, KeyedProcess, Notify, RecordBatch, Result, TaskContext};
 
 use crate::epoch::Epochs;
 use crate::held::HeldBatches;
@@ -78,7 +81,7 @@ enum Awaits {
 /// its record; the backend has its own.
 ///
 /// The settings should have been [validated](ControllerSettings::validate) at start-up.
-pub fn controller<P: KeyedProcess>(
+pub fn controller<P: KeyedProcess<In: Codec>>(
     process: Rc<P>,
     task: Rc<TaskContext<P::Out>>,
     settings: ControllerSettings,
@@ -88,7 +91,7 @@ pub fn controller<P: KeyedProcess>(
 }
 
 /// As [`controller()`], for a stream with events between its records: watermarks, control events, the end of input.
-pub fn controller_with_events<P: KeyedProcess, E>(
+pub fn controller_with_events<P: KeyedProcess<In: Codec>, E>(
     process: Rc<P>,
     task: Rc<TaskContext<P::Out>>,
     settings: ControllerSettings,
@@ -229,13 +232,14 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
             active: self.slots.busy(),
             blocked: self.lines.len(),
             blocked_keys: self.lines.occupied(),
+            preludes: self.slots.ahead(),
             bytes: self.bytes(),
             pending_events: self.pending_events(),
         }
     }
 
     fn bytes(&self) -> usize {
-        let (slots, places) = (self.slots.busy(), self.lines.len());
+        let (slots, places) = (self.slots.taken(), self.lines.len());
         self.held.bytes() + slots * Slots::<S::Running, S::Firing>::SLOT_BYTES + places * Lines::PLACE_BYTES
     }
 

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::task::{Context as Waking, Poll, Waker};
 
 use alluvium_state_api::{
-    Codec, Context, Error, KeyedProcess, RecordBatch, RecordRef, RecordSlot, Result, TaskContext,
+    Context, Error, KeyedProcess, RecordBatch, RecordRef, RecordSlot, Result, TaskContext,
 };
 
 use super::{AsyncExecutionController, Awaits};
-use crate::line::{Line, Ticket};
+use crate::line::{Line, NO_SLOT, Ticket};
 use crate::slots::{Busy, Slot, Slots, Stage};
 use crate::{ControllerSettings, StartRecord};
 
@@ -35,7 +35,7 @@ fn wake<F, G>(slots: &mut Slots<F, G>, runnable: &mut Vec<u32>, slot: u32) {
 
 /// Polls the future in a slot and drops it if it is ready.
 #[inline]
-fn poll_future<F: Future<Output = Result<()>>, Out>(
+pub(super) fn poll_future<F: Future<Output = Result<()>>, Out>(
     task: &TaskContext<Out>,
     waker: &Waker,
     place: &mut Pin<Box<Option<F>>>,
@@ -56,12 +56,11 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     /// A record arrives: it queues behind its key, or gets its first poll in the spare slot.
     #[inline]
     pub(super) fn admit(&mut self, batch: &Rc<RecordBatch>, index: u32, record: RecordRef<'_>) -> Result<()> {
+        let place = |error: Error| error.context(format!("key group {}", record.group.0));
         if let Some(slot) = self.keys.slot(record.hash) {
-            self.queue(slot, batch, index, Kind::Record);
-            return Ok(());
+            return self.queue(slot, batch, index, Kind::Record).map_err(place);
         }
         let slot = self.slots.spare();
-        let place = |error: Error| error.context(format!("key group {}", record.group.0));
         self.set(slot, batch, index, record.value).map_err(place)?;
         if self.poll_slot(slot).map_err(place)?.is_ready() {
             self.stats.records += 1;
@@ -89,11 +88,11 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
             }
             let index = *next as u32;
             if let Some(slot) = self.keys.slot(timer.hash) {
-                self.queue(slot, timers, index, kind);
+                self.queue(slot, timers, index, kind)?;
             } else {
                 let ticket = self.ticket(timers, index, kind);
                 let slot = self.occupy(Stage::Runnable, ticket, timer.hash);
-                self.run_line(slot).map_err(|error| error.context(self.place(slot)))?;
+                self.run_line(slot).map_err(|error| error.context(self.place(self.polled)))?;
             }
             *next += 1;
         }
@@ -101,13 +100,17 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     }
 
     /// Puts a record or timer in the line of a busy key.
-    fn queue(&mut self, slot: u32, batch: &Rc<RecordBatch>, index: u32, kind: Kind) {
+    fn queue(&mut self, slot: u32, batch: &Rc<RecordBatch>, index: u32, kind: Kind) -> Result<()> {
         self.stats.queued += 1;
         let ticket = self.ticket(batch, index, kind);
         let line = &mut self.slots.get(slot).busy.line;
         self.counted += usize::from(line.len() < self.settings.max_counted_of_key());
         self.lines.join(line, ticket);
+        if P::PRELUDE.get() && kind == Kind::Record {
+            self.begin_preludes(slot)?;
+        }
         self.account();
+        Ok(())
     }
 
     /// Accounts for a record that stays in flight.
@@ -116,12 +119,14 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
         self.epochs.enter(epoch);
         let arrival = self.arrivals;
         self.arrivals += 1;
-        Ticket { held: self.held.hold(batch), index, epoch, arrival, timer: kind != Kind::Record }
+        let held = self.held.hold(batch);
+        Ticket { held, index, epoch, arrival, timer: kind != Kind::Record, prelude: NO_SLOT }
     }
 
     /// Takes the spare slot for a record that stays in flight and whose key was not busy.
     fn occupy(&mut self, stage: Stage, ticket: Ticket, hash: u64) -> u32 {
-        let slot = self.slots.take_spare(Busy { stage, touched: false, ticket, hash, line: Line::EMPTY });
+        let busy = Busy { stage, touched: false, ahead: false, ticket, hash, line: Line::EMPTY };
+        let slot = self.slots.take_spare(busy);
         self.keys.occupy(hash, slot);
         self.counted += 1;
         self.account();
@@ -129,7 +134,7 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     }
 
     /// To be called whenever records have come to be in flight, or have ended while it was full.
-    fn account(&mut self) {
+    pub(super) fn account(&mut self) {
         let ControllerSettings { max_in_flight, max_in_flight_bytes, .. } = self.settings;
         self.full = self.counted >= max_in_flight || self.bytes() >= max_in_flight_bytes;
     }
@@ -137,9 +142,8 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     /// Puts the future of a record into a slot.
     #[inline]
     fn set(&mut self, slot: u32, batch: &Rc<RecordBatch>, index: u32, value: &[u8]) -> Result<()> {
-        let record = P::In::decode(value)?;
         let ctx = Context::new(Rc::clone(&self.task), Rc::clone(batch), index as usize, RecordSlot(slot));
-        let running = self.start.start(Rc::clone(&self.process), record, ctx);
+        let running = self.start.start(Rc::clone(&self.process), value, ctx)?;
         self.slots.get(slot).future.set(Some(running));
         Ok(())
     }
@@ -174,8 +178,8 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
         }
     }
 
-    /// The record that ran in a slot has ended. Whether there is a next one, which then has the slot.
-    fn end(&mut self, slot: u32) -> bool {
+    /// The record that ran in a slot has ended. The next one of its key, if there is one, has the slot then, or has one already.
+    fn end(&mut self, slot: u32) -> Option<Ticket> {
         let busy = &mut self.slots.get(slot).busy;
         let Ticket { held, epoch, timer, .. } = busy.ticket;
         let ended = if timer { &mut self.stats.timers } else { &mut self.stats.records };
@@ -196,7 +200,7 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
         if self.full {
             self.account();
         }
-        next.is_some()
+        next
     }
 
     /// Lists what the backend has answered, then what was woken.
@@ -215,11 +219,13 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     pub(super) fn run(&mut self) -> Result<()> {
         let mut listed = std::mem::take(&mut self.runnable);
         for slot in listed.drain(..) {
-            if self.settles() && !self.slots.get(slot).busy.touched {
+            let Busy { touched, ahead, .. } = self.slots.get(slot).busy;
+            if self.settles() && !touched {
                 self.runnable.push(slot);
-            } else {
-                self.run_line(slot).map_err(|error| error.context(self.place(slot)))?;
+                continue;
             }
+            let ran = if P::PRELUDE.get() && ahead { self.run_prelude(slot) } else { self.run_line(slot) };
+            ran.map_err(|error| error.context(self.place(self.polled)))?;
         }
         // Keeps the larger buffer.
         listed.append(&mut self.runnable);
@@ -228,9 +234,9 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     }
 
     /// Polls the record in a slot and, whenever one ends, starts the next of its key.
-    fn run_line(&mut self, slot: u32) -> Result<()> {
-        self.polled = slot;
+    pub(super) fn run_line(&mut self, mut slot: u32) -> Result<()> {
         loop {
+            self.polled = slot;
             let Slot { future, timer, busy, .. } = self.slots.get(slot);
             let is_timer = busy.ticket.timer;
             let fresh =
@@ -245,8 +251,12 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
                 self.suspend(slot);
                 return Ok(());
             }
-            if !self.end(slot) {
-                return Ok(());
+            let Some(next) = self.end(slot) else { return Ok(()) };
+            if P::PRELUDE.get() {
+                match self.take_turn(slot, next)? {
+                    Some(next) => slot = next,
+                    None => return Ok(()),
+                }
             }
             if self.settles() {
                 self.runnable.push(slot);
@@ -256,7 +266,7 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
     }
 
     /// Puts the future of a record or timer into the slot that it has.
-    fn restart(&mut self, slot: u32) -> Result<()> {
+    pub(super) fn restart(&mut self, slot: u32) -> Result<()> {
         let Ticket { held, index, timer, .. } = self.slots.get(slot).busy.ticket;
         let Some(batch) = self.held.get(held).map(Rc::clone) else { return Ok(()) };
         if timer {

@@ -1,5 +1,7 @@
 //! A backend whose memory forgets at random, and whose reads are answered in random order after random delays.
 #![allow(dead_code, unreachable_pub, reason = "every test file is a crate of its own and uses a part of it")]
+pub mod service;
+
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -100,7 +100,8 @@ fn plan(args: &BenchArgs) -> Result<Plan> {
         job::settings(args, *parallelism)?;
     }
     let wanted = args.in_flight();
-    let mut settings = JobSettings { parallelism: args.parallelism, ..JobSettings::default() };
+    let mut settings =
+        JobSettings { parallelism: args.parallelism, operator_state_bytes: 0, ..JobSettings::default() };
     settings.controller.max_in_flight = settings.controller.max_in_flight.max(wanted);
     let store_memory = match args.backend {
         Backend::Forst => budget::split(args.memory, &mut settings)?,

@@ -7,6 +7,7 @@ use alluvium_forst::SubtaskReader;
 use alluvium_host::storage::Storage;
 use alluvium_state_api::{CheckpointId, KeyGroupRange, MergeOperator};
 
+use super::operator_states;
 use super::state_args::CheckpointArgs;
 use crate::args::DEFAULT_STATE;
 use crate::state;
@@ -96,7 +97,9 @@ impl Checkpoint {
     pub(super) fn no_state(&self, state: &str, known: &[String]) -> Error {
         let (id, url) = (self.metadata.id, self.url());
         let there = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        Error::invalid(format!("checkpoint {id} in {url} has no state {state:?}: there are {there}"))
+        let operator = operator_states::all(&self.metadata).iter().any(|known| known.name == state);
+        let way = if operator { "; it is an operator state: `scan` it with --operator" } else { "" };
+        Error::invalid(format!("checkpoint {id} in {url} has no state {state:?}: there are {there}{way}"))
     }
 
     /// Whether it is no longer retained: what only it needs may be gone.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::checkpoint::{self, Checkpoint};
 use super::keys::{Split, user_key};
+use super::operator_states;
 use super::output::Output;
 use super::shown::Shown;
 use super::state_args::{CheckpointArgs, GetArgs, ScanArgs, TypeArgs};
@@ -72,6 +73,9 @@ pub(super) fn scan(args: &ScanArgs, io: &IoRuntime) -> Result<()> {
         args.prefix.as_deref().map(|prefix| args.types.key_type.encode_prefix(prefix)).transpose()?;
     let CheckpointArgs { json, .. } = args.checkpoint;
     let checkpoint = Checkpoint::choose(&args.checkpoint, io)?;
+    if args.operator {
+        return scan_operator_state(args, &checkpoint);
+    }
     let wanted = Wanted {
         state: &args.state,
         key_groups: checkpoint.key_groups(),
@@ -91,6 +95,21 @@ pub(super) fn scan(args: &ScanArgs, io: &IoRuntime) -> Result<()> {
         Ok(left > 0)
     });
     passed.map_err(|error| checkpoint.explain(error))?;
+    out.finish()
+}
+
+/// Prints the elements of an operator state.
+fn scan_operator_state(args: &ScanArgs, checkpoint: &Checkpoint) -> Result<()> {
+    let elements = operator_states::elements(&checkpoint.metadata, &args.state, args.types.value_type)?;
+    let limit = args.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut out = Output::new();
+    for element in elements.iter().take(limit) {
+        match &element.key {
+            _ if args.checkpoint.json => out.json(element)?,
+            Some(key) => out.line(&format!("{key}\t{}", element.value))?,
+            None => out.line(&element.value.to_string())?,
+        }
+    }
     out.finish()
 }
 

@@ -7,6 +7,7 @@ use alluvium_state_api::MergeOperator;
 use serde::Serialize;
 
 use super::checkpoint::{self, Checkpoint};
+use super::operator_states::{self, OperatorState};
 use super::output::Output;
 use super::state_args::LsArgs;
 use super::text::utc;
@@ -18,6 +19,7 @@ use crate::results::grouped;
 enum Line<'a> {
     Checkpoint(Head<'a>),
     State { name: &'a str, kind: &'a str, entries: u64, bytes: u64, exact: bool, key_groups: u64 },
+    OperatorState(&'a OperatorState<'a>),
 }
 
 /// The checkpoint as a whole.
@@ -52,7 +54,7 @@ struct Total {
 pub(super) fn run(args: &LsArgs, io: &IoRuntime) -> Result<()> {
     checkpoint::read(&args.checkpoint, io, |checkpoint| {
         let totals = totals(checkpoint, args.exact)?;
-        let head = head(checkpoint);
+        let (head, of_operator) = (head(checkpoint), operator_states::all(&checkpoint.metadata));
         let mut out = Output::new();
         if args.checkpoint.json {
             out.json(&Line::Checkpoint(head))?;
@@ -60,8 +62,10 @@ pub(super) fn run(args: &LsArgs, io: &IoRuntime) -> Result<()> {
                 let (entries, bytes, key_groups) = (*entries, *bytes, *key_groups);
                 out.json(&Line::State { name, kind, entries, bytes, exact: args.exact, key_groups })?;
             }
+            of_operator.iter().try_for_each(|state| out.json(&Line::OperatorState(state)))?;
         } else {
             for_a_person(&head, &totals, (args.exact, &mut out))?;
+            of_operator_for_a_person(&of_operator, &mut out)?;
         }
         out.finish()
     })
@@ -145,6 +149,23 @@ fn for_a_person(head: &Head<'_>, totals: &[Total], (exact, out): (bool, &mut Out
         let entries = format!("{about}{}", grouped(*entries));
         let bytes = format!("{about}{}", grouped(*bytes));
         out.line(&format!("{name:width$}  {kind:<11}  {entries:>17}  {bytes:>19}  {key_groups:>10}"))?;
+    }
+    Ok(())
+}
+
+fn of_operator_for_a_person(states: &[OperatorState<'_>], out: &mut Output) -> Result<()> {
+    if states.is_empty() {
+        return Ok(());
+    }
+    let width = states.iter().map(|state| state.name.chars().count()).max().unwrap_or(0).max(14);
+    out.line("")?;
+    out.line(&format!(
+        "{:width$}  {:<11}  {:>17}  {:>19}  subtasks",
+        "operator state", "kind", "elements", "bytes"
+    ))?;
+    for OperatorState { name, kind, elements, bytes, subtasks } in states {
+        let (elements, bytes) = (grouped(*elements), grouped(*bytes));
+        out.line(&format!("{name:width$}  {kind:<11}  {elements:>17}  {bytes:>19}  {subtasks:>8}"))?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod keys;
 mod ls;
 mod named;
 mod objects;
+mod operator_states;
 mod output;
 mod retained;
 mod savepoint;

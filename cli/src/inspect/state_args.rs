@@ -16,6 +16,9 @@ pub(crate) const STATE_EXAMPLES: &str = "\
     alluvium state get counts alluvium --value-type u64 --sum
     alluvium state scan counts --prefix al --value-type u64 --sum
 
+  What has been broadcast to the operator:
+    alluvium state scan rules --operator
+
   Everything of an older checkpoint, for a script:
     alluvium state scan counts --id 7 --json | jq -r .key
 
@@ -40,7 +43,7 @@ pub(crate) struct StateArgs {
 /// What to do with a checkpoint's states.
 #[derive(Debug, Subcommand)]
 pub(super) enum StateCommand {
-    /// List the states of a checkpoint: names, kinds, sizes
+    /// List the states of a checkpoint, the operator's as well: names, kinds, sizes
     Ls(LsArgs),
 
     /// Show what a state holds of one key
@@ -128,6 +131,10 @@ pub(super) struct ScanArgs {
     /// Show so many entries at most
     #[arg(long, value_name = "N")]
     pub(super) limit: Option<u64>,
+
+    /// The state is the operator's and of no key: a list, a union list or a broadcast state
+    #[arg(long, conflicts_with_all = ["prefix", "sum"])]
+    pub(super) operator: bool,
 
     #[command(flatten)]
     pub(super) types: TypeArgs,

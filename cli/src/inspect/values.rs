@@ -23,7 +23,7 @@ pub(super) enum ValueType {
 
 impl ValueType {
     /// A value that cannot be one of this type is shown as what it is.
-    fn shown(self, value: &[u8]) -> Shown {
+    pub(super) fn shown(self, value: &[u8]) -> Shown {
         match self {
             Self::Auto => Shown::text_or_hex(value),
             Self::Text => Shown::Text(escaped(value)),

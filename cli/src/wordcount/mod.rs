@@ -70,6 +70,8 @@ fn plan(args: &WordcountArgs) -> Result<Plan> {
             RestoreFrom::Id(id) => Restore::Id(id),
         },
         checkpoints: args.checkpoints.settings(),
+        // It has none.
+        operator_state_bytes: 0,
         ..JobSettings::default()
     };
     let store_memory = budget::split(args.memory, &mut settings)?;

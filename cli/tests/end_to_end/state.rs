@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::golden::{copy, golden};
 use crate::process::{alluvium, fail, succeed, text, wait_until, wordcount};
 use crate::s3_server::S3Server;
 use crate::sst::tables_below;
@@ -152,6 +153,44 @@ fn what_is_not_there_is_named_with_what_is() {
     }
     let error = fail(&mut state(folder.path(), &["ls"]), 1);
     assert!(error.contains(".delta") && error.contains("checksum"), "{error}");
+}
+
+#[test]
+fn operator_states_are_listed_with_their_sizes_and_their_elements_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&golden().join("v5").join("store"), &folder.path().join("store"));
+    let at = ["--checkpoint", "store"];
+    let output = succeed(state(folder.path(), &["ls", "--json"]).args(at));
+    let listed = lines(&output.stdout).into_iter().filter(|line| line["type"] == "operator_state");
+    let listed: Vec<_> = listed
+        .map(|line| {
+            let [elements, bytes, subtasks] =
+                ["elements", "bytes", "subtasks"].map(|field| line[field].as_u64().unwrap());
+            (line["name"].clone(), line["kind"].clone(), elements, bytes, subtasks)
+        })
+        .collect();
+    let expected =
+        [("offsets", "list", 3, 3, 2), ("workers", "union list", 2, 11, 2), ("rules", "broadcast", 2, 14, 1)];
+    assert_eq!(listed, expected.map(|(name, kind, n, bytes, by)| (name.into(), kind.into(), n, bytes, by)));
+    let output = succeed(state(folder.path(), &["ls"]).args(at));
+    assert!(text(&output.stdout).contains("workers         union list"), "{}", text(&output.stdout));
+
+    let scanned = |arguments: &[&str]| {
+        let output = succeed(state(folder.path(), &["scan", "--operator"]).args(at).args(arguments));
+        text(&output.stdout)
+    };
+    assert_eq!(
+        (scanned(&["offsets"]).as_str(), scanned(&["rules"]).as_str()),
+        ("a\nb\nc\n", "0x6575\tblock\n0x7573\tallow\n")
+    );
+    assert_eq!(scanned(&["workers", "--limit", "1", "--json"]), "{\"subtask\":0,\"value\":\"first\"}\n");
+    for (arguments, named) in [
+        (&["scan", "rules"][..], "`scan` it with --operator"),
+        (&["scan", "nothing", "--operator"], "there are offsets, workers, rules"),
+    ] {
+        let error = fail(state(folder.path(), arguments).args(at), 1);
+        assert!(error.contains(named), "{arguments:?}: {error}");
+    }
 }
 
 #[test]

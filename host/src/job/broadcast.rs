@@ -1,14 +1,34 @@
 //! Broadcast state in a checkpoint: the same on all subtasks, so that one of them is enough to write it.
+//!
+//! **Failure**: subtasks whose states differ are told apart at every checkpoint and when the input has ended, so a job neither
+//! goes on from such states nor finishes with them. What they have emitted since the last checkpoint is out.
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
 
 use alluvium_env::{Error, Result};
 use alluvium_state_api::{CheckpointId, OperatorStateKind, OperatorStatePart};
 
-/// Of each checkpoint under way, the subtask that was first to take its snapshot, and its broadcast states.
+/// When all subtasks have processed the same elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Moment {
+    Checkpoint(CheckpointId),
+    End,
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checkpoint(id) => write!(f, "checkpoint {id}"),
+            Self::End => f.write_str("the end of the input"),
+        }
+    }
+}
+
+/// Of each moment under way, the subtask that was first to come to it, and its broadcast states.
 #[derive(Default)]
 pub(super) struct BroadcastCut {
-    first: BTreeMap<CheckpointId, (u16, Vec<OperatorStatePart>)>,
+    first: BTreeMap<Moment, (u16, Vec<OperatorStatePart>)>,
 }
 
 impl BroadcastCut {
@@ -19,12 +39,12 @@ impl BroadcastCut {
     /// `Invalid` if they differ: whichever is written, some subtask would go on with what it never had.
     pub(super) fn take(
         &mut self,
-        id: CheckpointId,
+        at: Moment,
         subtask: u16,
         parts: &mut Vec<OperatorStatePart>,
     ) -> Result<()> {
         let is_broadcast = |part: &OperatorStatePart| part.kind == OperatorStateKind::Broadcast;
-        let (other, states) = match self.first.entry(id) {
+        let (other, states) = match self.first.entry(at) {
             Entry::Occupied(first) => first.into_mut(),
             Entry::Vacant(free) => {
                 free.insert((subtask, parts.iter().filter(|part| is_broadcast(part)).cloned().collect()));
@@ -38,8 +58,9 @@ impl BroadcastCut {
             .or_else(|| own.iter().find(|part| !states.contains(part)))
         {
             return Err(Error::invalid(format!(
-                "broadcast state {} differs between subtasks {other} and {subtask} at checkpoint {id}: an element must do the \
-                 same on all of them, and must not depend on the order of those from several sources",
+                "broadcast state {} differs between subtasks {other} and {subtask} at {at}: an element must do the same \
+                 on all of them, whatever the order of those from several sources; give them a time or a number and keep \
+                 the higher, or let one source broadcast",
                 part.name
             )));
         }
@@ -48,7 +69,7 @@ impl BroadcastCut {
 
     /// Checkpoints before this one are no longer under way.
     pub(super) fn forget_before(&mut self, oldest: CheckpointId) {
-        self.first = self.first.split_off(&oldest);
+        self.first = self.first.split_off(&Moment::Checkpoint(oldest));
     }
 }
 
@@ -71,7 +92,7 @@ mod tests {
         use OperatorStateKind::{Broadcast, List};
         let states = |rules| vec![part("list", List, rules), part("rules", Broadcast, rules)];
         let mut cut = BroadcastCut::default();
-        let both = [CheckpointId(1), CheckpointId(2)];
+        let both = [CheckpointId(1), CheckpointId(2)].map(Moment::Checkpoint);
         // One subtask may be at the second before another is at the first.
         let firsts = both.map(|id| {
             let mut first = states(7);
@@ -88,8 +109,12 @@ mod tests {
                 cut.take(id, 3, &mut vec![part("list", List, 7)]).is_err(),
                 "one that has none differs as well"
             );
-            cut.forget_before(CheckpointId(id.0 + 1));
+            assert!(error.contains(&format!("at {id}")), "{error}");
         }
-        assert!(cut.first.is_empty());
+        cut.take(Moment::End, 0, &mut states(1)).unwrap();
+        cut.forget_before(CheckpointId(3));
+        assert_eq!(cut.first.len(), 1, "the end is still to come");
+        let error = cut.take(Moment::End, 1, &mut states(2)).unwrap_err().to_string();
+        assert!(error.contains("subtasks 0 and 1 at the end of the input"), "{error}");
     }
 }

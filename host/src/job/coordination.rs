@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
-use super::broadcast::BroadcastCut;
+use super::broadcast::{BroadcastCut, Moment};
 use super::crew::Crew;
 use super::event::{Event, TakenSnapshot};
 use super::metrics::Metrics;
@@ -180,7 +180,8 @@ impl Coordination {
             Event::Uploaded { subtask, id, ack } => {
                 self.coordinator.acknowledge_subtask(id, usize::from(subtask), ack);
             }
-            Event::Drained => {
+            Event::Drained { subtask, mut operator_states } => {
+                self.broadcast.take(Moment::End, subtask, &mut operator_states)?;
                 self.undrained = self.undrained.saturating_sub(1);
                 if self.undrained == 0 {
                     self.end_with(Outcome::Finished);
@@ -207,7 +208,7 @@ impl Coordination {
         let TakenSnapshot { task, inputs, inputs_count, mut operator_states, sync_micros } = taken;
         let origin = self.succession.as_ref().map(|succession| Arc::clone(&succession.origin));
         self.broadcast.forget_before(self.coordinator.pending().next().unwrap_or(id));
-        self.broadcast.take(id, subtask, &mut operator_states)?;
+        self.broadcast.take(Moment::Checkpoint(id), subtask, &mut operator_states)?;
         match task {
             Err(error) => self.coordinator.acknowledge_subtask(id, usize::from(subtask), Err(error)),
             Ok(task) => self.uploads.start(subtask, id, async move {

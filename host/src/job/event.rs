@@ -35,7 +35,7 @@ pub(crate) enum Event {
     /// A task's snapshot is uploaded, or failed.
     Uploaded { subtask: u16, id: CheckpointId, ack: Result<SubtaskAck> },
     /// A task's lanes have ended and nothing is in flight.
-    Drained,
+    Drained { subtask: u16, operator_states: Vec<OperatorStatePart> },
     /// A task's result; `None` if its operator names none.
     Scan { subtask: u16, scan: Result<Option<Box<dyn StateScan>>> },
     /// A thread has ended with an error.
@@ -52,7 +52,7 @@ impl fmt::Debug for Event {
             Self::SourceEnded { .. } => "SourceEnded",
             Self::Snapshot { .. } => "Snapshot",
             Self::Uploaded { .. } => "Uploaded",
-            Self::Drained => "Drained",
+            Self::Drained { .. } => "Drained",
             Self::Scan { .. } => "Scan",
             Self::Failed(_) => "Failed",
         })

@@ -51,6 +51,7 @@ struct InFlight {
     active: Gauge,
     blocked: Gauge,
     blocked_keys: Gauge,
+    preludes: Gauge,
     bytes: Gauge,
     pending_events: Gauge,
 }
@@ -153,10 +154,11 @@ impl Metrics {
     }
 
     fn register_load(&self, job: &mut Registry) {
-        let InFlight { active, blocked, blocked_keys, bytes, pending_events } = &self.in_flight;
+        let InFlight { active, blocked, blocked_keys, preludes, bytes, pending_events } = &self.in_flight;
         job.register("active_records", "Records that have started and not ended", active.clone());
         job.register("blocked_records", "Records behind an earlier one of their key", blocked.clone());
         job.register("blocked_keys", "Keys behind which records wait", blocked_keys.clone());
+        job.register("preludes", "Records that wait there and whose preludes have begun", preludes.clone());
         job.register_with_unit("in_flight", "What all of these take", Unit::Bytes, bytes.clone());
         job.register("pending_events", "Events between records that are not done", pending_events.clone());
         for spent in [Spent::Busy, Spent::Idle, Spent::State, Spent::Backpressure] {
@@ -184,11 +186,12 @@ impl Metrics {
 
     /// A task has this in flight, and not what it told before.
     pub(crate) fn load(&self, now: ControllerLoad, told: ControllerLoad) {
-        let InFlight { active, blocked, blocked_keys, bytes, pending_events } = &self.in_flight;
+        let InFlight { active, blocked, blocked_keys, preludes, bytes, pending_events } = &self.in_flight;
         for (gauge, now, told) in [
             (active, now.active, told.active),
             (blocked, now.blocked, told.blocked),
             (blocked_keys, now.blocked_keys, told.blocked_keys),
+            (preludes, now.preludes, told.preludes),
             (bytes, now.bytes, told.bytes),
             (pending_events, now.pending_events, told.pending_events),
         ] {

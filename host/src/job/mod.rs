@@ -20,7 +20,9 @@ use std::sync::mpsc::{Sender, channel};
 use alluvium_async_exec::{MailboxReceiver, MailboxSender, mailbox};
 use alluvium_checkpoint::{CheckpointMetadata, CheckpointStore, Coordinator, JobShape, Opened};
 use alluvium_env::{Clock, Entropy, Error, IoRuntime, Result};
-use alluvium_state_api::{BackendFactory, CheckpointId, FileOwnership, KeyedProcess, StateScan, States};
+use alluvium_state_api::{
+    BackendFactory, CheckpointId, Codec, FileOwnership, KeyedProcess, StateScan, States,
+};
 use object_store::ObjectStore;
 
 use crate::source::{
@@ -85,7 +87,7 @@ impl<S: SplitSource> Job<S> {
     /// `Invalid` for settings, inputs or checkpoints that do not fit; the first error of a source, the operator, a
     /// backend or `finish`, naming the source or subtask; `Fenced` when another job took over the state;
     /// `Unavailable` when checkpoints keep failing; `Cancelled`.
-    pub fn run<P: KeyedProcess>(
+    pub fn run<P: KeyedProcess<In: Codec>>(
         self,
         open: impl Fn(&States<'_>) -> Result<Operator<P>> + Send + Sync + 'static,
         control: &JobControl,
@@ -157,7 +159,7 @@ impl<S: SplitSource> Job<S> {
     }
 
     /// Starts all threads.
-    fn start<P: KeyedProcess>(
+    fn start<P: KeyedProcess<In: Codec>>(
         self,
         opened: Opened,
         restored: Option<&CheckpointMetadata>,
@@ -196,6 +198,7 @@ impl<S: SplitSource> Job<S> {
                 operator_states: restored.map_or(Ok(Vec::new()), |metadata| {
                     metadata.operator_states_for(subtask, settings.parallelism)
                 })?,
+                operator_state_bytes: settings.operator_state_bytes,
                 inbox,
                 orders,
                 events: events.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use alluvium_async_exec::ControllerSettings;
 use alluvium_checkpoint::{CheckpointSettings, JobShape, Origin};
 use alluvium_env::{Error, Result};
-use alluvium_state_api::MaxParallelism;
+use alluvium_state_api::{MaxParallelism, OperatorStates};
 
 use crate::source::{BATCH_BYTES, BATCH_RECORDS};
 
@@ -46,6 +46,9 @@ pub struct JobSettings {
     pub checkpoints: CheckpointSettings,
     /// Where to begin.
     pub restore: Restore,
+    /// Bytes that the operator states of a subtask may take, [`OperatorStates::MAX_BYTES`] at most and by default. They are
+    /// [reserved](Self::operator_state_memory_bytes) of the memory budget, so a job without any should say 0.
+    pub operator_state_bytes: usize,
 }
 
 impl Default for JobSettings {
@@ -59,6 +62,7 @@ impl Default for JobSettings {
             controller: ControllerSettings::default(),
             checkpoints: CheckpointSettings::default(),
             restore: Restore::default(),
+            operator_state_bytes: OperatorStates::MAX_BYTES,
         }
     }
 }
@@ -72,6 +76,13 @@ impl JobSettings {
         self.max_parallelism.range_of(0, self.parallelism)?;
         if self.sources == 0 {
             return Err(Error::invalid("a job needs at least one source thread, not 0"));
+        }
+        if self.operator_state_bytes > OperatorStates::MAX_BYTES {
+            return Err(Error::invalid(format!(
+                "operator_state_bytes is {}; it may be {} at most, since every checkpoint writes all of it",
+                self.operator_state_bytes,
+                OperatorStates::MAX_BYTES
+            )));
         }
         self.controller.validate()?;
         self.checkpoints.validate()
@@ -94,5 +105,25 @@ impl JobSettings {
         // Filled and on its way, besides those in the lane.
         let lanes = self.sources * (LANE_BATCHES + 2);
         usize::from(self.parallelism) * (lanes * batch + self.controller.max_in_flight_bytes)
+    }
+
+    /// The most that operator states take, in all subtasks together. A reservation on the memory budget (design D14).
+    pub fn operator_state_memory_bytes(&self) -> usize {
+        usize::from(self.parallelism) * OperatorStates::COPIES * self.operator_state_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operator_states_may_be_given_less_and_reserve_what_their_copies_take() {
+        let given =
+            |bytes| JobSettings { operator_state_bytes: bytes, parallelism: 3, ..JobSettings::default() };
+        assert_eq!(given(1000).operator_state_memory_bytes(), 6000);
+        assert!(given(0).validate().is_ok() && JobSettings::default().validate().is_ok());
+        let error = given(OperatorStates::MAX_BYTES + 1).validate().unwrap_err().to_string();
+        assert!(error.contains("operator_state_bytes is 8388609"), "{error}");
     }
 }

@@ -1,7 +1,9 @@
 //! An operator as a subtask runs it: the user's function, its broadcast side, the state that is its result, and where its
 //! outputs go.
 use alluvium_env::Result;
-use alluvium_state_api::{BroadcastContext, BroadcastProcess, Codec, KeyedProcess, StateId, TaskContext};
+use alluvium_state_api::{
+    BroadcastContext, BroadcastProcess, Codec, KeyedProcess, Prepared, PreparedProcess, StateId, TaskContext,
+};
 
 /// Takes the outputs of a subtask on its task thread.
 pub(crate) type Sink<Out> = Box<dyn FnMut(Vec<Out>) -> Result<()>>;
@@ -15,6 +17,13 @@ pub struct Operator<P: KeyedProcess> {
     pub(crate) result: Option<StateId>,
     pub(crate) sink: Option<Sink<P::Out>>,
     pub(crate) broadcast: Option<Broadcast<P>>,
+}
+
+impl<P: PreparedProcess> Operator<Prepared<P>> {
+    /// An operator whose function has a prelude: those of records that wait for an earlier one of their key overlap.
+    pub fn prepared(process: P) -> Self {
+        Self::new(Prepared::new(process))
+    }
 }
 
 impl<P: KeyedProcess> Operator<P> {

@@ -200,7 +200,8 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         let is_done = || self.controller.in_flight() == 0 && self.controller.pending_events() == 0;
         if !self.told.drained && self.alignment.all_ended() && is_done() {
             self.told.drained = true;
-            self.tell(Event::Drained);
+            let operator_states = self.controller.task().snapshot_operator_states();
+            self.tell(Event::Drained { subtask: self.subtask, operator_states });
         }
     }
 

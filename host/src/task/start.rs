@@ -7,9 +7,9 @@ use alluvium_async_exec::{ControllerSettings, MailboxReceiver, controller_with_e
 use alluvium_checkpoint::{CanonicalEntries, RestorePlan};
 use alluvium_env::{Clock, IoRuntime, Result};
 use alluvium_state_api::{
-    BackendFactory, CANONICAL, FileOwnership, KeyGroupRange, KeyedProcess, MaxParallelism, OpenRequest,
-    OperatorStatePart, RecordBatch, RecordBatchBuilder, RecordRef, RestoredPart, States, TaskContext,
-    key_hash,
+    BackendFactory, CANONICAL, Codec, FileOwnership, KeyGroupRange, KeyedProcess, MaxParallelism,
+    OpenRequest, OperatorStatePart, RecordBatch, RecordBatchBuilder, RecordRef, RestoredPart, States,
+    TaskContext, key_hash,
 };
 use bytes::Bytes;
 use object_store::ObjectStore;
@@ -36,6 +36,7 @@ pub(crate) struct TaskStart {
     pub(crate) files: Arc<dyn FileOwnership>,
     pub(crate) restore: RestorePlan,
     pub(crate) operator_states: Vec<OperatorStatePart>,
+    pub(crate) operator_state_bytes: usize,
     pub(crate) inbox: MailboxReceiver<Mail>,
     pub(crate) orders: Arc<Orders>,
     pub(crate) events: Sender<Event>,
@@ -51,7 +52,7 @@ impl TaskStart {
     ///
     /// # Errors
     /// What opening or running meets; `Closed` when the job was cancelled.
-    pub(crate) fn run<P: KeyedProcess>(
+    pub(crate) fn run<P: KeyedProcess<In: Codec>>(
         self,
         open: &impl Fn(&States<'_>) -> Result<Operator<P>>,
     ) -> Result<TaskStats> {
@@ -68,7 +69,9 @@ impl TaskStart {
             notify: Arc::clone(&bell),
             clock: Arc::clone(&self.clock),
         })?;
-        let task = TaskContext::new(backend).with_clock(Arc::clone(&self.clock));
+        let task = TaskContext::new(backend)
+            .with_clock(Arc::clone(&self.clock))
+            .with_operator_state_limit(self.operator_state_bytes);
         let task = Rc::new(task.with_operator_states(self.operator_states));
         let operator = open(&task.states())?;
         for part in &canonical {

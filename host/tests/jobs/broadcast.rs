@@ -256,6 +256,18 @@ fn an_operator_without_a_broadcast_side_says_how_to_get_one() {
 }
 
 #[test]
+fn operator_states_may_take_what_the_job_has_for_them() {
+    let job = Job {
+        source: Sales::new(2, 100),
+        settings: JobSettings { operator_state_bytes: 1, ..settings(2, 1, None) },
+        world: world(&memory(), HeapBackendFactory),
+    };
+    let error = job.run(opening(0, true, &Arc::default()), &JobControl::new(), |_| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("they may have 1: raise the job's `operator_state_bytes`"), "{error}");
+}
+
+#[test]
 fn operator_state_that_is_not_opened_any_more_is_named_until_it_is_dropped() {
     let (store, found) = (memory(), Arc::<Mutex<Found>>::default());
     let job = || Job {
@@ -307,16 +319,74 @@ impl BroadcastProcess for Last {
 
 #[test]
 fn broadcast_states_that_differ_between_subtasks_end_the_job_at_a_checkpoint() {
-    let clock = Arc::new(AtomicU64::new(0));
-    let job = Job {
-        source: Sales::new(1, 100),
-        settings: settings(2, 1, Some(Duration::from_mins(1))),
-        world: world(&memory(), HeapBackendFactory),
+    // A stop takes one. A job without an interval that reads its input to the end takes none, and ends all the same.
+    for (stops, at) in [(true, "at checkpoint 1"), (false, "at the end of the input")] {
+        let (clock, control) = (Arc::new(AtomicU64::new(0)), JobControl::new());
+        let hooked = control.clone();
+        let source = Sales::new(1, 100).hooked(move |_, position| {
+            if stops && position > 50 {
+                hooked.stop();
+                return Ok(ReadOutcome::Idle);
+            }
+            Ok(ReadOutcome::More)
+        });
+        let job = Job { source, settings: settings(2, 1, None), world: world(&memory(), HeapBackendFactory) };
+        let open = move |states: &States<'_>| {
+            Ok(Operator::new(Last(states.broadcast("last")?, Arc::clone(&clock))).with_broadcast())
+        };
+        let error = job.run(open, &control, |_| Ok(())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        let text = error.to_string();
+        assert!(
+            text.contains("broadcast state last differs between subtasks") && text.contains(at),
+            "{text}"
+        );
+    }
+}
+
+/// Folds all prices into one number, in the order in which they come, or by one that does not depend on it.
+struct Folded {
+    state: BroadcastState<u64, u64>,
+    in_any_order: bool,
+}
+impl KeyedProcess for Folded {
+    type In = (u64, u64);
+    type Out = ();
+    async fn process(&self, _: Self::In, _: &Context<()>) -> Result<()> {
+        Ok(())
+    }
+}
+impl BroadcastProcess for Folded {
+    type Broadcast = (u64, u64);
+    fn process_broadcast(
+        &self,
+        (shop, price): Self::Broadcast,
+        ctx: &BroadcastContext<'_, ()>,
+    ) -> Result<()> {
+        let before = self.state.get(&0).map_or(0, |before| *before);
+        let each = price * 2 + shop;
+        let factor = if self.in_any_order { 1 } else { 31 };
+        self.state.put(ctx, &0, before.wrapping_mul(factor).wrapping_add(each))
+    }
+}
+
+#[test]
+fn elements_of_several_sources_that_depend_on_their_order_are_an_error_and_others_are_not() {
+    let run = |in_any_order: bool| {
+        let job = Job {
+            source: Sales::new(2, 2_000),
+            settings: settings(2, 2, None),
+            world: world(&memory(), HeapBackendFactory),
+        };
+        let open = move |states: &States<'_>| {
+            Ok(Operator::new(Folded { state: states.broadcast("folded")?, in_any_order }).with_broadcast())
+        };
+        job.run(open, &JobControl::new(), |_| Ok(())).map(|report| report.outcome)
     };
-    let open = move |states: &States<'_>| {
-        Ok(Operator::new(Last(states.broadcast("last")?, Arc::clone(&clock))).with_broadcast())
-    };
-    let error = job.run(open, &JobControl::new(), |_| Ok(())).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.to_string().contains("broadcast state last differs between subtasks"), "{error}");
+    // Two threads may happen to see hundreds of elements in the same order.
+    let error = (0..20).find_map(|_| run(false).err()).expect("two tasks never saw another order");
+    assert!(error.to_string().contains("whatever the order of those from several sources"), "{error}");
+    for _ in 0..5 {
+        assert_eq!(run(true).expect("sums have no order"), Outcome::Finished);
+    }
 }

@@ -12,6 +12,7 @@ mod load;
 mod operators;
 mod ownership;
 mod policies;
+mod preludes;
 mod slow_backend;
 mod timers;
 mod words;

@@ -7,6 +7,7 @@
 mod broadcast;
 mod opening;
 mod timers;
+mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -82,6 +83,7 @@ struct Apart {
     operator_states: OperatorStates,
     /// The operator has said that timers of the checkpoint are to be forgotten.
     drops_timers: Cell<bool>,
+    turn: turn::Turn,
 }
 
 /// State keys of records to come, one behind the other, and where each ends.

@@ -3,15 +3,20 @@ use alluvium_env::{Error, Result};
 
 use super::TaskContext;
 use crate::timers::TimerQueue;
-use crate::{
-    KeyGroup, KeyGroupRange, KeyedProcess, OperatorStatePart, OperatorStates, States, TimeDomain, state_key,
-};
+use crate::{KeyGroup, KeyGroupRange, KeyedProcess, OperatorStatePart, States, TimeDomain, state_key};
 
 impl<Out> TaskContext<Out> {
     /// Takes over the operator states that a checkpoint hands out to the subtask.
     #[must_use]
-    pub fn with_operator_states(mut self, parts: Vec<OperatorStatePart>) -> Self {
-        self.apart.operator_states = OperatorStates::restored(parts);
+    pub fn with_operator_states(self, parts: Vec<OperatorStatePart>) -> Self {
+        self.apart.operator_states.restore(parts);
+        self
+    }
+
+    /// The subtask's operator states may take so many bytes, instead of [`OperatorStates::MAX_BYTES`](crate::OperatorStates::MAX_BYTES).
+    #[must_use]
+    pub fn with_operator_state_limit(self, max_bytes: usize) -> Self {
+        self.apart.operator_states.limit(max_bytes);
         self
     }
 

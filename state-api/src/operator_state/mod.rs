@@ -2,7 +2,8 @@
 //!
 //! It belongs to no key, lies in the subtask's memory, and goes into a checkpoint whole: as many bytes as it holds, at every
 //! checkpoint, in the checkpoint's own entry. So it is for offsets, tables of rules, settings; what grows with the stream is
-//! keyed state. All operator states of a subtask together may take [`OperatorStates::MAX_BYTES`], and take that twice in memory.
+//! keyed state. All operator states of a subtask together may take [`OperatorStates::MAX_BYTES`] or what
+//! their job gives them, and take that twice in memory, which is reserved of its budget (design D14).
 //!
 //! **Invariants**: a write is an effect of its record like a write of keyed state, so a checkpoint never holds both the record
 //! and what it wrote. A restored state that nobody opens, nor drops, is an error: it would be gone with the next checkpoint.

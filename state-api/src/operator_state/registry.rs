@@ -9,18 +9,27 @@ use super::{OperatorStateKind, OperatorStatePart};
 use crate::{Schema, StoredSchema};
 
 /// The bytes that the operator states of a subtask take, and their limit.
-#[derive(Debug, Default)]
-pub(super) struct Size(Cell<usize>);
+#[derive(Debug)]
+pub(super) struct Size {
+    bytes: Cell<usize>,
+    max_bytes: Cell<usize>,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self { bytes: Cell::new(0), max_bytes: Cell::new(OperatorStates::MAX_BYTES) }
+    }
+}
 
 impl Size {
     /// What a restore has brought counts, and is never refused: fewer subtasks may get more than each could write.
     pub(super) fn restored(&self, bytes: usize) {
-        self.0.set(self.0.get() + bytes);
+        self.bytes.set(self.bytes.get() + bytes);
     }
 
     /// A state shrinks by so many bytes.
     pub(super) fn shrink(&self, removed: usize) {
-        self.0.set(self.0.get().saturating_sub(removed));
+        self.bytes.set(self.bytes.get().saturating_sub(removed));
     }
 
     /// A state shrinks by so many bytes and grows by so many.
@@ -28,15 +37,20 @@ impl Size {
     /// # Errors
     /// `Invalid` if it would grow past the limit; then nothing has changed.
     pub(super) fn change(&self, state: &str, (removed, added): (usize, usize)) -> Result<()> {
-        let size = (self.0.get() + added).saturating_sub(removed);
-        if added > removed && size > OperatorStates::MAX_BYTES {
+        let size = (self.bytes.get() + added).saturating_sub(removed);
+        let max = self.max_bytes.get();
+        if added > removed && size > max {
+            let way_out = if max < OperatorStates::MAX_BYTES {
+                "raise the job's `operator_state_bytes`"
+            } else {
+                "every checkpoint writes all of them, so keep what is large in keyed state"
+            };
             return Err(Error::invalid(format!(
-                "state {state} would take the operator states of this subtask to {size} bytes, and they may have {}: every \
-                 checkpoint writes all of them, so keep what is large in keyed state",
-                OperatorStates::MAX_BYTES
+                "state {state} would take the operator states of this subtask to {size} bytes, and they may have {max}: \
+                 {way_out}"
             )));
         }
-        self.0.set(size);
+        self.bytes.set(size);
         Ok(())
     }
 }
@@ -70,12 +84,19 @@ pub struct OperatorStates {
 }
 
 impl OperatorStates {
-    /// What the keys and elements of a subtask's operator states may take.
+    /// What the keys and elements of a subtask's operator states may take, unless its job has less for them.
     pub const MAX_BYTES: usize = 8 << 20;
+    /// They are held as values and as the bytes that a checkpoint writes, so in memory they take so many times as much.
+    pub const COPIES: usize = 2;
 
-    /// With what a checkpoint hands out to the subtask.
-    pub(crate) fn restored(parts: Vec<OperatorStatePart>) -> Self {
-        Self { restored: RefCell::new(parts), ..Self::default() }
+    /// Takes what a checkpoint hands out to the subtask.
+    pub(crate) fn restore(&self, parts: Vec<OperatorStatePart>) {
+        self.restored.replace(parts);
+    }
+
+    /// From now on they may take no more than this.
+    pub(crate) fn limit(&self, max_bytes: usize) {
+        self.size.max_bytes.set(max_bytes);
     }
 
     pub(super) fn size(&self) -> &Rc<Size> {

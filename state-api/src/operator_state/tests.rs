@@ -115,6 +115,12 @@ fn all_states_together_stay_below_the_limit_but_what_was_restored_is_kept() {
     rules.remove(&ctx, &1);
     invalid(list.update(&states, &[half.clone(), half.clone(), half.clone()]), "keyed state");
     assert_eq!(list.get().unwrap().len(), 2, "nothing was replaced");
+    let (small, none) = (self::task(Vec::new()).with_operator_state_limit(7), self::task(Vec::new()));
+    let list: OperatorListState<String> = small.states().operator_list("list").unwrap();
+    invalid(list.add(&small.states(), &"eight by".to_owned()), "they may have 7: raise the job's");
+    let rules: BroadcastState<u8, String> =
+        none.with_operator_state_limit(0).states().broadcast("rules").unwrap();
+    invalid(rules.put(&ctx, &1, String::new()), "they may have 0");
     let mut parts = task.snapshot_operator_states();
     let again = [(); 3].map(|()| parts[0].elements.clone());
     parts[0].elements = again.concat();

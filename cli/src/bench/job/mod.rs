@@ -54,6 +54,7 @@ pub(super) fn settings(args: &BenchArgs, parallelism: u16) -> Result<(JobSetting
         job: "bench".to_owned(),
         parallelism,
         sources: usize::from(parallelism).div_ceil(2),
+        operator_state_bytes: 0,
         ..JobSettings::default()
     };
     settings.controller.max_in_flight = args.in_flight();
