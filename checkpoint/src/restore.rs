@@ -20,22 +20,23 @@ impl CheckpointMetadata {
     /// Whether a job may restore this checkpoint; its parallelism does not matter.
     ///
     /// # Errors
-    /// `Invalid` names what differs and both values.
+    /// `Invalid` names all that differs, with both values.
     pub fn check(&self, shape: &JobShape) -> Result<()> {
         let (id, stored, wanted) = (self.id, self.max_parallelism, shape.max_parallelism.get());
+        let mut differences = Vec::new();
         if self.job != shape.job {
             let (stored, wanted) = (&self.job, &shape.job);
-            return Err(Error::invalid(format!(
+            differences.push(format!(
                 "checkpoint {id} belongs to job {stored:?}, not to {wanted:?}: give that job's name or another state URL"
-            )));
+            ));
         }
         if stored != wanted {
-            return Err(Error::invalid(format!(
+            differences.push(format!(
                 "checkpoint {id} has {stored} key groups and the job asks for a max parallelism of {wanted}: \
                  it is fixed for the life of the state"
-            )));
+            ));
         }
-        Ok(())
+        if differences.is_empty() { Ok(()) } else { Err(Error::invalid(differences.join("; "))) }
     }
 
     /// What the owner of these key groups takes over.
@@ -99,6 +100,24 @@ mod tests {
             }
             assert_eq!(next, 128, "{before} to {after}");
         }
+    }
+
+    #[test]
+    fn all_that_differs_of_a_job_is_told() {
+        let shape = |job: &str, groups| JobShape {
+            job: job.to_owned(),
+            max_parallelism: MaxParallelism::new(groups).unwrap(),
+            subtasks: 1,
+            sources: 1,
+        };
+        let told =
+            |shape| written_at(1).check(&shape).map_or_else(|error| error.to_string(), |()| String::new());
+        assert_eq!(told(shape("j", 128)), "");
+        let both = told(shape("k", 64));
+        assert!(
+            both.contains("belongs to job \"j\", not to \"k\"") && both.contains("128 key groups"),
+            "{both}"
+        );
     }
 
     #[test]

@@ -13,11 +13,13 @@
 //! ```
 //!
 //! **Invariants**: it exists whole or not at all. An interrupted one is a root with nothing but a claim, and is done again by
-//! the same command; two at once are fenced from one another by their claims.
+//! the same command, which first deletes what it would not write anew; two at once are fenced from one another by their claims.
 use std::sync::Arc;
 
 use alluvium_env::{Entropy, Error, HashSet, IoRuntime, Result};
 use alluvium_state_api::{CANONICAL, CheckpointId, FileRef, RestoredPart, StateEntries};
+
+use futures_util::TryStreamExt;
 
 use crate::canonical::{self, Folder};
 use crate::ledger::{Appended, Begin, Entry, EntryKind, Ledger, Looked};
@@ -78,6 +80,7 @@ pub fn create_canonical_savepoint(
     entropy: &Entropy,
 ) -> Result<Savepoint> {
     let (mut metadata, begun) = io.block_on(begin(request, entropy.next_u64()))?;
+    io.block_on(begun.clear())?;
     let store = &request.transfer.to;
     let prefix = format!("state/{:08}/canonical", begun.claim.writer.incarnation);
     let mut folder = Folder { store, io, prefix: &prefix, files: 0 };
@@ -104,6 +107,7 @@ async fn create(request: &SavepointRequest<'_>, token: u64) -> Result<Savepoint>
 
 /// A savepoint without an entry.
 struct Begun {
+    objects: Objects,
     ledger: Ledger,
     claim: Entry,
 }
@@ -117,13 +121,27 @@ async fn begin(request: &SavepointRequest<'_>, token: u64) -> Result<(Checkpoint
     let ledger = Ledger::new(objects.clone());
     let claim = ledger.claim(token, &Begin::From(origin)).await?.claim;
     probe::conditional_create(&objects, &claim).await?;
-    Ok((metadata, Begun { ledger, claim }))
+    Ok((metadata, Begun { objects, ledger, claim }))
 }
 
 impl Begun {
+    /// Deletes what interrupted attempts have left: their names are not given again, and nobody sweeps a savepoint.
+    async fn clear(&self) -> Result<()> {
+        if self.claim.sequence == 1 {
+            return Ok(());
+        }
+        let left = self.objects.list("state").try_collect::<Vec<_>>().await?;
+        match self.objects.delete_all(left).await.first() {
+            None => Ok(()),
+            Some(name) => Err(Error::unavailable(format!(
+                "{name} is left of an attempt that was interrupted, and cannot be deleted; try again"
+            ))),
+        }
+    }
+
     /// Writes the entry: all that it names is there.
     async fn complete(self, metadata: CheckpointMetadata) -> Result<Savepoint> {
-        let Self { ledger, claim: Entry { sequence, writer, .. } } = self;
+        let Self { ledger, claim: Entry { sequence, writer, .. }, .. } = self;
         let metadata = CheckpointMetadata { incarnation: writer.incarnation, ..metadata };
         let (sequence, files) = (sequence + 1, distinct(&metadata));
         let (retained, dropped) = (vec![sequence], Vec::new());

@@ -9,7 +9,7 @@ use alluvium_env::{Clock, Error, Result};
 
 use crate::{
     CheckpointId, FileOwnership, KeyGroupRange, PageRequest, ReadBatch, ReadId, RestoredPart, SnapshotTask,
-    StateDescriptor, StateEntries, StateId,
+    StateDescriptor, StateEntries, StateId, StateTable,
 };
 
 /// What memory knows of a key.
@@ -43,10 +43,10 @@ pub trait KeyedStateBackend {
     /// As [`crate::StateTable::register`].
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId>;
 
-    /// The names of the states there are, those of the restored checkpoint as well as those that are registered. A backend
-    /// that restores nothing need not tell.
-    fn stored_states(&self) -> Vec<String> {
-        Vec::new()
+    /// The states there are, those of the restored checkpoint as well as those that are registered: to be renamed or dropped
+    /// before an operator registers its own. `None` of a backend that restores nothing.
+    fn states(&mut self) -> Option<&mut StateTable> {
+        None
     }
 
     /// Asks memory. Never does I/O.

@@ -109,7 +109,7 @@ impl HeapStore {
     fn restore(&mut self, part: &RestoredPart) -> Result<()> {
         if part.backend == CANONICAL {
             let (states, _) = StoredStates::decode_canonical(&part.payload)?;
-            return states.restore(&mut self.states, Arc::make_mut(&mut self.lifetimes)).map(|_| ());
+            return states.restore(&mut self.states, Arc::make_mut(&mut self.lifetimes));
         }
         let mut entries = HeapEntries::open(part)?;
         entries.states().restore(&mut self.states, Arc::make_mut(&mut self.lifetimes))?;
@@ -138,8 +138,8 @@ impl KeyedStateBackend for HeapStore {
         Ok(id)
     }
 
-    fn stored_states(&self) -> Vec<String> {
-        self.states.iter().map(|(name, _)| name.to_owned()).collect()
+    fn states(&mut self) -> Option<&mut StateTable> {
+        Some(&mut self.states)
     }
 
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
@@ -227,10 +227,12 @@ impl KeyedStateBackend for HeapStore {
     }
 
     fn import(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
-        let ids = entries.states().ids(&mut self.states)?;
+        let ids = entries.states().ids(&self.states)?;
         let mut key = Vec::new();
         while let Some(entry) = entries.next_entry()? {
-            entry.key_as(&ids, &mut key)?;
+            if !entry.key_as(&ids, &mut key)? {
+                continue;
+            }
             let (value, operands) = entry.split()?;
             self.put(&key, value)?;
             for operand in operands {

@@ -31,6 +31,13 @@ pub struct StoredState {
     pub schema: StoredSchema,
 }
 
+impl StoredState {
+    /// Whether it only keeps the place of a state that was dropped, so that no other is given its id.
+    pub fn is_dropped(&self) -> bool {
+        StateTable::is_dropped(&self.kind)
+    }
+}
+
 /// The states of a subtask, and its time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredStates {
@@ -95,26 +102,26 @@ impl StoredStates {
         }
     }
 
-    /// Takes the states over; returns the id that each has here.
+    /// Takes the states over.
     ///
     /// # Errors
     /// As [`StateTable::insert`] and [`StateTable::restore_schema`].
-    pub fn restore(&self, states: &mut StateTable, lifetimes: &mut Lifetimes) -> Result<Vec<StateId>> {
+    pub fn restore(&self, states: &mut StateTable, lifetimes: &mut Lifetimes) -> Result<()> {
         lifetimes.time().never_before(self.time_millis);
-        let ids = self.ids(states)?;
-        for (id, state) in ids.iter().zip(&self.states) {
-            lifetimes.restore(*id, state.expired_before_millis);
-            states.restore_schema(*id, &state.schema)?;
+        for state in &self.states {
+            let id = states.insert(&state.name, &state.kind)?;
+            lifetimes.restore(id, state.expired_before_millis);
+            states.restore_schema(id, &state.schema)?;
         }
-        Ok(ids)
+        Ok(())
     }
 
-    /// The id that each state has here.
+    /// The id that each state has here, where they were taken over; `None` of what was dropped since.
     ///
     /// # Errors
-    /// As [`StateTable::insert`].
-    pub fn ids(&self, states: &mut StateTable) -> Result<Vec<StateId>> {
-        self.states.iter().map(|state| states.insert(&state.name, &state.kind)).collect()
+    /// `Corruption` if they were not.
+    pub fn ids(&self, states: &StateTable) -> Result<Vec<Option<StateId>>> {
+        self.states.iter().map(|state| states.restored_id(&state.name, &state.kind)).collect()
     }
 }
 
@@ -128,16 +135,16 @@ pub struct StoredEntry<'a> {
 }
 
 impl StoredEntry<'_> {
-    /// Writes the key as it is where the states have these ids.
+    /// Writes the key as it is where the states have these ids; `false` if its state has none any more.
     ///
     /// # Errors
     /// `Corruption` if it is of a state that is none.
-    pub fn key_as(&self, ids: &[StateId], out: &mut Vec<u8>) -> Result<()> {
+    pub fn key_as(&self, ids: &[Option<StateId>], out: &mut Vec<u8>) -> Result<bool> {
         let (group, place, rest) = state_key::split(self.key)?;
         let unknown = || Error::corruption(format!("an entry of state {} of {}", place.0, ids.len()));
-        let id = ids.get(usize::from(place.0)).ok_or_else(unknown)?;
+        let Some(id) = ids.get(usize::from(place.0)).ok_or_else(unknown)? else { return Ok(false) };
         state_key::build(out, group, *id, rest);
-        Ok(())
+        Ok(true)
     }
 
     /// The value, and the operands that are to be folded into it.

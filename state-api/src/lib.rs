@@ -279,6 +279,7 @@ mod scope;
 pub mod snapshot;
 mod state;
 pub mod state_key;
+mod state_table;
 mod timers;
 mod ttl;
 
@@ -289,7 +290,7 @@ pub use backend::{
 pub use codec::{Codec, KeyCodec, by_serde};
 pub use combinators::{StateFutureExt, combine_all};
 pub use context::{BroadcastContext, Context, TaskContext};
-pub use descriptor::{StateDescriptor, StateId, StateKind, StateTable};
+pub use descriptor::{StateDescriptor, StateId, StateKind};
 pub use future::StateFuture;
 pub use heap::{HeapBackend, HeapBackendFactory, HeapStore};
 pub use heap_entries::HeapEntries;
@@ -311,5 +312,6 @@ pub use schema::{Schema, StoredSchema};
 pub use scope::{InNamespace, Scope};
 pub use snapshot::{CheckpointId, FileOwnership, FileRef, RestoredPart, SnapshotTask, SubtaskSnapshot};
 pub use state::{AggregatingState, ListState, MapState, ReducingState, States, ValueState};
+pub use state_table::StateTable;
 pub use timers::{TimeDomain, Timer, Timestamp};
 pub use ttl::{Age, Lifetimes, StampedBackend, StateTtl, TtlBackend, TtlTime, TtlUpdate, TtlVisibility};

@@ -76,24 +76,30 @@ impl StoredSchema {
         Ok(())
     }
 
+    /// Why it cannot be opened with a codec; `None` if it can.
+    pub(crate) fn difference(&self, state: &str, schema: &Schema) -> Option<String> {
+        if !self.codec.is_empty() && self.codec != schema.codec {
+            let opened = if schema.codec.is_empty() { "one without an id" } else { schema.codec };
+            return Some(format!(
+                "state {state} was written by codec {} and cannot be opened with {opened}",
+                self.codec
+            ));
+        }
+        let unread = self.versions.iter().find(|version| !(schema.reads)(**version))?;
+        Some(format!(
+            "state {state} holds values of version {unread} of codec {}, which its version {} does not read",
+            self.codec, schema.version
+        ))
+    }
+
     /// Opens it with a codec, whose version may write from now on.
     ///
     /// # Errors
     /// `Invalid` if the codec is another one or does not read a version that is stored.
     pub(crate) fn open(&mut self, state: &str, schema: &Schema) -> Result<()> {
-        if !self.codec.is_empty() && self.codec != schema.codec {
-            let opened = if schema.codec.is_empty() { "one without an id" } else { schema.codec };
+        if let Some(difference) = self.difference(state, schema) {
             return Err(Error::invalid(format!(
-                "state {state} was written by codec {} and cannot be opened with {opened}: open it with a codec of that id, \
-                 or give the new state a name of its own",
-                self.codec
-            )));
-        }
-        if let Some(unread) = self.versions.iter().find(|version| !(schema.reads)(**version)) {
-            return Err(Error::invalid(format!(
-                "state {state} holds values of version {unread} of codec {}, which its version {} does not read: open it with \
-                 a version that does, or give the new state a name of its own",
-                self.codec, schema.version
+                "{difference}: open it with a codec that reads it, or give the new state a name of its own"
             )));
         }
         if !schema.codec.is_empty() {

@@ -117,7 +117,17 @@ impl File {
             };
             upload.put_part(part.into()).await
         });
-        put.map_err(|cause| failed(folder, &self.name, &cause))
+        put.map_err(|cause| self.given_up(folder, &cause))
+    }
+
+    /// What a store keeps of parts that are never completed nobody could see, nor delete.
+    #[cold]
+    fn given_up(&mut self, folder: &Folder<'_>, cause: &object_store::Error) -> Error {
+        if let Some(mut upload) = self.upload.take() {
+            // The first error is the one to tell.
+            let _ = folder.io.block_on(async { upload.abort().await });
+        }
+        Objects::new(Arc::clone(folder.store)).error(&format!("write {}", self.name), cause)
     }
 
     fn finish(mut self, folder: &Folder<'_>, written: &dyn Fn(u64)) -> Result<EntriesFile> {
@@ -139,14 +149,9 @@ impl File {
                 None => folder.store.put(&path, std::mem::take(&mut self.part).into()).await,
             }
         });
-        put.map_err(|cause| failed(folder, &self.name, &cause))?;
+        put.map_err(|cause| self.given_up(folder, &cause))?;
         let file = FileRef { name: self.name, size_bytes: self.size_bytes };
         let key_groups = KeyGroupRange { start: self.first.0, end: self.last.0 + 1 };
         Ok(EntriesFile { file, key_groups, entries: self.entries })
     }
-}
-
-#[cold]
-fn failed(folder: &Folder<'_>, name: &str, cause: &object_store::Error) -> Error {
-    Objects::new(Arc::clone(folder.store)).error(&format!("write {name}"), cause)
 }

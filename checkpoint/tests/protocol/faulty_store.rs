@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 /// When a call fails.
@@ -29,6 +29,7 @@ pub(crate) struct Plan {
     burst: AtomicUsize,
     after: AtomicBool,
     lists: AtomicUsize,
+    uploads: AtomicUsize,
     ignores_conditions: AtomicBool,
 }
 
@@ -48,6 +49,11 @@ impl Plan {
     /// Listings so far.
     pub(crate) fn lists(&self) -> usize {
         self.lists.load(SeqCst)
+    }
+
+    /// Uploads in parts that were neither completed nor given up.
+    pub(crate) fn open_uploads(&self) -> usize {
+        self.uploads.load(SeqCst)
     }
 
     /// From now on a create overwrites.
@@ -111,6 +117,44 @@ impl fmt::Display for FaultyStore {
     }
 }
 
+/// An upload in parts, each of which may fail, and its end as well.
+struct FaultyUpload {
+    inner: Box<dyn MultipartUpload>,
+    store: FaultyStore,
+}
+
+impl fmt::Debug for FaultyUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FaultyUpload({})", self.store.inner)
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for FaultyUpload {
+    fn put_part(&mut self, payload: PutPayload) -> UploadPart {
+        let put = self.inner.put_part(payload);
+        let verdict = self.store.plan.verdict();
+        Box::pin(async move {
+            match verdict {
+                None => put.await,
+                Some(When::Before) => Err(injected()),
+                Some(When::After) => put.await.and(Err(injected())),
+            }
+        })
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let completed = self.store.call(self.inner.complete()).await?;
+        self.store.plan.uploads.fetch_sub(1, SeqCst);
+        Ok(completed)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.store.plan.uploads.fetch_sub(1, SeqCst);
+        self.inner.abort().await
+    }
+}
+
 #[async_trait]
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, to: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
@@ -125,7 +169,10 @@ impl ObjectStore for FaultyStore {
         to: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.call(self.inner.put_multipart_opts(to, options)).await
+        let inner = self.call(self.inner.put_multipart_opts(to, options)).await?;
+        let store = Self { inner: Arc::clone(&self.inner), plan: Arc::clone(&self.plan) };
+        self.plan.uploads.fetch_add(1, SeqCst);
+        Ok(Box::new(FaultyUpload { inner, store }))
     }
 
     async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {

@@ -2,10 +2,14 @@
 use std::sync::Arc;
 
 use alluvium_checkpoint::{
-    RetainedCheckpoints, Savepoint, SavepointRequest, Transfer, create_savepoint, retire_checkpoints,
+    CanonicalEntries, RetainedCheckpoints, Savepoint, SavepointRequest, Transfer, create_canonical_savepoint,
+    create_savepoint, retire_checkpoints,
 };
 use alluvium_env::{Entropy, ErrorKind, IoRuntime, Result};
-use alluvium_state_api::CheckpointId;
+use alluvium_state_api::{
+    CheckpointId, KeyGroup, KeyGroupRange, RestoredPart, StateEntries, StateId, StoredEntry, StoredState,
+    StoredStates, push_list_element, state_key,
+};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
@@ -105,6 +109,97 @@ fn any_call_may_fail_and_the_same_command_makes_the_savepoint_whole() {
             }
             let read = RetainedCheckpoints::read(Arc::clone(&to), &io).unwrap();
             assert_eq!(names_in(&to, &io, "state"), named(read.all()), "{case}");
+            !plan.was_reached()
+        });
+        assert!(calls.is_some_and(|calls| calls > 8), "{calls:?} calls were swept");
+    }
+}
+
+/// Entries in memory: as many bytes as an upload in two parts takes.
+struct InHand {
+    states: StoredStates,
+    value: Vec<u8>,
+    key: Vec<u8>,
+    next: u16,
+}
+
+const ENTRIES: u16 = 40;
+
+impl InHand {
+    fn new() -> Self {
+        let entropy = Entropy::from_seed(9);
+        let noise: Vec<u8> = (0..32_000).flat_map(|_| entropy.next_u64().to_le_bytes()).collect();
+        let mut value = Vec::new();
+        push_list_element(&mut value, &noise);
+        let state =
+            StoredState { name: "noise".to_owned(), kind: "value".to_owned(), ..StoredState::default() };
+        let states = StoredStates { time_millis: 0, states: vec![state] };
+        Self { states, value, key: Vec::new(), next: 0 }
+    }
+}
+
+impl StateEntries for InHand {
+    fn states(&self) -> &StoredStates {
+        &self.states
+    }
+
+    fn next_entry(&mut self) -> Result<Option<StoredEntry<'_>>> {
+        if self.next == ENTRIES {
+            return Ok(None);
+        }
+        state_key::build(&mut self.key, KeyGroup(self.next), StateId(0), b"key");
+        self.next += 1;
+        Ok(Some(StoredEntry { key: &self.key, values: &self.value }))
+    }
+}
+
+fn save_canonical(
+    from: &Arc<dyn ObjectStore>,
+    to: &Arc<dyn ObjectStore>,
+    io: &IoRuntime,
+    seed: u64,
+) -> Result<Savepoint> {
+    let transfer = Transfer { from: Arc::clone(from), to: Arc::clone(to), shared: None };
+    let url = "mem:///state".to_owned();
+    let request = SavepointRequest { transfer, url, checkpoint: None, copied: &|_| () };
+    let open = |_: &RestoredPart| Ok(Box::new(InHand::new()) as Box<dyn StateEntries>);
+    create_canonical_savepoint(&request, &open, io, &Entropy::from_seed(seed))
+}
+
+#[test]
+fn any_call_may_fail_and_a_canonical_savepoint_exists_whole_or_not_at_all() {
+    let io = IoRuntime::new(1).unwrap();
+    let (from, _job) = running(&io);
+    for (burst, when) in [(1, When::Before), (1, When::After), (3, When::Before)] {
+        let calls = (0..100).find(|call| {
+            let (to, plan) = (memory(), Arc::new(Plan::default()));
+            plan.arm(*call, burst, when);
+            let faulty = [&from, &to].map(|store| -> Arc<dyn ObjectStore> {
+                Arc::new(FaultyStore::new(Arc::clone(store), Arc::clone(&plan)))
+            });
+            let case = format!("call {call}, {burst} {when:?}");
+            let made = save_canonical(&faulty[0], &faulty[1], &io, 2);
+            if let Err(error) = &made {
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{case}: {error}");
+                assert!(error.to_string().contains("injected fault"), "{case}: {error}");
+            }
+            assert_eq!(plan.open_uploads(), 0, "{case}: parts that nobody sees are left");
+            let exists = || RetainedCheckpoints::read(Arc::clone(&to), &io).unwrap().latest().is_some();
+            // Where only the answer to the last call is lost it may exist nevertheless, and is whole then.
+            assert!(made.is_err() || exists(), "{case}");
+            if !exists() {
+                save_canonical(&from, &to, &io, 3).unwrap();
+            }
+            let read = RetainedCheckpoints::read(Arc::clone(&to), &io).unwrap();
+            assert_eq!(names_in(&to, &io, "state"), named(read.all()), "{case}");
+            let mut entries = 0;
+            for part in read.latest().unwrap().restore_for(KeyGroupRange::ALL).parts {
+                let mut all = CanonicalEntries::open(&part, Arc::clone(&to), io.clone()).unwrap();
+                while all.next_entry().unwrap().is_some() {
+                    entries += 1;
+                }
+            }
+            assert_eq!(entries, ENTRIES, "{case}");
             !plan.was_reached()
         });
         assert!(calls.is_some_and(|calls| calls > 8), "{calls:?} calls were swept");

@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use alluvium_checkpoint::{CheckpointMetadata, RetainedCheckpoints};
 use alluvium_env::{Error, ErrorKind, IoRuntime, Result};
-use alluvium_forst::SubtaskReader;
 use alluvium_host::storage::Storage;
 use alluvium_state_api::{CheckpointId, KeyGroupRange, MergeOperator};
 
 use super::operator_states;
+use super::part::Part;
 use super::state_args::CheckpointArgs;
 use crate::args::DEFAULT_STATE;
 use crate::state;
@@ -70,17 +70,17 @@ impl Checkpoint {
     /// Opens what the checkpoint holds of some key groups, one former subtask after the other, in order.
     ///
     /// # Errors
-    /// `Invalid` if it is not `ForSt`'s, `Corruption` or `Unavailable` from the store.
+    /// `Invalid` if no backend of this build wrote it, `Corruption` or `Unavailable` from the store.
     pub(super) fn readers(
         &self,
         key_groups: KeyGroupRange,
         fold: &Arc<dyn MergeOperator>,
-    ) -> impl Iterator<Item = Result<SubtaskReader>> {
+    ) -> impl Iterator<Item = Result<Part>> {
         let mut parts = self.metadata.restore_for(key_groups).parts;
         parts.sort_by_key(|part| part.key_groups.start);
-        parts.into_iter().map(move |part| {
-            SubtaskReader::open(&part, Arc::clone(&self.storage.store), self.io.clone(), fold)
-        })
+        parts
+            .into_iter()
+            .map(move |part| Part::open(part, Arc::clone(&self.storage.store), self.io.clone(), fold))
     }
 
     /// Every key group there is.

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
-use alluvium_forst::{Operands, SubtaskReader};
+use alluvium_forst::Operands;
 use alluvium_state_api::{KeyGroupRange, MaxParallelism, MergeOperator, key_hash, state_key};
 use serde::Serialize;
 
@@ -10,6 +10,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::keys::{Split, user_key};
 use super::operator_states;
 use super::output::Output;
+use super::part::{Part, Stored};
 use super::shown::Shown;
 use super::state_args::{CheckpointArgs, GetArgs, ScanArgs, TypeArgs};
 use super::text::utc;
@@ -17,7 +18,7 @@ use super::values::{Content, Kind, Values};
 
 /// An entry, as a line of JSON.
 #[derive(Serialize)]
-struct Line {
+pub(super) struct Line {
     key_group: u16,
     key: Shown,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,6 +28,19 @@ struct Line {
     /// Of a state with a TTL.
     #[serde(skip_serializing_if = "Option::is_none")]
     updated_at: Option<String>,
+}
+
+impl Line {
+    /// Of an entry: its key as it is encoded, and what is stored, with when it was updated.
+    pub(super) fn of(
+        (key_group, encoded): (u16, &[u8]),
+        (content, updated): (Content, Option<u64>),
+        types: &TypeArgs,
+    ) -> Self {
+        let Split { key, rest } = types.key_type.split(encoded);
+        let user_key = (!rest.is_empty()).then(|| user_key(rest));
+        Self { key_group, key, user_key, content, updated_at: updated.map(utc) }
+    }
 }
 
 /// Prints what a state holds of one key.
@@ -130,9 +144,9 @@ impl Wanted<'_> {
         let (mut known, mut found) = (Vec::new(), false);
         for reader in checkpoint.readers(self.key_groups, &fold) {
             let reader = reader?;
-            let Some(kind) = reader.states().find(|(name, _)| *name == self.state).map(|(_, kind)| kind)
-            else {
-                known = reader.states().map(|(name, _)| name.to_owned()).collect();
+            let states = reader.states();
+            let Some((_, kind)) = states.iter().find(|(name, _)| *name == self.state) else {
+                known = states.iter().map(|(name, _)| (*name).to_owned()).collect();
                 continue;
             };
             found = true;
@@ -148,18 +162,18 @@ impl Wanted<'_> {
     /// Passes over those of one subtask; `false` if that is enough.
     fn pass_part(
         &self,
-        reader: &SubtaskReader,
+        reader: &Part,
         values: &Values<'_>,
         seen: &mut dyn FnMut(Line) -> Result<bool>,
     ) -> Result<bool> {
         let Some(mut scan) = reader.scan(self.state, self.key_groups, self.prefix)? else { return Ok(true) };
         while let Some((key, value)) = scan.next_entry()? {
             let (group, _, encoded) = state_key::split(key)?;
-            let Split { key, rest } = self.types.key_type.split(encoded);
-            let user_key = (!rest.is_empty()).then(|| user_key(rest));
-            let (content, updated) = values.shown(value);
-            let updated_at = updated.map(utc);
-            if !seen(Line { key_group: group.0, key, user_key, content, updated_at })? {
+            let shown = match value {
+                Stored::Value(value) => values.shown(value),
+                Stored::Values(stored) => values.shown_of(stored)?,
+            };
+            if !seen(Line::of((group.0, encoded), shown, self.types))? {
                 return Ok(false);
             }
         }

@@ -3,29 +3,20 @@ use alluvium_env::{Entropy, IoRuntime, Result};
 use alluvium_forst::Operands;
 use serde::Serialize;
 
+use super::entries::Line as EntryLine;
 use super::held::{Held, HeldEntry};
-use super::keys::{Split, user_key};
 use super::output::Output;
 use super::savepoint_args::{ExportArgs, Format};
-use super::shown::Shown;
 use super::state_args::TypeArgs;
-use super::text::utc;
-use super::values::{Content, Kind, Values};
+use super::values::{Kind, Values};
 
 /// An entry, as a line of JSON.
 #[derive(Serialize)]
-pub(super) struct Line<'a> {
+struct Line<'a> {
     state: &'a str,
     kind: &'a str,
-    key_group: u16,
-    key: Shown,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_key: Option<Shown>,
     #[serde(flatten)]
-    content: Content,
-    /// Of a state with a TTL.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    updated_at: Option<String>,
+    entry: EntryLine,
 }
 
 /// Prints all entries.
@@ -47,11 +38,8 @@ pub(super) fn run(args: &ExportArgs, io: &IoRuntime) -> Result<()> {
         let values = values(kind, &args.types, &operands);
         let mut pass = held.pass(state);
         while let Some(HeldEntry { key_group, encoded, values: stored }) = pass.next_entry()? {
-            let Split { key, rest } = args.types.key_type.split(&encoded);
-            let user_key = (!rest.is_empty()).then(|| user_key(rest));
-            let (content, updated) = values.shown_of(&stored)?;
-            let updated_at = updated.map(utc);
-            out.json(&Line { state, kind, key_group, key, user_key, content, updated_at })?;
+            let entry = EntryLine::of((key_group, &encoded), values.shown_of(&stored)?, &args.types);
+            out.json(&Line { state, kind, entry })?;
         }
     }
     out.finish()

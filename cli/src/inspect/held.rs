@@ -57,7 +57,7 @@ impl Held {
         let (metadata, io) = (metadata.clone(), io.clone());
         let mut held = Self { storage, io, entropy: Entropy::from_os(), metadata, states: Vec::new() };
         for part in held.parts() {
-            for stored in &held.entries(&part)?.states().states {
+            for stored in held.entries(&part)?.states().states.iter().filter(|stored| !stored.is_dropped()) {
                 if !held.states.iter().any(|(name, _)| *name == stored.name) {
                     held.states.push((stored.name.clone(), stored.kind.clone()));
                 }
@@ -110,7 +110,11 @@ impl Pass<'_> {
             let Some((entries, wanted)) = &mut self.reading else {
                 let Some(part) = self.parts.pop_front() else { return Ok(None) };
                 let entries = self.held.entries(&part)?;
-                let place = entries.states().states.iter().position(|stored| stored.name == self.state);
+                let place = entries
+                    .states()
+                    .states
+                    .iter()
+                    .position(|stored| stored.name == self.state && !stored.is_dropped());
                 // A subtask that does not know the state holds nothing of it.
                 self.reading =
                     place.and_then(|place| u16::try_from(place).ok()).map(|place| (entries, place));

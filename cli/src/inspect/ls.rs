@@ -86,7 +86,7 @@ fn totals(checkpoint: &Checkpoint, exact: bool) -> Result<Vec<Total>> {
                     && let Some((key, value)) = scan.next_entry()?
                 {
                     size.entries += 1;
-                    size.bytes += (key.len() + value.len()) as u64;
+                    size.bytes += key.len() as u64 + value.bytes();
                 }
             }
             let groups = u64::from(key_groups.end - key_groups.start);

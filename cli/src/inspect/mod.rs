@@ -1,7 +1,7 @@
 //! `alluvium sst`, `state`, `checkpoint` and `savepoint`: tables and checkpoints without running a job.
 //!
 //! **Invariants**: everything is opened for reading only: no lock, no claim, no write, whatever else runs on the state. But
-//! for two: `savepoint create` writes where `--to` says, and `checkpoint rm` takes the state over.
+//! for three: `savepoint create` writes where `--to` says, `savepoint restore` where `--state` says, and `checkpoint rm` takes the state over.
 mod any_entries;
 mod checkpoint;
 mod checkpoint_args;
@@ -16,6 +16,7 @@ mod named;
 mod objects;
 mod operator_states;
 mod output;
+mod part;
 mod retained;
 mod savepoint;
 mod savepoint_args;
@@ -98,6 +99,7 @@ pub(crate) fn run_savepoint(args: &SavepointCommands) -> Result<(), Failure> {
     let io = IoRuntime::new(IO_THREADS).map_err(Failure::Job)?;
     ended(match &args.command {
         SavepointCommand::Create(args) => savepoint::create(args, &io),
+        SavepointCommand::Restore(args) => savepoint::restore(args, &io),
         SavepointCommand::Ls(args) => savepoint::ls(args, &io),
         SavepointCommand::Diff(args) => {
             args.types.check().map_err(Failure::Usage)?;

@@ -1,4 +1,4 @@
-//! `alluvium savepoint create` and `ls`.
+//! `alluvium savepoint create`, `restore` and `ls`.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,8 +6,8 @@ use alluvium_checkpoint::{
     RetainedCheckpoints, Savepoint, SavepointRequest, create_canonical_savepoint, create_savepoint,
 };
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
-use alluvium_host::storage::{Storage, transfer};
-use alluvium_state_api::{CheckpointId, RestoredPart};
+use alluvium_host::storage::{LOCK, Storage, transfer};
+use alluvium_state_api::{CANONICAL, CheckpointId, RestoredPart};
 use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use object_store::prefix::PrefixStore;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::any_entries::open_entries;
 use super::output::Output;
 use super::retained::{Head, ROWS};
-use super::savepoint_args::{CreateArgs, SavepointLsArgs};
+use super::savepoint_args::{CreateArgs, RestoreArgs, SavepointLsArgs, located};
 use crate::progress::{Pace, ProgressLine, Seen};
 use crate::results::grouped;
 use crate::state;
@@ -31,6 +31,15 @@ struct Summary<'a> {
     bytes: u64,
 }
 
+/// The summary of a restore.
+#[derive(Serialize)]
+struct Restored<'a> {
+    from: &'a str,
+    canonical: bool,
+    #[serde(flatten)]
+    summary: Summary<'a>,
+}
+
 /// Makes a savepoint.
 ///
 /// # Errors
@@ -41,6 +50,74 @@ pub(super) fn create(args: &CreateArgs, io: &IoRuntime) -> Result<()> {
     // Before anything is made where it is to go.
     let total = total_bytes(&from, checkpoint, io)?;
     let to = state::open(Some(&state::locate(&args.to)?), "", io)?;
+    let made = copied((&from, &to), (checkpoint, total), |request| {
+        let entropy = Entropy::from_os();
+        if args.canonical {
+            let open = |part: &RestoredPart| open_entries(part, &from.store, (io, &entropy));
+            create_canonical_savepoint(request, &open, io, &entropy)
+        } else {
+            create_savepoint(request, io, &entropy)
+        }
+    });
+    told(args, &to, &made?)
+}
+
+/// Makes a state of a savepoint: a root in which a job goes on as if it had always been there.
+///
+/// # Errors
+/// `Invalid` if there is anything in the state's root but what the same command has left there when it was interrupted; as
+/// [`create_savepoint`], or what opening either root fails with.
+pub(super) fn restore(args: &RestoreArgs, io: &IoRuntime) -> Result<()> {
+    let (location, id) = located(&args.savepoint);
+    let from = state::open_read_only(&state::locate(location)?, io)?;
+    let checkpoint = id.map(CheckpointId);
+    let total = total_bytes(&from, checkpoint, io)?;
+    let to = state::open(Some(&state::locate(args.location())?), "", io)?;
+    refuse_others(&to, io)?;
+    let made = copied((&from, &to), (checkpoint, total), |request| {
+        create_savepoint(request, io, &Entropy::from_os())
+    })?;
+    let Savepoint { checkpoint, objects, bytes } = made;
+    let is_canonical = checkpoint.subtasks.iter().any(|subtask| subtask.backend == CANONICAL);
+    let (from, url, id, job) = (from.url(), to.url(), checkpoint.id.0, &checkpoint.job);
+    let mut out = Output::new();
+    if args.json {
+        let summary = Summary { url, checkpoint: id, job, objects, bytes };
+        out.json(&Restored { from, canonical: is_canonical, summary })?;
+    } else {
+        let (objects, bytes) = (grouped(objects), grouped(bytes));
+        let read = if is_canonical { ", which it reads whole when it starts" } else { "" };
+        out.line(&format!(
+            "{url} is a state of job {job} now, of checkpoint {id} in {from}: {objects} objects of {bytes} bytes"
+        ))?;
+        out.line(&format!("The job goes on there with --restore latest{read}; the savepoint is as it was"))?;
+    }
+    out.finish()
+}
+
+/// Refuses a root with anything in it that no ledger speaks of; what a ledger says is compared where it is claimed.
+fn refuse_others(to: &Storage, io: &IoRuntime) -> Result<()> {
+    let listing = io.block_on(to.store.list_with_delimiter(None));
+    let listing = listing
+        .map_err(|e| Error::unavailable(format!("cannot list what is in {}", to.url())).with_source(e))?;
+    let folders = listing.common_prefixes.iter().map(AsRef::as_ref);
+    let objects = listing.objects.iter().map(|found| found.location.as_ref());
+    let names: Vec<&str> = folders.chain(objects.filter(|name| *name != LOCK)).collect();
+    match names.first() {
+        Some(other) if !names.contains(&"ledger") => Err(Error::invalid(format!(
+            "{} holds something else already, {other} for one; choose an empty folder or prefix",
+            to.url()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Has a checkpoint, of so many bytes, copied from one root to another; shows how far that is.
+fn copied(
+    (from, to): (&Storage, &Storage),
+    (checkpoint, total): (Option<CheckpointId>, u64),
+    create: impl FnOnce(&SavepointRequest<'_>) -> Result<Savepoint>,
+) -> Result<Savepoint> {
     let copied = Arc::new(AtomicU64::new(0));
     let (seen, mut pace) = (Arc::clone(&copied), Pace::default());
     let progress = ProgressLine::start(Some(total), move |now| {
@@ -52,16 +129,9 @@ pub(super) fn create(args: &CreateArgs, io: &IoRuntime) -> Result<()> {
         copied.fetch_add(bytes, Ordering::Relaxed);
     };
     let url = from.url().to_owned();
-    let request = SavepointRequest { transfer: transfer(&from, &to), url, checkpoint, copied: &copied };
-    let entropy = Entropy::from_os();
-    let made = if args.canonical {
-        let open = |part: &RestoredPart| open_entries(part, &from.store, (io, &entropy));
-        create_canonical_savepoint(&request, &open, io, &entropy)
-    } else {
-        create_savepoint(&request, io, &entropy)
-    };
+    let made = create(&SavepointRequest { transfer: transfer(from, to), url, checkpoint, copied: &copied });
     drop(progress);
-    told(args, &to, &made?)
+    made
 }
 
 fn total_bytes(from: &Storage, checkpoint: Option<CheckpointId>, io: &IoRuntime) -> Result<u64> {

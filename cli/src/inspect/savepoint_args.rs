@@ -12,6 +12,10 @@ pub(crate) const SAVEPOINT_EXAMPLES: &str = "\
     alluvium wordcount docs --restore .alluvium/monday --state file:///data/fork-1
     alluvium wordcount docs --restore .alluvium/monday --state file:///data/fork-2
 
+  Or make a state of it, in which a job goes on whenever it is started:
+    alluvium savepoint restore .alluvium/monday --state file:///data/words
+    alluvium wordcount docs --state file:///data/words --restore latest
+
   What has changed since, and everything as lines of JSON:
     alluvium savepoint diff .alluvium/monday .alluvium/wordcount --value-type u64 --sum
     alluvium savepoint export --state .alluvium/monday --format jsonl --value-type u64 --sum | jq -r .key
@@ -47,6 +51,9 @@ pub(crate) struct SavepointCommands {
 pub(super) enum SavepointCommand {
     /// Make a savepoint of a retained checkpoint, beside the job that may be running
     Create(CreateArgs),
+
+    /// Make a state of a savepoint, in an empty folder or prefix: a job goes on there with --restore latest
+    Restore(RestoreArgs),
 
     /// List the savepoints and states in a folder or below a prefix
     Ls(SavepointLsArgs),
@@ -99,6 +106,34 @@ fn checkpoint(text: &str) -> Result<Chosen, String> {
 
 impl CreateArgs {
     /// Where the checkpoint is.
+    pub(super) fn location(&self) -> &str {
+        self.state.as_deref().unwrap_or(DEFAULT_STATE)
+    }
+}
+
+/// Options of `alluvium savepoint restore`.
+#[derive(Args, Debug)]
+pub(super) struct RestoreArgs {
+    #[arg(
+        value_name = "URL[#ID]",
+        help = "The savepoint, or a state and which of its checkpoints [default: the latest]"
+    )]
+    pub(super) savepoint: String,
+
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Where the state is to be, an empty folder or prefix [default: .alluvium/wordcount here]"
+    )]
+    state: Option<String>,
+
+    /// Print a summary as one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl RestoreArgs {
+    /// Where the state is to be.
     pub(super) fn location(&self) -> &str {
         self.state.as_deref().unwrap_or(DEFAULT_STATE)
     }

@@ -17,6 +17,7 @@ mod process;
 mod s3;
 mod s3_server;
 mod savepoint;
+mod savepoint_restore;
 mod sst;
 mod state;
 mod stop;

@@ -13,14 +13,14 @@ use crate::text::{assert_counts, count, multilingual};
 
 const REPEAT: [&str; 2] = ["--repeat", "4"];
 
-fn run(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = alluvium(folder, arguments[0]);
     command.args(&arguments[1..]);
     command
 }
 
 /// A job that is stopped in the middle, with tables and kept positions, in `.alluvium/wordcount`.
-fn stopped(folder: &Path) -> BTreeMap<String, u64> {
+pub(crate) fn stopped(folder: &Path) -> BTreeMap<String, u64> {
     let written = multilingual(5, 1 << 20, 3_000_000);
     fs::write(folder.join("text"), &written).unwrap();
     let expected = count(&written, 4);
@@ -39,7 +39,7 @@ fn stopped(folder: &Path) -> BTreeMap<String, u64> {
 }
 
 /// Every file below a folder, with its bytes.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let (mut found, mut folders) = (BTreeMap::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -53,12 +53,12 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-fn lines(stdout: &[u8]) -> Vec<Value> {
+pub(crate) fn lines(stdout: &[u8]) -> Vec<Value> {
     text(stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Goes on from another root in one of its own, at some parallelism, and counts exactly.
-fn goes_on(folder: &Path, arguments: &[&str], expected: &BTreeMap<String, u64>) {
+pub(crate) fn goes_on(folder: &Path, arguments: &[&str], expected: &BTreeMap<String, u64>) {
     let mut command = wordcount(folder);
     command
         .args(["text", "--memory", "48MiB", "--json", "--output", "counts.tsv"])

@@ -46,41 +46,50 @@ fn a_checkpoint_holds_what_the_job_counted() {
         let arguments = ["text", "--repeat", "2", "--memory", "48MiB", "--parallelism", "2", "--count", how];
         succeed(wordcount(folder.path()).args(arguments).args(["--state", &url]));
         assert!(!tables_below(&folder.path().join(how)).is_empty(), "all of it is in logs");
-        let at = ["--checkpoint", how];
-        let scanned = succeed(state(folder.path(), &["scan", "counts"]).args(COUNTS).args(at));
-        let scanned = lines(&scanned.stdout);
-        let found: BTreeMap<String, u64> =
-            scanned.iter().map(|line| (word(line), line["value"].as_u64().unwrap())).collect();
-        assert!(found == expected && scanned.len() == expected.len(), "{how}: {} words", scanned.len());
-        assert!(scanned.is_sorted_by_key(|line| (line["key_group"].as_u64(), word(line))));
-
-        let listed = |exact: &[&str]| {
-            let output = succeed(state(folder.path(), &["ls", "--json"]).args(at).args(exact));
-            let lines = lines(&output.stdout);
-            assert_eq!((&lines[0]["type"], &lines[0]["finished"]), (&"checkpoint".into(), &true.into()));
-            assert_eq!((&lines[1]["name"], &lines[1]["kind"]), (&"counts".into(), &kind.into()));
-            assert_eq!(lines[1]["key_groups"], 128);
-            lines[1]["entries"].as_u64().unwrap()
-        };
-        let (exact, about) = (listed(&["--exact"]), listed(&[]));
-        assert_eq!(exact, expected.len() as u64);
-        assert!((exact..=4 * exact).contains(&about), "{about} is no estimate of {exact}");
-
-        for (word, count) in expected.iter().step_by(expected.len() / 5) {
-            let output = succeed(state(folder.path(), &["get", "counts", word]).args(COUNTS).args(at));
-            assert_eq!(lines(&output.stdout)[0]["value"], *count, "{word}");
-        }
-        let arguments = ["scan", "counts", "--prefix", "riv", "--value-type", "u64", "--sum"];
-        let output = succeed(state(folder.path(), &arguments).args(at));
-        let mut found: Vec<_> = text(&output.stdout).lines().map(str::to_owned).collect();
-        found.sort();
-        let words = expected.iter().filter(|(word, _)| word.starts_with("riv"));
-        let mut words: Vec<_> = words.map(|(word, count)| format!("{word}\t{count}")).collect();
-        words.sort();
-        assert!(!words.is_empty() && found == words);
-        let output = succeed(state(folder.path(), &["scan", "counts", "--limit", "3"]).args(at));
-        assert_eq!(text(&output.stdout).lines().count(), 3);
+        holds_exactly(folder.path(), how, kind, &expected);
+        let canonical = format!("{how}-canonical");
+        let mut create = alluvium(folder.path(), "savepoint");
+        succeed(create.args(["create", "--canonical", "--state", how, "--to", &canonical]));
+        holds_exactly(folder.path(), &canonical, kind, &expected);
     }
+}
+
+/// Whatever is asked of a state says what was counted.
+fn holds_exactly(folder: &Path, of: &str, kind: &str, expected: &BTreeMap<String, u64>) {
+    let at = ["--checkpoint", of];
+    let scanned = succeed(state(folder, &["scan", "counts"]).args(COUNTS).args(at));
+    let scanned = lines(&scanned.stdout);
+    let found: BTreeMap<String, u64> =
+        scanned.iter().map(|line| (word(line), line["value"].as_u64().unwrap())).collect();
+    assert!(found == *expected && scanned.len() == expected.len(), "{of}: {} words", scanned.len());
+    assert!(scanned.is_sorted_by_key(|line| (line["key_group"].as_u64(), word(line))));
+
+    let listed = |exact: &[&str]| {
+        let output = succeed(state(folder, &["ls", "--json"]).args(at).args(exact));
+        let lines = lines(&output.stdout);
+        assert_eq!((&lines[0]["type"], &lines[0]["finished"]), (&"checkpoint".into(), &true.into()));
+        assert_eq!((&lines[1]["name"], &lines[1]["kind"]), (&"counts".into(), &kind.into()));
+        assert_eq!(lines[1]["key_groups"], 128);
+        lines[1]["entries"].as_u64().unwrap()
+    };
+    let (exact, about) = (listed(&["--exact"]), listed(&[]));
+    assert_eq!(exact, expected.len() as u64);
+    assert!((exact..=4 * exact).contains(&about), "{about} is no estimate of {exact}");
+
+    for (word, count) in expected.iter().step_by(expected.len() / 5) {
+        let output = succeed(state(folder, &["get", "counts", word]).args(COUNTS).args(at));
+        assert_eq!(lines(&output.stdout)[0]["value"], *count, "{word}");
+    }
+    let arguments = ["scan", "counts", "--prefix", "riv", "--value-type", "u64", "--sum"];
+    let output = succeed(state(folder, &arguments).args(at));
+    let mut found: Vec<_> = text(&output.stdout).lines().map(str::to_owned).collect();
+    found.sort();
+    let words = expected.iter().filter(|(word, _)| word.starts_with("riv"));
+    let mut words: Vec<_> = words.map(|(word, count)| format!("{word}\t{count}")).collect();
+    words.sort();
+    assert!(!words.is_empty() && found == words);
+    let output = succeed(state(folder, &["scan", "counts", "--limit", "3"]).args(at));
+    assert_eq!(text(&output.stdout).lines().count(), 3);
 }
 
 #[test]

@@ -220,8 +220,8 @@ impl KeyedStateBackend for ForstBackend {
         Ok(id)
     }
 
-    fn stored_states(&self) -> Vec<String> {
-        self.states.iter().map(|(name, _)| name.to_owned()).collect()
+    fn states(&mut self) -> Option<&mut StateTable> {
+        Some(&mut self.states)
     }
 
     #[inline]
@@ -307,10 +307,12 @@ impl KeyedStateBackend for ForstBackend {
     }
 
     fn import(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
-        let ids = entries.states().ids(&mut self.states)?;
+        let ids = entries.states().ids(&self.states)?;
         let mut key = Vec::new();
         while let Some(entry) = entries.next_entry()? {
-            entry.key_as(&ids, &mut key)?;
+            if !entry.key_as(&ids, &mut key)? {
+                continue;
+            }
             let (value, operands) = entry.split()?;
             self.store.wait_for_room()?;
             self.store.put(&key, value)?;

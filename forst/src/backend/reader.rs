@@ -93,7 +93,7 @@ impl SubtaskReader {
 
     /// Name and kind of every state, in order of their ids.
     pub fn states(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.states.iter()
+        self.states.iter().filter(|(_, kind)| !StateTable::is_dropped(kind))
     }
 
     /// How large each state is, in order of their ids. Reads the tails of tables, no block.
@@ -109,6 +109,7 @@ impl SubtaskReader {
         };
         let mut sizes: Vec<StateSize> = self.states.iter().map(state).collect();
         self.reader.shares(&mut |share| divide(share, &mut sizes))?;
+        sizes.retain(|size| !StateTable::is_dropped(&size.kind));
         Ok(sizes)
     }
 
@@ -118,7 +119,8 @@ impl SubtaskReader {
     /// # Errors
     /// `Corruption` or `Unavailable` from the store.
     pub fn scan(&self, state: &str, key_groups: KeyGroupRange, prefix: &[u8]) -> Result<Option<ReaderScan>> {
-        let Some(index) = self.states.iter().position(|(name, _)| name == state) else { return Ok(None) };
+        let is_it = |(name, kind): (&str, &str)| name == state && !StateTable::is_dropped(kind);
+        let Some(index) = self.states.iter().position(is_it) else { return Ok(None) };
         let state = StateId(u16::try_from(index).map_err(|_| Error::invalid("more than 65,536 states"))?);
         let groups = self.key_groups.intersect(key_groups).map_or(0..0, |groups| groups.start..groups.end);
         let range = |group| {

@@ -84,7 +84,7 @@ fn expired_bytes_leave(value_threshold_bytes: usize) {
         states.fill(&mut opened);
     }
     let full = world.snapshot_bytes(&mut opened);
-    assert!(full > 500_000, "{full} bytes are not much of a store");
+    assert!(full > 100_000, "{full} bytes are not much of a store");
     // Every turn is one that the store has asked for.
     while world.bytes() > 0 {
         clock.advance(TTL);

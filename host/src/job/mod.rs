@@ -19,7 +19,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use alluvium_async_exec::{MailboxReceiver, MailboxSender, mailbox};
 use alluvium_checkpoint::{CheckpointMetadata, CheckpointStore, Coordinator, JobShape, Opened};
-use alluvium_env::{Clock, Entropy, Error, IoRuntime, Result};
+use alluvium_env::{Clock, Entropy, Error, ErrorKind, IoRuntime, Result};
 use alluvium_state_api::{
     BackendFactory, CheckpointId, Codec, FileOwnership, KeyedProcess, StateScan, States,
 };
@@ -238,9 +238,16 @@ fn go_on(
     metadata: &CheckpointMetadata,
     shape: &JobShape,
 ) -> Result<SourceProgress> {
-    metadata.check(shape)?;
     let place = || format!("cannot restore checkpoint {}", metadata.id);
-    SourceProgress::restore(source, &metadata.source).map_err(|e| e.context(place()))
+    let progress = SourceProgress::restore(source, &metadata.source).map_err(|e| e.context(place()));
+    match (metadata.check(shape), progress) {
+        (Ok(()), progress) => progress,
+        // All that differs at once.
+        (Err(one), Err(two)) if two.kind() == ErrorKind::Invalid => {
+            Err(Error::invalid(format!("{one}; {two}")))
+        }
+        (Err(one), _) => Err(one),
+    }
 }
 
 fn start_sources<S: SplitSource>(

@@ -10,8 +10,8 @@ use object_store::local::LocalFileSystem;
 
 use super::local_reads::LocalReads;
 
-/// The lock's file below the root; nothing is ever stored under that name.
-const LOCK: &str = "LOCK";
+/// The lock's file below a local folder; nothing is ever stored under that name.
+pub const LOCK: &str = "LOCK";
 
 /// Held for as long as a job may use the folder.
 pub(super) struct FolderLock {

@@ -31,6 +31,7 @@ use url::Url;
 
 pub use delayed::{DelayedStore, Link, SlowTail};
 use folder::FolderLock;
+pub use folder::LOCK;
 use local_reads::LocalReads;
 pub use metered::{MeteredStore, StoreMetrics, StoreRequests};
 pub use overlay::over;

@@ -74,12 +74,12 @@ impl TaskStart {
             .with_operator_state_limit(self.operator_state_bytes);
         let task = Rc::new(task.with_operator_states(self.operator_states));
         let operator = open(&task.states())?;
+        task.opened::<P>(self.key_groups)?;
         for part in &canonical {
             // Once the states are registered: their functions fold what was not folded.
             let mut entries = CanonicalEntries::open(part, Arc::clone(&self.store), self.io.clone())?;
             task.with_backend(|backend| backend.import(&mut entries))?;
         }
-        task.opened::<P>(self.key_groups)?;
         if P::USES_TIMERS {
             self.clock.ring_when_turned(Arc::clone(&bell));
         }

@@ -268,7 +268,7 @@ fn operator_states_may_take_what_the_job_has_for_them() {
 }
 
 #[test]
-fn operator_state_that_is_not_opened_any_more_is_named_until_it_is_dropped() {
+fn state_that_is_not_opened_any_more_is_named_until_it_is_dropped() {
     let (store, found) = (memory(), Arc::<Mutex<Found>>::default());
     let job = || Job {
         source: Sales::new(2, 100),
@@ -281,6 +281,8 @@ fn operator_state_that_is_not_opened_any_more_is_named_until_it_is_dropped() {
             if drops {
                 states.drop_operator_state("tills");
                 states.drop_operator_state("prices");
+                states.drop_state("last");
+                states.drop_state("paid");
             }
             states.operator_list::<u64>("sales")?;
             Ok(Operator::new(Idle))
@@ -288,7 +290,8 @@ fn operator_state_that_is_not_opened_any_more_is_named_until_it_is_dropped() {
     };
     let error = job().run(without(false), &JobControl::new(), |_| Ok(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.to_string().contains("would lose: prices, tills; open it"), "{error}");
+    let left = "state last is not opened; state paid is not opened; operator state prices is not opened; operator state tills is not opened. ";
+    assert!(error.to_string().contains(left), "{error}");
     job().run(without(true), &JobControl::new(), |_| Ok(())).unwrap();
 }
 

@@ -6,7 +6,8 @@ use std::sync::mpsc::Sender;
 use alluvium_env::{Error, Result};
 use alluvium_state_api::{
     Answered, BackendFactory, BackendStats, CheckpointId, HeapBackendFactory, KeyedStateBackend, Lookup,
-    OpenRequest, PageRequest, ReadBatch, SnapshotTask, StateDescriptor, StateId, StateScan, SubtaskSnapshot,
+    OpenRequest, PageRequest, ReadBatch, SnapshotTask, StateDescriptor, StateId, StateScan, StateTable,
+    SubtaskSnapshot,
 };
 
 /// Opens heap backends with a fault.
@@ -36,8 +37,8 @@ impl KeyedStateBackend for Faulty {
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         self.0.register(descriptor)
     }
-    fn stored_states(&self) -> Vec<String> {
-        self.0.stored_states()
+    fn states(&mut self) -> Option<&mut StateTable> {
+        self.0.states()
     }
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
         self.0.try_get(key)

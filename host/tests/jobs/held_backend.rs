@@ -2,7 +2,7 @@
 use alluvium_env::Result;
 use alluvium_state_api::{
     Answered, BackendStats, CheckpointId, KeyedStateBackend, Lookup, PageRequest, ReadBatch, SnapshotTask,
-    StateDescriptor, StateId, StateScan,
+    StateDescriptor, StateId, StateScan, StateTable,
 };
 
 /// When reads are answered.
@@ -24,8 +24,8 @@ impl<H: Hold> KeyedStateBackend for HeldBackend<H> {
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         self.heap.register(descriptor)
     }
-    fn stored_states(&self) -> Vec<String> {
-        self.heap.stored_states()
+    fn states(&mut self) -> Option<&mut StateTable> {
+        self.heap.states()
     }
     fn try_get(&self, _: &[u8]) -> Result<Lookup<'_>> {
         Ok(Lookup::Miss)

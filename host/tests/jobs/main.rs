@@ -9,6 +9,8 @@ mod failures;
 mod faulty_backend;
 mod held_backend;
 mod load;
+mod local_recovery;
+mod migration;
 mod operators;
 mod ownership;
 mod policies;

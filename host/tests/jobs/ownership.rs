@@ -32,7 +32,10 @@ fn a_checkpoint_of_another_input_or_job_is_refused_and_stays() {
     );
 
     let renamed = JobSettings { job: "letters".to_owned(), ..settings(1, 1, often) };
-    assert_eq!(run(&words, renamed).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(run(&words, renamed.clone()).unwrap_err().kind(), ErrorKind::Invalid);
+    let both = run(&Words::new(2, 501, 30), renamed).unwrap_err();
+    assert!(both.kind() == ErrorKind::Invalid && both.to_string().contains("not to \"letters\""), "{both}");
+    assert!(both.to_string().contains("1002 words"), "all that differs is told: {both}");
     let wider = JobSettings { max_parallelism: MaxParallelism::new(64).unwrap(), ..settings(1, 1, often) };
     assert_eq!(run(&words, wider).unwrap_err().kind(), ErrorKind::Invalid);
     let missing = JobSettings { restore: Restore::Id(99), ..settings(1, 1, often) };

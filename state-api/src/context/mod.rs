@@ -5,6 +5,7 @@
 //!
 //! **Threads**: the task thread's own; `Rc` and `RefCell` throughout, no lock and no atomic on the hot path.
 mod broadcast;
+mod migration;
 mod opening;
 mod timers;
 mod turn;
@@ -17,6 +18,7 @@ use std::task::Waker;
 use alluvium_env::{Clock, Error, Result, SystemClock};
 
 pub use broadcast::BroadcastContext;
+pub(crate) use migration::{Migration, dropped_and_opened};
 
 use crate::scope::Place;
 use crate::timers::TimerQueue;
@@ -81,8 +83,7 @@ pub struct TaskContext<Out> {
 struct Apart {
     namespaces_of_timers: timers::TimerNamespaces,
     operator_states: OperatorStates,
-    /// The operator has said that timers of the checkpoint are to be forgotten.
-    drops_timers: Cell<bool>,
+    migration: Migration,
     turn: turn::Turn,
 }
 

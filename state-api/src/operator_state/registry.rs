@@ -6,6 +6,7 @@ use alluvium_env::{Error, Result};
 use bytes::Bytes;
 
 use super::{OperatorStateKind, OperatorStatePart};
+use crate::context::dropped_and_opened;
 use crate::{Schema, StoredSchema};
 
 /// The bytes that the operator states of a subtask take, and their limit.
@@ -55,6 +56,18 @@ impl Size {
     }
 }
 
+/// Why what a checkpoint has cannot be opened; `None` if it can.
+fn difference(part: &OperatorStatePart, kind: OperatorStateKind, schema: &Schema) -> Option<String> {
+    let name = &part.name;
+    if part.kind != kind {
+        let (stored, opened) = (part.kind.name(), kind.name());
+        return Some(format!(
+            "operator state {name} was stored as {stored} and cannot be opened as {opened}"
+        ));
+    }
+    part.schema.difference(name, schema).map(|difference| format!("operator {difference}"))
+}
+
 /// What an opened state adds to a checkpoint.
 pub(super) trait Content {
     /// Its keys, if it has any, and its elements.
@@ -65,6 +78,7 @@ struct Opened {
     name: String,
     kind: OperatorStateKind,
     schema: StoredSchema,
+    is_restored: bool,
     content: Rc<dyn Content>,
 }
 
@@ -80,6 +94,10 @@ struct Opened {
 pub struct OperatorStates {
     restored: RefCell<Vec<OperatorStatePart>>,
     opened: RefCell<Vec<Opened>>,
+    /// How states that were opened are not as the checkpoint has them.
+    differing: RefCell<Vec<String>>,
+    /// Names of states that are given up, if there are any.
+    given_up: RefCell<Vec<String>>,
     size: Rc<Size>,
 }
 
@@ -103,7 +121,8 @@ impl OperatorStates {
         &self.size
     }
 
-    /// Opens a state: `make` makes its content of what the checkpoint has.
+    /// Opens a state: `make` makes its content of what the checkpoint has. If that does not fit the state it begins empty, until
+    /// [`OperatorStates::differences`] says so.
     pub(super) fn open<C: Content + 'static>(
         &self,
         name: &str,
@@ -115,51 +134,73 @@ impl OperatorStates {
                 "operator state {name} is opened twice; give each state its own name"
             )));
         }
-        let mut part = self.take(name).unwrap_or_else(|| OperatorStatePart {
+        if self.given_up.borrow().iter().any(|given_up| given_up == name) {
+            return Err(dropped_and_opened("operator state", name));
+        }
+        let fits = |part: &OperatorStatePart| match difference(part, kind, &schema) {
+            Some(difference) => {
+                self.differing.borrow_mut().push(difference);
+                false
+            }
+            None => true,
+        };
+        let restored = self.take(name).filter(fits);
+        let is_restored = restored.is_some();
+        let mut part = restored.unwrap_or_else(|| OperatorStatePart {
             name: name.to_owned(),
             kind,
             schema: StoredSchema::default(),
             keys: Vec::new(),
             elements: Vec::new(),
         });
-        if part.kind != kind {
-            let (stored, opened) = (part.kind.name(), kind.name());
-            return Err(Error::invalid(format!(
-                "operator state {name} was stored as {stored} and cannot be opened as {opened}: open it as it was stored, or \
-                 give the new state a name of its own"
-            )));
-        }
         part.schema.open(name, &schema)?;
         let schema = part.schema.clone();
         let content = Rc::new(make(part)?);
-        let opened = Opened { name: name.to_owned(), kind, schema, content: Rc::clone(&content) as _ };
-        self.opened.borrow_mut().push(opened);
+        let (name, shared) = (name.to_owned(), Rc::clone(&content) as _);
+        self.opened.borrow_mut().push(Opened { name, kind, schema, is_restored, content: shared });
         Ok(content)
     }
 
+    /// Gives up a state of the checkpoint.
+    pub(crate) fn drop_state(&self, name: &str) {
+        self.take(name);
+        self.given_up.borrow_mut().push(name.to_owned());
+    }
+
     /// Takes a state of the checkpoint that is not opened yet.
-    pub(crate) fn take(&self, name: &str) -> Option<OperatorStatePart> {
+    fn take(&self, name: &str) -> Option<OperatorStatePart> {
         let mut restored = self.restored.borrow_mut();
         let found = restored.iter().position(|part| part.name == name)?;
         Some(restored.swap_remove(found))
     }
 
-    /// To be called when an operator has opened its states.
+    /// Has a state of the checkpoint under another name. Nothing happens if there is none, or one of the other name.
     ///
     /// # Errors
-    /// `Invalid` names the states of the checkpoint that it has not.
-    pub(crate) fn all_opened(&self) -> Result<()> {
-        let restored = self.restored.borrow();
-        let mut names: Vec<&str> = restored.iter().map(|part| part.name.as_str()).collect();
-        names.sort_unstable();
-        if names.is_empty() {
+    /// `Invalid` if it is open already.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let mut restored = self.restored.borrow_mut();
+        if restored.iter().any(|part| part.name == to) {
             return Ok(());
         }
-        Err(Error::invalid(format!(
-            "the checkpoint has operator state that this job does not open, and would lose: {}; open it, or drop it by \
-             `States::drop_operator_state`",
-            names.join(", ")
-        )))
+        if let Some(part) = restored.iter_mut().find(|part| part.name == from) {
+            to.clone_into(&mut part.name);
+        } else if self.opened.borrow().iter().any(|opened| opened.name == from && opened.is_restored) {
+            return Err(Error::invalid(format!(
+                "operator state {to} is said to have been {from}, which is open under that name already: open {to} first"
+            )));
+        }
+        Ok(())
+    }
+
+    /// To be called when an operator has opened its states: how the checkpoint's differ.
+    pub(crate) fn differences(&self) -> Vec<String> {
+        let mut differences = self.differing.borrow().clone();
+        let restored = self.restored.borrow();
+        let mut left: Vec<&str> = restored.iter().map(|part| part.name.as_str()).collect();
+        left.sort_unstable();
+        differences.extend(left.iter().map(|name| format!("operator state {name} is not opened")));
+        differences
     }
 
     /// What a checkpoint is to hold. Broadcast states are the same on all subtasks.

@@ -50,7 +50,7 @@ fn what_a_checkpoint_holds_is_what_the_states_held() {
     let states = task.states();
     let list: OperatorListState<u64> = states.operator_list("list").unwrap();
     let union: UnionListState<String> = states.union_list("union").unwrap();
-    invalid(task.opened::<Any>(GROUPS), "would lose: rules; open it");
+    invalid(task.opened::<Any>(GROUPS), "the operator: operator state rules is not opened. ");
     let rules: BroadcastState<str, u32> = states.broadcast("rules").unwrap();
     task.opened::<Any>(GROUPS).unwrap();
     assert_eq!(list.get().unwrap(), [7, 8]);
@@ -64,18 +64,25 @@ fn what_a_checkpoint_holds_is_what_the_states_held() {
 
 #[test]
 fn a_state_is_opened_once_and_as_what_it_was() {
-    let open = |open: fn(&States<'_>) -> Result<()>| open(&task(parts()).states());
-    invalid(
-        open(|states| states.union_list::<u64>("list").map(|_| ())),
-        "was stored as list and cannot be opened as union",
-    );
+    let open = |open: fn(&States<'_>) -> Result<()>| {
+        let task = task(parts());
+        open(&task.states()).and_then(|()| task.opened::<Any>(GROUPS))
+    };
+    let all = open(|states| {
+        states.union_list::<u64>("list")?;
+        states.broadcast::<u8, u32>("rules").map(|_| ())
+    });
+    let all = all.map_or_else(|error| error.to_string(), |()| String::new());
+    for says in [
+        "in 3 ways: operator state list was stored as list and cannot be opened as union list; ",
+        "; operator state rules was written by codec ",
+        "; operator state union is not opened. ",
+    ] {
+        assert!(all.contains(says), "{says} in {all}");
+    }
     invalid(
         open(|states| states.operator_list::<u32>("list").map(|_| ())),
-        "state list was written by codec",
-    );
-    invalid(
-        open(|states| states.broadcast::<u8, u32>("rules").map(|_| ())),
-        "state rules was written by codec",
+        "operator state list was written by codec",
     );
     invalid(
         open(|states| {
@@ -89,11 +96,32 @@ fn a_state_is_opened_once_and_as_what_it_was() {
         task(parts()).states().with_ttl(ttl).operator_list::<u64>("list").map(|_| ()),
         "only keyed state has one",
     );
+}
+
+#[test]
+fn a_state_is_renamed_or_dropped_if_that_is_said() {
     let dropping = task(parts());
     for name in ["list", "union", "rules", "never"] {
         dropping.states().drop_operator_state(name);
     }
     dropping.opened::<Any>(GROUPS).unwrap();
+    let renaming = task(parts());
+    let states = renaming.states();
+    let numbers: OperatorListState<u64> = states.formerly("list").operator_list("numbers").unwrap();
+    let names: UnionListState<String> = states.formerly("never").union_list("union").unwrap();
+    states.drop_operator_state("rules");
+    invalid(states.operator_list::<u64>("rules"), "operator state rules is dropped and opened");
+    let laws: OperatorListState<u64> = states.operator_list("laws").unwrap();
+    renaming.opened::<Any>(GROUPS).unwrap();
+    assert_eq!(numbers.get().unwrap(), [7, 8]);
+    assert_eq!((names.restored().unwrap().len(), laws.get().unwrap().len()), (1, 0));
+    let again = task(renaming.snapshot_operator_states());
+    let states = again.states();
+    // Whatever came under the old name since is not taken for the new one's.
+    let numbers: OperatorListState<u64> = states.formerly("laws").operator_list("numbers").unwrap();
+    assert_eq!(numbers.get().unwrap(), [7, 8]);
+    states.operator_list::<u64>("laws").unwrap();
+    invalid(states.formerly("laws").operator_list::<u64>("rules"), "open rules first");
 }
 
 #[test]

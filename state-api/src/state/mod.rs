@@ -9,7 +9,7 @@ mod merging;
 mod reducing;
 mod value;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -21,10 +21,11 @@ pub use map::MapState;
 pub use reducing::ReducingState;
 pub use value::ValueState;
 
+use crate::context::Migration;
 use crate::merge::{Aggregating, Reducing};
 use crate::{
     Aggregate, BroadcastState, Codec, KeyCodec, KeyedStateBackend, OperatorListState, OperatorStates, Reduce,
-    Schema, StateDescriptor, StateId, StateKind, StateTtl, UnionListState,
+    Schema, StateDescriptor, StateId, StateKind, StateTtl, TimeDomain, UnionListState,
 };
 
 /// Registers the states of an operator; `N` is the type of their namespaces, nothing unless
@@ -32,8 +33,9 @@ use crate::{
 pub struct States<'a, N: ?Sized = ()> {
     backend: &'a RefCell<Box<dyn KeyedStateBackend>>,
     operator: &'a OperatorStates,
-    drops_timers: &'a Cell<bool>,
+    migration: &'a Migration,
     ttl: Option<StateTtl>,
+    former: Option<&'a str>,
     namespace: PhantomData<fn(&N)>,
 }
 
@@ -41,24 +43,27 @@ impl<'a> States<'a> {
     pub(crate) fn new(
         backend: &'a RefCell<Box<dyn KeyedStateBackend>>,
         operator: &'a OperatorStates,
-        drops_timers: &'a Cell<bool>,
+        migration: &'a Migration,
     ) -> Self {
-        Self { backend, operator, drops_timers, ttl: None, namespace: PhantomData }
+        Self { backend, operator, migration, ttl: None, former: None, namespace: PhantomData }
     }
 
     /// Registers states that hold something for every namespace of a key, a window say: they are accessed by
     /// [`Context::in_namespace`](crate::Context::in_namespace).
     #[must_use]
     pub fn in_namespaces<N: KeyCodec + ?Sized>(&self) -> States<'a, N> {
-        let Self { backend, operator, drops_timers, ttl, .. } = *self;
-        States { backend, operator, drops_timers, ttl, namespace: PhantomData }
+        let Self { backend, operator, migration, ttl, former, .. } = *self;
+        States { backend, operator, migration, ttl, former, namespace: PhantomData }
     }
 
     /// A list of the subtask, and not of a key, that is dealt out over the subtasks after a restore.
     ///
     /// # Errors
-    /// `Invalid` if the name is taken by another operator state, was used in the restored checkpoint for one of another kind
-    /// or by a codec that this one does not read, or if a TTL is asked for: operator state has none.
+    /// `Invalid` if the name is taken by another operator state, or if a TTL is asked for: operator state has none. Where the
+    /// restored checkpoint has it as another kind, or by a codec that this one does not read, [`TaskContext::opened`] says so,
+    /// with all else that differs.
+    ///
+    /// [`TaskContext::opened`]: crate::TaskContext::opened
     pub fn operator_list<T: Codec>(&self, name: &str) -> Result<OperatorListState<T>> {
         self.without_ttl(name).and_then(|operator| OperatorListState::open(operator, name))
     }
@@ -84,22 +89,44 @@ impl<'a> States<'a> {
 
     fn without_ttl(&self, name: &str) -> Result<&'a OperatorStates> {
         match self.ttl {
-            None => Ok(self.operator),
+            None => {
+                if let Some(former) = self.former {
+                    self.operator.rename(former, name)?;
+                }
+                Ok(self.operator)
+            }
             Some(_) => Err(Error::invalid(format!(
                 "operator state {name} is opened with a TTL: only keyed state has one, so open it without"
             ))),
         }
     }
 
-    /// Forgets an operator state that the restored checkpoint may have and this operator does not open any more. Nothing
-    /// happens if it has none of this name.
-    pub fn drop_operator_state(&self, name: &str) {
-        self.operator.take(name);
+    /// Gives up a keyed state that the restored checkpoint may have, with all its entries. Nothing happens if it has none of
+    /// this name, so the call may stay; therefore no state can be opened under the name.
+    pub fn drop_state(&self, name: &str) {
+        self.migration.drop_state(name, self.backend.borrow_mut().as_mut());
     }
 
-    /// Forgets all timers that the restored checkpoint may have, whether or not the function uses timers now.
+    /// Gives up an operator state that the restored checkpoint may have. As with [`States::drop_state`] no operator state can be
+    /// opened under the name.
+    pub fn drop_operator_state(&self, name: &str) {
+        self.operator.drop_state(name);
+    }
+
+    /// Gives up all timers that the restored checkpoint may have, whether or not the function uses timers now.
     pub fn drop_timers(&self) {
-        self.drops_timers.set(true);
+        for domain in TimeDomain::ALL {
+            self.drop_state(domain.state_name());
+        }
+    }
+}
+
+impl<'a, N: ?Sized> States<'a, N> {
+    /// Opens states that the restored checkpoint has under an earlier name: `states.formerly("words").value("counts")`.
+    /// Nothing happens if it has none of that name, or has the new one already; so the call may stay.
+    #[must_use]
+    pub fn formerly(&self, name: &'a str) -> Self {
+        Self { former: Some(name), ..*self }
     }
 }
 
@@ -112,15 +139,17 @@ impl<N: KeyCodec + ?Sized> States<'_, N> {
 
     fn register(&self, name: &str, kind: StateKind, schema: Schema) -> Result<StateId> {
         let descriptor = StateDescriptor { name: name.to_owned(), kind, ttl: self.ttl, schema: Some(schema) };
-        self.backend.borrow_mut().register(&descriptor)
+        self.migration.register(&descriptor, self.former, self.backend.borrow_mut().as_mut())
     }
 
     /// A state that holds one value.
     ///
     /// # Errors
-    /// `Invalid` if the name is taken, or was used in the restored checkpoint for a state of another kind, for one with a
-    /// TTL where this has none or the other way round, for one in other namespaces, or for one whose codec this one does
-    /// not read.
+    /// `Invalid` if the name is taken. Where the restored checkpoint has it as another kind, with a TTL while this has none or
+    /// the other way round, in other namespaces, or by a codec that this one does not read, [`TaskContext::opened`] says so,
+    /// with all else that differs.
+    ///
+    /// [`TaskContext::opened`]: crate::TaskContext::opened
     pub fn value<T: Codec>(&self, name: &str) -> Result<ValueState<T, N>> {
         self.register(name, StateKind::Value, Schema::in_namespaces::<T, N>()).map(ValueState::new)
     }

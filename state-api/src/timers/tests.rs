@@ -9,7 +9,7 @@ use super::{TimeDomain, TimerLimits, Timestamp};
 use crate::{
     Answered, BackendStats, CheckpointId, Context, HeapBackend, KeyCodec, KeyGroupRange, KeyedStateBackend,
     Lookup, MaxParallelism, PageRequest, ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, RecordSlot,
-    SnapshotTask, StateDescriptor, StateId, StateScan, TaskContext,
+    SnapshotTask, StateDescriptor, StateId, StateScan, StateTable, TaskContext,
 };
 
 /// A page on its way: what was asked for, and what it shows once somebody has looked.
@@ -38,8 +38,8 @@ impl KeyedStateBackend for Late {
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         self.heap.register(descriptor)
     }
-    fn stored_states(&self) -> Vec<String> {
-        self.heap.stored_states()
+    fn states(&mut self) -> Option<&mut StateTable> {
+        self.heap.states()
     }
     fn try_get(&self, key: &[u8]) -> Result<Lookup<'_>> {
         self.heap.try_get(key)

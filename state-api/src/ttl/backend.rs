@@ -15,7 +15,7 @@ use super::lifetimes::in_state;
 use super::reading::{Renewals, Waiting, WaitingPage, WaitingReads};
 use crate::{
     Access, Answered, BackendStats, CheckpointId, KeyedStateBackend, Lookup, Page, PageBuilder, PageRequest,
-    ReadBatch, ReadId, SnapshotTask, StateDescriptor, StateEntries, StateId, StateScan,
+    ReadBatch, ReadId, SnapshotTask, StateDescriptor, StateEntries, StateId, StateScan, StateTable,
 };
 
 /// A backend that holds the bytes of states with a TTL as [`TtlBackend`] stamps them, folds adds by
@@ -198,8 +198,8 @@ impl<B: StampedBackend> KeyedStateBackend for TtlBackend<B> {
         self.inner.import(entries)
     }
 
-    fn stored_states(&self) -> Vec<String> {
-        self.inner.stored_states()
+    fn states(&mut self) -> Option<&mut StateTable> {
+        self.inner.states()
     }
 
     #[inline]

@@ -9,12 +9,40 @@ use alluvium_env::{Clock, ManualClock};
 use super::super::opened::Bell;
 use super::super::{Suite, check, part};
 use crate::{
-    CheckpointId, Context, KeyGroupRange, MaxParallelism, RecordBatch, RecordBatchBuilder, RecordSlot,
-    RestoredPart, Result, States, SubtaskSnapshot, TaskContext,
+    CheckpointId, Context, Error, KeyGroupRange, KeyedProcess, MaxParallelism, RecordBatch,
+    RecordBatchBuilder, RecordSlot, RestoredPart, Result, StateId, States, SubtaskSnapshot, TaskContext,
 };
 
 /// The keys there are.
 pub(super) const KEYS: usize = 40;
+
+/// Those of the keys.
+fn groups() -> KeyGroupRange {
+    KeyGroupRange { start: 0, end: MaxParallelism::DEFAULT.get() }
+}
+
+/// A function that only its states make up.
+pub(super) struct Nothing;
+
+impl KeyedProcess for Nothing {
+    type In = ();
+    type Out = ();
+    async fn process(&self, (): (), _: &Context<()>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Why a task that opens its states so does not take over a snapshot.
+pub(super) fn refusal(
+    suite: &Suite<'_>,
+    snapshot: &SubtaskSnapshot,
+    open: impl FnOnce(&States<'_>) -> Result<()>,
+) -> Option<Error> {
+    let clock = Arc::new(ManualClock::default());
+    let (backend, _) = suite.open_backend(0, KeyGroupRange::ALL, vec![part(snapshot)], clock);
+    let task: TaskContext<()> = TaskContext::new(backend);
+    open(&task.states()).and_then(|()| task.opened::<Nothing>(groups())).err()
+}
 
 /// Nobody is told by it: what waits for state is found by its read.
 struct Silent;
@@ -43,6 +71,7 @@ impl<S, O: Fn(&States<'_>) -> Result<S>> Driver<S, O> {
         let (backend, bell) = suite.open_backend(0, KeyGroupRange::ALL, restored, time);
         let task = Rc::new(TaskContext::new(backend));
         let states = check("open states", open(&task.states()));
+        check("opened", task.opened::<Nothing>(groups()));
         let mut batch = RecordBatchBuilder::new(MaxParallelism::DEFAULT);
         (0..KEYS as u64).for_each(|key| batch.push(&key, &()));
         Self { task, bell, batch: Rc::new(batch.finish()), clock, open, states }
@@ -58,6 +87,22 @@ impl<S, O: Fn(&States<'_>) -> Result<S>> Driver<S, O> {
         let snapshot = self.snapshot(suite);
         let Self { clock, open, .. } = self;
         Self::restore(suite, clock, open, vec![part(&snapshot)])
+    }
+
+    /// How many entries a state has.
+    pub(super) fn entries(&self, state: StateId) -> usize {
+        let mut scan = check("scan", self.task.with_backend(|backend| backend.scan(state)));
+        std::iter::from_fn(|| check("scan", scan.next_entry()).map(drop)).count()
+    }
+
+    /// Another task after a snapshot and its restore.
+    pub(super) fn reopen_as<T, P: Fn(&States<'_>) -> Result<T>>(
+        self,
+        suite: &Suite<'_>,
+        open: P,
+    ) -> Driver<T, P> {
+        let snapshot = self.snapshot(suite);
+        Driver::restore(suite, self.clock, open, vec![part(&snapshot)])
     }
 
     /// Runs `body` as a record of key `key`, to its end.

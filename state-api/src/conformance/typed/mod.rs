@@ -1,5 +1,6 @@
 //! What typed states do on every backend: lists, maps, reducing and aggregating state, iterators, namespaces, TTL.
 mod driver;
+mod migration;
 mod model;
 
 use std::sync::Arc;
@@ -7,12 +8,12 @@ use std::time::Duration;
 
 use alluvium_env::{ErrorKind, ManualClock};
 
-use super::{Suite, part};
+use super::Suite;
 use crate::{
-    Aggregate, AggregatingState, DEFAULT_PAGE_ENTRIES, KeyCodec, KeyGroupRange, ListState, MapState,
-    ReducingState, Result, StateTtl, States, Sum, TaskContext, ValueState, combine_all,
+    Aggregate, AggregatingState, DEFAULT_PAGE_ENTRIES, KeyCodec, ListState, MapState, ReducingState, Result,
+    StateTtl, States, Sum, ValueState, combine_all,
 };
-use driver::Driver;
+use driver::{Driver, refusal};
 
 /// The least, the greatest and the count of what was added.
 struct Span;
@@ -71,6 +72,8 @@ impl Suite<'_> {
         self.namespaces_are_apart_and_merge();
         self.typed_states_expire();
         self.other_namespaces_and_user_keys_are_refused();
+        self.states_are_renamed_added_and_dropped_if_that_is_said();
+        self.all_that_differs_is_told_at_once();
         for seed in 0..self.seeds {
             self.random_typed_operations_match_collections(seed);
         }
@@ -211,10 +214,11 @@ impl Suite<'_> {
         });
         let snapshot = driver.snapshot(self);
         let refused = |open: fn(&States<'_>) -> Result<()>| {
-            let clock = Arc::new(ManualClock::default());
-            let (backend, _) = self.open_backend(0, KeyGroupRange::ALL, vec![part(&snapshot)], clock);
-            let task: TaskContext<()> = TaskContext::new(backend);
-            open(&task.states()).is_err_and(|error| error.kind() == ErrorKind::Invalid)
+            let error = refusal(self, &snapshot, open);
+            // All but the states that are not opened.
+            error.is_some_and(|error| {
+                error.kind() == ErrorKind::Invalid && error.to_string().contains("cannot be opened with")
+            })
         };
         assert!(refused(|states| states.map::<u32, u64>("plain map").map(drop)), "user keys");
         assert!(!refused(|states| Kinds::<u16>::open(&states.in_namespaces(), "").map(drop)), "as it was");
