@@ -27,6 +27,9 @@ pub(super) const START: usize = 4;
 const SHARE_PERCENT: u64 = 30;
 /// Runs of a size that are merged with each other when the level below is not due for them.
 const TIER: usize = 16;
+/// Runs at which neighbours are merged with each other whatever their sizes. Below [`LEVEL0_STOP`], where writes stop: if nothing
+/// were due there they would stop for good.
+const CROWD: usize = 24;
 /// Runs in level 0 at which no new records are admitted.
 pub(crate) const LEVEL0_STOP: usize = 48;
 
@@ -128,26 +131,30 @@ fn merge(version: &Version, keys: &KeyRange, target: usize) -> Compaction {
     Compaction { upper, lower, target, depth, action: Action::Merge }
 }
 
-/// The newest runs of a size, to be merged with each other, if there are many.
+/// The newest runs of a size, to be merged with each other, if there are many; of a crowd without so many of a size, the
+/// neighbours that take the fewest bytes.
 pub(super) fn tier(version: &Version) -> Option<Compaction> {
     let bytes = |run: &Run| run.iter().map(|file| file.shown_bytes()).sum::<u64>();
     let sizes: Vec<u64> = version.level0.iter().map(bytes).collect();
+    let merged = |runs: &[Run]| Compaction {
+        upper: runs.to_vec(),
+        lower: Run::new(),
+        target: 0,
+        depth: Depth::Middle,
+        action: Action::Merge,
+    };
     for first in 0..sizes.len() {
         let alike = |size: &&u64| sizes.get(first).is_some_and(|of| **size <= of * 2 && *of <= **size * 2);
         let rest = sizes.get(first..).unwrap_or_default();
         let many = rest.iter().take_while(alike).count();
         let runs = version.level0.get(first..first + many).unwrap_or_default();
         if many >= TIER && !apart(runs) {
-            return Some(Compaction {
-                upper: runs.to_vec(),
-                lower: Run::new(),
-                target: 0,
-                depth: Depth::Middle,
-                action: Action::Merge,
-            });
+            return Some(merged(runs));
         }
     }
-    None
+    let neighbours = version.level0.windows(TIER).filter(|_| sizes.len() >= CROWD);
+    // Those that are apart would be written anew for their number alone: if there are no others.
+    neighbours.min_by_key(|runs| (apart(runs), runs.iter().map(bytes).sum::<u64>())).map(merged)
 }
 
 /// Bytes of level 0 over slices that are due.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Action, Compaction, LevelTargets, pick};
+use super::{Action, Compaction, LEVEL0_STOP, LevelTargets, pick};
 use crate::expiry::Ages;
 use crate::key_range::KeyRange;
 use crate::table::{FileId, FileMeta, Held, KeepAll, TableFile};
@@ -124,6 +124,25 @@ fn runs_of_a_size_are_merged_where_level_0_is_far_below_its_share() {
     let after = after(&before, &tier, 500);
     let runs: Vec<_> = after.level0.iter().map(|run| run[0].id.0).collect();
     assert_eq!(runs, [100, 101, 102, 300, 500, 303], "in the place of the newest");
+}
+
+#[test]
+fn before_level_0_stops_writes_something_is_due_whatever_the_sizes_of_its_runs() {
+    // No two neighbours are of a size, and all of them are far below their share of the level below.
+    let mut before = version(0, 0, 1_000_000);
+    let run = |at: u64| vec![file(100 + at, 0, 100, if at.is_multiple_of(2) { 100 } else { 1000 + at })];
+    before.level0 = (0..23).map(run).collect();
+    assert!(pick(&before, targets(&before)).is_none(), "there is room");
+    before.level0 = (0..LEVEL0_STOP as u64).map(run).collect();
+    for next_id in 500.. {
+        let Some(crowd) = pick(&before, targets(&before)) else { break };
+        assert_eq!((crowd.target, crowd.upper.len()), (0, 16));
+        before = after(&before, &crowd, next_id);
+    }
+    assert!(before.level0.len() < 24, "{} runs", before.level0.len());
+    // Runs that have nothing to do with each other, but with the level below.
+    before.level0 = (0..LEVEL0_STOP as u64).map(|at| vec![file(100 + at, at as u8, at as u8, 100)]).collect();
+    assert!(pick(&before, targets(&before)).is_some());
 }
 
 #[test]
