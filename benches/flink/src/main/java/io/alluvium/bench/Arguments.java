@@ -1,5 +1,6 @@
 package io.alluvium.bench;
 
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 
@@ -39,13 +40,28 @@ record Arguments(
                 (int) number(given, "warm-up", 5),
                 (int) number(given, "seconds", 10),
                 given.getOrDefault("dir", "/tmp/alluvium-flink"));
-        given.keySet().removeAll(java.util.Arrays.stream(Arguments.class.getRecordComponents())
+        given.keySet().removeAll(Arrays.stream(Arguments.class.getRecordComponents())
                 .map(component -> option(component.getName()))
                 .toList());
         if (!given.isEmpty()) {
             throw new IllegalArgumentException("there are no options " + given.keySet());
         }
         return arguments;
+    }
+
+    /** What was asked for, as figures have it. */
+    Figures figures(String name) {
+        return new Figures()
+                .with("case", name)
+                .with("backend", backend)
+                .with("mode", api)
+                .with("keys", keys)
+                .with("value_bytes", valueBytes)
+                .with("parallelism", parallelism)
+                .with("seed", seed)
+                .with("memory_bytes", memoryBytes)
+                .with("cache_size_bytes", backend.equals("forst-remote") ? cacheBytes : null)
+                .with("latency_micros", latencyMicros);
     }
 
     private static String option(String name) {

@@ -28,7 +28,7 @@ final class AsyncUpdate extends KeyedProcessFunction<Long, Long, Void> {
 
     @Override
     public void processElement(Long key, Context context, Collector<Void> out) {
-        if (Script.phase == Script.Phase.LOAD) {
+        if (Script.phase != Script.Phase.UPDATE) {
             state.asyncUpdate(values.first(key)).thenAccept(ignored -> done.increment());
             return;
         }

@@ -13,8 +13,6 @@ final class Backends {
     static Configuration configuration(Arguments arguments) {
         var configuration = new Configuration();
         set(configuration, "state.backend.type", arguments.backend().startsWith("forst") ? "forst" : arguments.backend());
-        // Split across slots: one slot for one subtask, so the backend of a subtask has its share of the whole.
-        set(configuration, "taskmanager.numberOfTaskSlots", arguments.parallelism());
         set(configuration, "taskmanager.memory.managed.size", arguments.memoryBytes() + "b");
         set(configuration, "taskmanager.memory.network.min", "64m");
         set(configuration, "taskmanager.memory.network.max", "64m");
@@ -24,7 +22,7 @@ final class Backends {
         switch (arguments.backend()) {
             case "none", "hashmap" -> set(configuration, "state.backend.type", "hashmap");
             case "rocksdb" -> rocksdb(configuration, arguments);
-            case "forst" -> forst(configuration, arguments, "local");
+            case "forst" -> forst(configuration, arguments, "local-dir");
             case "forst-remote" -> remote(configuration, arguments);
             default -> throw new IllegalArgumentException(
                     "--backend " + arguments.backend() + " is none of none, hashmap, rocksdb, forst, forst-remote");
@@ -43,13 +41,15 @@ final class Backends {
         lsm(configuration, "state.backend.forst.");
     }
 
-    /** Files are on a store that is {@code --latency-micros} away, and a disk near by caches {@code --cache-bytes} of them. */
+    /** Files are on a store that is {@code --latency-micros} away; a disk near by caches {@code --cache-bytes} of them. */
     private static void remote(Configuration configuration, Arguments arguments) {
         SlowFileSystem.latencyMicros = arguments.latencyMicros();
         forst(configuration, arguments, SlowFileSystem.SCHEME + "://" + folder(arguments, "primary"));
         set(configuration, "state.backend.forst.sync.enforce-local", false);
         set(configuration, "state.backend.forst.cache.dir", folder(arguments, "cache"));
         set(configuration, "state.backend.forst.cache.size-based-limit", arguments.cacheBytes() + "b");
+        // Reads wait on threads, three by default: three in a millisecond.
+        set(configuration, "state.backend.forst.executor.read-io-parallelism", 64);
         // The disk of a benchmark is not to be kept free for others.
         set(configuration, "state.backend.forst.cache.reserve-size", "0b");
     }

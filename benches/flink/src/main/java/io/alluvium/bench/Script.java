@@ -30,6 +30,10 @@ final class Script {
 
     private Script() {}
 
+    static void enter(Phase next) {
+        phase = next;
+    }
+
     /** Records that all subtasks have done. */
     static long done() {
         long sum = 0;

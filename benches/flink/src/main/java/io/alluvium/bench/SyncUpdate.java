@@ -28,7 +28,7 @@ final class SyncUpdate extends KeyedProcessFunction<Long, Long, Void> {
 
     @Override
     public void processElement(Long key, Context context, Collector<Void> out) throws Exception {
-        if (Script.phase == Script.Phase.LOAD) {
+        if (Script.phase != Script.Phase.UPDATE) {
             state.update(values.first(key));
         } else {
             byte[] value = state.value();
