@@ -93,14 +93,17 @@ fn run(args: &Args) -> Result<Seen> {
     let script = Arc::new(Script::new(keys, Values { bytes: args.value_bytes }));
     let sources = usize::from(args.parallelism);
     let control = JobControl::new();
+    let mut settings = JobSettings {
+        job: "job-rmw".to_owned(),
+        parallelism: args.parallelism,
+        sources,
+        ..JobSettings::default()
+    };
+    // Flink takes none either, unless it is told to.
+    settings.checkpoints.interval = None;
     let job = Job {
         source: KeySource { script: Arc::clone(&script), splits: sources as u64 },
-        settings: JobSettings {
-            job: "job-rmw".to_owned(),
-            parallelism: args.parallelism,
-            sources,
-            ..JobSettings::default()
-        },
+        settings,
         world: World {
             store: Arc::clone(&storage.store),
             state_url: storage.url().to_owned(),
