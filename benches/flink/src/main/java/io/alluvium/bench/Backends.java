@@ -1,0 +1,73 @@
+package io.alluvium.bench;
+
+import java.nio.file.Path;
+import org.apache.flink.configuration.Configuration;
+
+/**
+ * How each backend is set. All have the managed memory of the case, compress with LZ4 and have filters of 10 bits a key, as
+ * Alluvium does; {@code README.md} says why each setting is there.
+ */
+final class Backends {
+    private Backends() {}
+
+    static Configuration configuration(Arguments arguments) {
+        var configuration = new Configuration();
+        set(configuration, "state.backend.type", arguments.backend().startsWith("forst") ? "forst" : arguments.backend());
+        set(configuration, "taskmanager.memory.managed.size", arguments.memoryBytes() + "b");
+        set(configuration, "taskmanager.memory.network.min", "64m");
+        set(configuration, "taskmanager.memory.network.max", "64m");
+        set(configuration, "pipeline.object-reuse", true);
+        set(configuration, "execution.checkpointing.dir", folder(arguments, "checkpoints").toUri());
+        set(configuration, "io.tmp.dirs", folder(arguments, "tmp"));
+        switch (arguments.backend()) {
+            case "none", "hashmap" -> set(configuration, "state.backend.type", "hashmap");
+            case "rocksdb" -> rocksdb(configuration, arguments);
+            case "forst" -> forst(configuration, arguments, "local-dir");
+            case "forst-remote" -> remote(configuration, arguments);
+            default -> throw new IllegalArgumentException(
+                    "--backend " + arguments.backend() + " is none of none, hashmap, rocksdb, forst, forst-remote");
+        }
+        return configuration;
+    }
+
+    private static void rocksdb(Configuration configuration, Arguments arguments) {
+        set(configuration, "state.backend.rocksdb.localdir", folder(arguments, "rocksdb"));
+        lsm(configuration, "state.backend.rocksdb.");
+    }
+
+    private static void forst(Configuration configuration, Arguments arguments, String primary) {
+        set(configuration, "state.backend.forst.local-dir", folder(arguments, "forst"));
+        set(configuration, "state.backend.forst.primary-dir", primary);
+        lsm(configuration, "state.backend.forst.");
+    }
+
+    /** Files are on a store that is {@code --latency-micros} away; a disk near by caches {@code --cache-bytes} of them. */
+    private static void remote(Configuration configuration, Arguments arguments) {
+        SlowFileSystem.latencyMicros = arguments.latencyMicros();
+        forst(configuration, arguments, SlowFileSystem.SCHEME + "://" + folder(arguments, "primary"));
+        set(configuration, "state.backend.forst.sync.enforce-local", false);
+        set(configuration, "state.backend.forst.cache.dir", folder(arguments, "cache"));
+        set(configuration, "state.backend.forst.cache.size-based-limit", arguments.cacheBytes() + "b");
+        // Reads wait on threads, three by default: three in a millisecond.
+        set(configuration, "state.backend.forst.executor.read-io-parallelism", 64);
+        // The disk of a benchmark is not to be kept free for others.
+        set(configuration, "state.backend.forst.cache.reserve-size", "0b");
+    }
+
+    /** Both are RocksDB underneath. */
+    private static void lsm(Configuration configuration, String prefix) {
+        // Without it, indexes and filters of a small memory push each other out whole, and throughput collapses.
+        set(configuration, prefix + "memory.partitioned-index-filters", true);
+        set(configuration, prefix + "use-bloom-filter", true);
+        set(configuration, prefix + "compression.per.level", "LZ4_COMPRESSION");
+        set(configuration, prefix + "log.level", "ERROR_LEVEL");
+    }
+
+    private static Path folder(Arguments arguments, String name) {
+        return Path.of(arguments.dir()).toAbsolutePath().resolve(name);
+    }
+
+    private static void set(Configuration configuration, String option, Object value) {
+        configuration.setString(option, String.valueOf(value));
+    }
+}
