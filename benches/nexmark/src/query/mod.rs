@@ -11,7 +11,7 @@ pub(crate) mod q8;
 
 use std::hash::Hash;
 
-use alluvium_state_api::{KeyCodec, KeyedProcess, Result, States};
+use alluvium_state_api::{Codec, KeyCodec, KeyedProcess, Result, States};
 use nexmark::event::Event;
 
 use crate::answer::{Rows, Stage};
@@ -24,7 +24,7 @@ pub(crate) trait Query: 'static {
     /// What the stream is keyed by.
     type Key: KeyCodec + Hash + Eq;
     /// The keyed operator.
-    type Process: KeyedProcess;
+    type Process: KeyedProcess<In: Codec>;
     /// What comes behind it, in the sink.
     type Stage: Stage<In = <Self::Process as KeyedProcess>::Out>;
 

@@ -98,7 +98,8 @@ fn glance(results: &Results, measured: &[&str]) -> String {
         if rows.iter().any(|row| row.point.is_some()) {
             continue;
         }
-        let (Some((own, rate)), Some((peer, other))) = (best(&rows, Row::is_own), best(&rows, Row::is_peer))
+        let (Some((own, rate)), Some((peer, other))) =
+            (best(&rows, |row| row.is_own() && !row.has_no_state()), best(&rows, Row::is_peer))
         else {
             continue;
         };

@@ -143,7 +143,12 @@ impl Row<'_> {
 
     /// Whether it is what others use; a hash map alone keeps no order, no files and no limit.
     pub(super) fn is_peer(&self) -> bool {
-        !self.is_own() && !self.label.starts_with("map")
+        !self.is_own() && !self.label.starts_with("map") && !self.has_no_state()
+    }
+
+    /// Whether it is what a job takes without any state: a limit, and nobody's figure.
+    pub(super) fn has_no_state(&self) -> bool {
+        ["no state", "without state"].iter().any(|text| self.label.contains(text))
     }
 
     /// How many measurements were disturbed.
