@@ -82,7 +82,7 @@ pub(crate) enum Command {
     /// Loads keys into a backend as a task thread of a job has it, then reads, changes, adds or scans them, and prints
     /// operations a second, latencies, CPU, requests and bytes, hit rates, amplification and memory.
     #[command(after_long_help = bench::EXAMPLES, after_help = "`--help` shows more, with examples.")]
-    Bench(Box<BenchCommand>),
+    Bench(BenchCommand),
 
     /// Do the compactions of jobs that run elsewhere: start any number of these, anywhere, and kill them at will
     ///

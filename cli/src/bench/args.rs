@@ -69,7 +69,7 @@ pub(crate) const EXAMPLES: &str = "\
 #[derive(Clone, Debug)]
 pub(crate) enum BenchCommand {
     /// To measure a case.
-    Case(BenchArgs),
+    Case(Box<BenchArgs>),
     /// To make a page of what was measured.
     Report(ReportArgs),
 }
@@ -94,7 +94,7 @@ impl FromArgMatches for BenchCommand {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         match matches.subcommand() {
             Some((REPORT, matches)) => ReportArgs::from_arg_matches(matches).map(Self::Report),
-            _ => BenchArgs::from_arg_matches(matches).map(Self::Case),
+            _ => BenchArgs::from_arg_matches(matches).map(|args| Self::Case(Box::new(args))),
         }
     }
 
