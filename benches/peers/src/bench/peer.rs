@@ -167,6 +167,10 @@ impl Place {
 }
 
 /// Above every key of 24 bytes or fewer that begins so.
+#[cfg_attr(
+    not(any(feature = "cobble", feature = "fjall", feature = "rocksdb", feature = "slatedb")),
+    expect(dead_code, reason = "a hash map has no order")
+)]
 pub(super) fn end_of(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     end.resize(prefix.len().max(KEY_BYTES) + KEY_BYTES, u8::MAX);

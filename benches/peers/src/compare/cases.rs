@@ -235,7 +235,6 @@ impl Case {
             Self::GetBatch | Self::RmwBatch => {
                 &[("calls, 1000 together", "--mode sync --batch 1000"), ("records", "--mode async")]
             }
-            Self::Add => &[("calls", "--mode sync"), ("records", "--mode async")],
             Self::Get
             | Self::Rmw
             | Self::Range
@@ -244,7 +243,7 @@ impl Case {
             | Self::Append
             | Self::ByInFlight
             | Self::ByBatch => &[("calls", "--mode sync")],
-            Self::ByMemory => &[("calls", "--mode sync"), ("records", "--mode async")],
+            Self::Add | Self::ByMemory => &[("calls", "--mode sync"), ("records", "--mode async")],
             Self::ByDistance => {
                 &[("calls", "--mode sync --in-flight 256"), ("records, 6000 under way", "--mode async")]
             }

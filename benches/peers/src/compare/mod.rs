@@ -147,13 +147,12 @@ pub(crate) fn tables(args: &TablesArgs) -> Result<()> {
         let mut rows: Vec<Row> = Vec::new();
         for one in kept.iter().filter(|one| one.compare == name) {
             let label = cases::label(&one.row, one.point.as_deref());
-            match rows.iter_mut().find(|row| row.label == label) {
-                Some(row) => row.add(one.figures.clone()),
-                None => {
-                    let mut row = Row::new(label);
-                    row.add(one.figures.clone());
-                    rows.push(row);
-                }
+            if let Some(row) = rows.iter_mut().find(|row| row.label == label) {
+                row.add(one.figures.clone());
+            } else {
+                let mut row = Row::new(label);
+                row.add(one.figures.clone());
+                rows.push(row);
             }
         }
         if !rows.is_empty() {
