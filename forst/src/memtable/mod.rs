@@ -53,6 +53,17 @@ pub(crate) struct Memtable {
     index: HashTable<Slot>,
     hasher: foldhash::fast::FixedState,
     deletions: Deletions,
+    order: Order,
+}
+
+/// How keys have come so far.
+#[derive(Clone, Copy, Debug, Default)]
+enum Order {
+    #[default]
+    None,
+    /// Each above the one before, none twice; the last one is there.
+    Ascending(Location),
+    Any,
 }
 
 impl Memtable {
@@ -87,8 +98,12 @@ impl Memtable {
     pub(crate) fn write(&mut self, kind: EntryKind, key: &[u8], value: &[u8]) -> Result<()> {
         let hash = self.hash(key);
         match self.find(hash, key) {
-            Some(at) if self.deletions.are_before(at) && self.arena.overwrite(at, kind, value) => Ok(()),
+            Some(at) if self.deletions.are_before(at) && self.arena.overwrite(at, kind, value) => {
+                self.order = Order::Any;
+                Ok(())
+            }
             Some(old) => {
+                self.order = Order::Any;
                 let new = self.arena.append(kind, key, value)?;
                 self.point(hash, old, new);
                 Ok(())
@@ -105,6 +120,7 @@ impl Memtable {
             let kind = if self.deletions.cover(key) { EntryKind::Put } else { EntryKind::Merge };
             return self.insert(hash, kind, key, operand);
         };
+        self.order = Order::Any;
         if self.deletions.hide(key, at) {
             return self.write(EntryKind::Put, key, operand);
         }
@@ -147,6 +163,11 @@ impl Memtable {
 
     fn insert(&mut self, hash: u32, kind: EntryKind, key: &[u8], value: &[u8]) -> Result<()> {
         let at = self.arena.append(kind, key, value)?;
+        self.order = match self.order {
+            Order::Ascending(last) if self.arena.entry(last).key >= key => Order::Any,
+            Order::Any => Order::Any,
+            Order::None | Order::Ascending(_) => Order::Ascending(at),
+        };
         self.index.insert_unique(spread(hash), Slot { hash, at }, |slot| slot.spread());
         Ok(())
     }
@@ -170,6 +191,11 @@ impl Memtable {
     /// Chunks so far; after [`Memtable::seal`] the place where the next delta begins.
     pub(crate) fn chunks(&self) -> usize {
         self.arena.chunks()
+    }
+
+    /// Whether keys came in ascending order and none twice, as they do where state is loaded: more of them would not fold here.
+    pub(crate) fn is_in_order(&self) -> bool {
+        matches!(self.order, Order::Ascending(_))
     }
 
     /// Keys that have an entry.
@@ -216,6 +242,32 @@ mod tests {
             Just(Op::Seal),
             Just(Op::Order),
         ]
+    }
+
+    #[test]
+    fn keys_are_in_order_until_one_is_not_above_the_last_or_comes_twice() {
+        let mut memtable = Memtable::default();
+        assert!(!memtable.is_in_order(), "nothing has come");
+        for key in [b"a", b"b", b"d"] {
+            memtable.write(EntryKind::Put, key, b"1").unwrap();
+            assert!(memtable.is_in_order());
+        }
+        memtable.merge(b"e", &1_u64.to_le_bytes(), &Sum).unwrap();
+        assert!(memtable.is_in_order());
+        let ends: [fn(&mut Memtable) -> Result<()>; 4] = [
+            |memtable| memtable.write(EntryKind::Put, b"c", b"1"),
+            |memtable| memtable.write(EntryKind::Put, b"d", b"2"),
+            |memtable| memtable.write(EntryKind::Put, b"d", b"longer"),
+            |memtable| memtable.merge(b"e", &1_u64.to_le_bytes(), &Sum),
+        ];
+        for end in ends {
+            let mut memtable = Memtable::default();
+            memtable.write(EntryKind::Put, b"d", b"1").unwrap();
+            memtable.merge(b"e", &1_u64.to_le_bytes(), &Sum).unwrap();
+            end(&mut memtable).unwrap();
+            memtable.write(EntryKind::Put, b"z", b"1").unwrap();
+            assert!(!memtable.is_in_order());
+        }
     }
 
     proptest! {

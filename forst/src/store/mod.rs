@@ -85,6 +85,10 @@ use trips::Elsewhere;
 /// Memtables that may wait for their flush before admission closes.
 const MAX_FROZEN: usize = 1;
 
+/// A memtable of this size whose keys came in order is flushed as soon as no other is: nothing is gained by filling it, since none
+/// of its keys was written twice, and the flush of the last one is waited for by whoever loads.
+const IN_ORDER_BYTES: usize = 64 << 20;
+
 /// Values from this size on are looked at before they are written.
 const LARGE_BYTES: usize = 1 << 20;
 
@@ -238,7 +242,10 @@ impl Store {
     #[inline]
     fn rotate_if_full(&mut self) {
         self.writes += 1;
-        if self.active.size_bytes() >= self.budget.memtable_bytes && self.frozen.len() < MAX_FROZEN {
+        let size_bytes = self.active.size_bytes();
+        if size_bytes >= self.budget.memtable_bytes && self.frozen.len() < MAX_FROZEN
+            || size_bytes >= IN_ORDER_BYTES && self.frozen.is_empty() && self.active.is_in_order()
+        {
             self.rotate();
         }
     }
