@@ -218,7 +218,7 @@ fn a_page_is_made_of_kept_figures_with_ratios_medians_and_plots() {
     let far = |row: &str, micros: u32| {
         let figures =
             serde_json::json!({ "latency_micros": micros, "operations_per_second": 1e6 / f64::from(micros) });
-        serde_json::json!({ "compare": "by-distance", "row": row, "point": format!("{micros} µs"), "figures": figures })
+        serde_json::json!({ "compare": "by-distance", "row": row, "point": format!("{} ms", f64::from(micros) / 1e3), "figures": figures })
     };
     let own = number(&measured, "/operations_per_second");
     let lines = [

@@ -70,6 +70,16 @@ fn failed(error: impl Display) -> Error {
 }
 
 impl Plot {
+    /// Without points that an axis cannot show: a logarithm has no zero.
+    pub(super) fn shown(mut self) -> Self {
+        let fits = |axis: Axis, value: f64| value.is_finite() && (axis.scale == Scale::Linear || value > 0.0);
+        let (x, y) = (self.x, self.y);
+        for series in &mut self.series {
+            series.points.retain(|point| fits(x, point.0) && fits(y, point.1));
+        }
+        self
+    }
+
     /// Whether there is a line in it.
     pub(super) fn has_lines(&self) -> bool {
         self.series.iter().any(|series| series.points.len() > 1)
@@ -186,6 +196,16 @@ mod tests {
                 assert!(svg.contains(text), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_zero_is_not_on_an_axis_of_powers() {
+        let mut plot = plot(Scale::Log, Scale::Log);
+        for series in &mut plot.series {
+            series.points.insert(0, (0.0, 5.0));
+            series.points.push((1000.0, f64::NAN));
+        }
+        assert_eq!(plot.shown().draw().unwrap().matches("<circle").count(), 6);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::cost;
 use super::jobs::{restored, state_bytes};
 use super::plot::{Axis, Plot, Scale, Series};
-use super::results::Results;
+use super::results::{Results, Row};
 use super::units;
 
 /// What a figure of a measurement is.
@@ -24,15 +24,20 @@ pub(super) fn of(results: &Results, compare: &str) -> Vec<Plot> {
         "requests" => vec![price(results)],
         _ => Vec::new(),
     };
-    all.into_iter().filter(Plot::has_lines).collect()
+    all.into_iter().map(Plot::shown).filter(Plot::has_lines).collect()
 }
 
 /// A line a system, of the medians of its points.
 fn lines(results: &Results, compare: &str, x: Figure, y: Figure) -> Vec<Series> {
+    lines_over(results, compare, &|row| Some(row.spread(x)?.median), y)
+}
+
+/// The same, over what a row says.
+fn lines_over(results: &Results, compare: &str, x: &dyn Fn(&Row) -> Option<f64>, y: Figure) -> Vec<Series> {
     let mut lines: Vec<Series> = Vec::new();
     for row in results.rows(compare) {
-        let (Some(at), Some(value)) = (row.spread(x), row.spread(y)) else { continue };
-        let point = (at.median, value.median);
+        let (Some(at), Some(value)) = (x(&row), row.spread(y)) else { continue };
+        let point = (at, value.median);
         match lines.iter_mut().find(|line| line.label == row.label) {
             Some(line) => line.points.push(point),
             None => {
@@ -55,9 +60,10 @@ fn rate(figures: &Value) -> Option<f64> {
 }
 
 fn by_distance(results: &Results) -> Plot {
-    let distance = |figures: &Value| Some(figures.get("latency_micros")?.as_f64()? / 1e3);
+    // Not all systems know how far away the server is.
+    let distance = |row: &Row| row.point?.split(' ').next()?.parse().ok();
     let x = Axis { title: "milliseconds there and back", scale: Scale::Log, how: short };
-    let series = lines(results, "by-distance", &distance, &rate);
+    let series = lines_over(results, "by-distance", &distance, &rate);
     Plot {
         file: "throughput-by-distance",
         title: "Cold reads, by the distance of the store",
@@ -129,7 +135,7 @@ fn recovery_time(results: &Results) -> Plot {
 fn price(results: &Results) -> Plot {
     let x = Axis { title: "seconds between checkpoints", scale: Scale::Log, how: short };
     let y = Axis { title: "dollars a month for requests", scale: Scale::Log, how: units::dollars };
-    let line = |row: &super::results::Row| {
+    let line = |row: &Row| {
         let price = |interval: f64| {
             let price = row.spread(|figures| cost::dollars_a_month(figures.get("checkpoints")?, interval))?;
             Some((interval, price.median))
