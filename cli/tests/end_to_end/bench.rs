@@ -237,7 +237,7 @@ fn a_page_is_made_of_kept_figures_with_ratios_medians_and_plots() {
     for part in [
         "c0ffee",
         "0.50 (behind)",
-        "A peer is ahead in `get` (rocksdb)",
+        "|\n\nA peer is ahead in `get` (rocksdb)",
         "3 rounds",
         "![Cold reads, by the distance of the store]",
     ] {

@@ -121,7 +121,7 @@ fn glance(results: &Results, measured: &[&str]) -> String {
         format!("A peer is ahead in {}.", behind.join(", "))
     };
     format!(
-        "## At a glance\n\n{}\n{verdict} Single ways of asking may be behind where another way is ahead; each table has all.\n",
+        "## At a glance\n\n{}\n\n{verdict} Single ways of asking may be behind where another way is ahead; each table has all.",
         table.into_text()
     )
 }

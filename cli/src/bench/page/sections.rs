@@ -86,7 +86,7 @@ pub(super) const SECTIONS: [Section; 8] = [
 ];
 
 /// What a comparison asks, as a heading says it.
-const TITLES: [(&str, &str); 23] = [
+const TITLES: [(&str, &str); 26] = [
     ("load", "All keys in ascending order, until the last one is in a file"),
     ("get", "Single reads"),
     ("get-batch", "Reads of a thousand keys together"),
@@ -110,6 +110,9 @@ const TITLES: [(&str, &str); 23] = [
     ("checkpoint", "By the size of the state"),
     ("rescale", "4 GiB through a line of 1 Gbit/s, 80 ms away, all read back"),
     ("requests", "By subtasks"),
+    ("job-rmw resident", "Read-modify-writes of a whole job, everything in memory"),
+    ("job-rmw large", "Read-modify-writes of a whole job, far more than memory, on local files"),
+    ("job-rmw remote", "Read-modify-writes of a whole job, far more than memory and disk cache, 1 ms away"),
 ];
 
 /// What a comparison is called.
