@@ -95,6 +95,15 @@ fn by_batch(results: &Results) -> Plot {
     Plot { file: "latency-by-batch", title: "Batches of cold keys from 15 ms away", x, y, series }
 }
 
+/// What jobs of several sizes take, each line called by what it shows.
+fn by_state(results: &Results, what: &str, y: Figure) -> Vec<Series> {
+    let mut all = lines(results, "checkpoint", &state_bytes, y);
+    for line in &mut all {
+        line.label = format!("{}: {what}", line.label);
+    }
+    all
+}
+
 fn checkpoint_time(results: &Results) -> Plot {
     let y = Axis { title: "milliseconds", scale: Scale::Log, how: short };
     let mut series = Vec::new();
@@ -103,8 +112,7 @@ fn checkpoint_time(results: &Results) -> Plot {
         ("tasks stand still, p99", "/checkpoints/sync_micros/p99", 1e3),
     ] {
         let value = move |figures: &Value| Some(figures.pointer(pointer)?.as_f64()? / scale);
-        let of = lines(results, "checkpoint", &state_bytes, &value);
-        series.extend(of.into_iter().map(|line| Series { label: format!("{}: {what}", line.label), ..line }));
+        series.extend(by_state(results, what, &value));
     }
     Plot {
         file: "checkpoint-by-state",
@@ -120,8 +128,7 @@ fn recovery_time(results: &Results) -> Plot {
     let mut series = Vec::new();
     for (at, what) in [(0, "first restore (2 to 3 subtasks)"), (1, "second restore (3 to 2)")] {
         let value = move |figures: &Value| restored(figures, at, "millis_to_first_record");
-        let of = lines(results, "checkpoint", &state_bytes, &value);
-        series.extend(of.into_iter().map(|line| Series { label: format!("{}: {what}", line.label), ..line }));
+        series.extend(by_state(results, what, &value));
     }
     Plot {
         file: "recovery-by-state",
