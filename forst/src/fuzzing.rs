@@ -199,7 +199,7 @@ pub fn delta(bytes: &[u8]) {
     let _ = refused(verify_pack(&Bytes::from(packed), &mut |_| ()));
     let framed = frame_delta(vec![Bytes::copy_from_slice(bytes)]).concat();
     let report = refused(verify_delta(&Bytes::from(framed), &mut |_| ()));
-    let replayed = refused(read_log(bytes, &mut |_| Ok(()))).is_some();
+    let replayed = refused(read_log(bytes, &mut |_, _| Ok(()))).is_some();
     assert!(report.is_some_and(|report| report.is_sound()) <= replayed, "a log that cannot be read is sound");
 }
 

@@ -18,6 +18,12 @@ pub trait MergeOperator: Send + Sync {
     fn merge_in_place(&self, _acc: &mut [u8], _operand: &[u8]) -> bool {
         false
     }
+
+    /// Whether `acc ⊕ operand` is the bytes of `acc` and behind them those of `operand`. Then a memtable that has the one
+    /// keeps the other beside it, instead of copying both.
+    fn concatenates(&self) -> bool {
+        false
+    }
 }
 
 /// Which operator folds the entries of a key, and how long they live.
@@ -72,6 +78,20 @@ pub(crate) mod tests {
             let number = |b: &[u8]| b.try_into().map_or(0, u64::from_le_bytes);
             *acc = number(acc).wrapping_add(number(operand)).to_le_bytes().to_vec();
             Ok(())
+        }
+    }
+
+    /// Concatenation.
+    pub(crate) struct Joined;
+
+    impl MergeOperator for Joined {
+        fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
+            acc.extend_from_slice(operand);
+            Ok(())
+        }
+
+        fn concatenates(&self) -> bool {
+            true
         }
     }
 

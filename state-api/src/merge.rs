@@ -23,6 +23,12 @@ pub trait MergeOperator: Send + Sync {
         false
     }
 
+    /// Whether `acc ⊕ operand` is the bytes of `acc` and behind them those of `operand`, so that a backend may keep the two
+    /// beside each other until they are read.
+    fn concatenates(&self) -> bool {
+        false
+    }
+
     /// By which name other processes know it ([`crate::OperatorRegistry`]); `None` if they do not, so that its state is
     /// compacted at home. A name stands for one function on one encoding, for good.
     fn name(&self) -> Option<&str> {
@@ -142,6 +148,10 @@ impl MergeOperator for Append {
     fn merge(&self, acc: &mut Vec<u8>, operand: &[u8]) -> Result<()> {
         acc.extend_from_slice(operand);
         Ok(())
+    }
+
+    fn concatenates(&self) -> bool {
+        true
     }
 }
 

@@ -81,6 +81,11 @@ impl MergeOperator for Adapted {
     fn merge_in_place(&self, acc: &mut [u8], operand: &[u8]) -> bool {
         self.0.merge_in_place(acc, operand)
     }
+
+    #[inline]
+    fn concatenates(&self) -> bool {
+        self.0.concatenates()
+    }
 }
 
 /// The operators and lifetimes of all states, by state id.

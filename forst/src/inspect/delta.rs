@@ -60,20 +60,13 @@ fn check(bytes: &[u8], at: u64, report: &mut DeltaReport) {
     let mut offset = at + DELTA_MAGIC.len() as u64;
     let (mut entries, mut deleted_ranges) = (0, 0);
     let mut memtable = Memtable::default();
-    let replayed = read_log(log, &mut |record| {
-        let (key, value) = match &record {
-            LogRecord::Entry(entry) => {
-                entries += 1;
-                (entry.key, entry.value)
-            }
-            LogRecord::DeleteRange { start, end } => {
-                deleted_ranges += 1;
-                (*start, *end)
-            }
-        };
-        let end = offset + 8 + (key.len() + value.len()) as u64;
+    let replayed = read_log(log, &mut |record, length| {
+        match &record {
+            LogRecord::Entry(_) | LogRecord::Continuation { .. } => entries += 1,
+            LogRecord::DeleteRange { .. } => deleted_ranges += 1,
+        }
         memtable.replay(record)?;
-        offset = end;
+        offset += length as u64;
         Ok(())
     });
     if let Err(error) = replayed {

@@ -1,6 +1,6 @@
 //! The memtable: a hash index over an arena that is also the log (design D4, D5).
 //!
-//! **Invariants**: one live entry a key. An entry is overwritten in place only while its chunk is open, that is, while
+//! **Invariants**: one live entry a key, of a value that grows possibly in pieces. An entry is overwritten in place only while its chunk is open, that is, while
 //! no checkpoint has read it, and only if no deleted range came after it, so that a location tells which was first;
 //! everything sealed is immutable and can be uploaded while the task writes on.
 //!
@@ -8,15 +8,21 @@
 mod arena;
 mod deletions;
 mod order;
+mod pieces;
 mod sorted;
+#[cfg(test)]
+mod tests;
 
+#[cfg(test)]
+pub(crate) use arena::grown_log;
 pub(crate) use arena::{LogEntry, LogRecord, read_log};
 pub(crate) use order::{KeyOrder, OrderedCursor};
-pub(crate) use sorted::SortedMemtable;
+pub(crate) use pieces::Pieces;
+pub(crate) use sorted::{SortedCursor, SortedMemtable};
 
 use std::hash::BuildHasher as _;
 
-use alluvium_env::Result;
+use alluvium_env::{Error, Result};
 use bytes::Bytes;
 use hashbrown::HashTable;
 
@@ -74,23 +80,20 @@ impl Memtable {
 
     #[inline]
     fn find(&self, hash: u32, key: &[u8]) -> Option<Location> {
-        let same = |slot: &Slot| slot.hash == hash && self.arena.entry(slot.at).key == key;
+        let same = |slot: &Slot| slot.hash == hash && self.arena.key(slot.at) == key;
         self.index.find(spread(hash), same).map(|slot| slot.at)
     }
 
     /// The entry of a key; a deleted range is a delete of each key that it covers.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8]) -> Option<(EntryKind, &[u8])> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Pieces<'_>> {
         if self.is_empty() {
             return None;
         }
         match self.find(self.hash(key), key) {
-            Some(at) if !self.deletions.hide(key, at) => {
-                let entry = self.arena.entry(at);
-                Some((entry.kind, entry.value))
-            }
+            Some(at) if !self.deletions.hide(key, at) => Some(Pieces::new(&self.arena, self.arena.piece(at))),
             None if !self.deletions.cover(key) => None,
-            _ => Some((EntryKind::Delete, &[])),
+            _ => Some(Pieces::deleted(&self.arena)),
         }
     }
 
@@ -131,12 +134,15 @@ impl Memtable {
         {
             return Ok(());
         }
-        let entry = self.arena.entry(at);
         // A delete hides what is older, so the operand is the value.
-        if entry.kind == EntryKind::Delete {
+        if self.arena.piece(at).kind == EntryKind::Delete {
             return self.write(EntryKind::Put, key, operand);
         }
-        let (kind, mut folded) = (entry.kind, entry.value.to_vec());
+        if operator.concatenates() {
+            return self.grow(hash, at, key, operand);
+        }
+        let mut folded = Vec::new();
+        let kind = self.arena.join(at, &mut folded);
         operator.merge(&mut folded, operand)?;
         self.write(kind, key, &folded)
     }
@@ -152,6 +158,19 @@ impl Memtable {
     pub(crate) fn replay(&mut self, record: LogRecord<'_>) -> Result<()> {
         match record {
             LogRecord::Entry(entry) => self.write(entry.kind, entry.key, entry.value),
+            LogRecord::Continuation { key, bytes } => {
+                let hash = self.hash(key);
+                let begun = self.find(hash, key).filter(|at| {
+                    !self.deletions.hide(key, *at) && self.arena.piece(*at).kind != EntryKind::Delete
+                });
+                let at = begun.ok_or_else(|| {
+                    Error::corruption(format!(
+                        "a log continues the value of {key:02x?}, which it has not begun"
+                    ))
+                })?;
+                self.order = Order::Any;
+                self.grow(hash, at, key, bytes)
+            }
             LogRecord::DeleteRange { start, end } => self.delete_range(KeyRange::new(start, end)),
         }
     }
@@ -164,7 +183,7 @@ impl Memtable {
     fn insert(&mut self, hash: u32, kind: EntryKind, key: &[u8], value: &[u8]) -> Result<()> {
         let at = self.arena.append(kind, key, value)?;
         self.order = match self.order {
-            Order::Ascending(last) if self.arena.entry(last).key >= key => Order::Any,
+            Order::Ascending(last) if self.arena.key(last) >= key => Order::Any,
             Order::Any => Order::Any,
             Order::None | Order::Ascending(_) => Order::Ascending(at),
         };
@@ -211,166 +230,5 @@ impl Memtable {
     pub(crate) fn size_bytes(&self) -> usize {
         let index = self.index.capacity() * 8 / 7 * (size_of::<Slot>() + 1);
         self.arena.size_bytes() + index + self.deletions.size_bytes()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::merge::tests::Sum;
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Put(u8, Vec<u8>),
-        Delete(u8),
-        Merge(u8, u64),
-        DeleteRange(u8, u8),
-        Seal,
-        Order,
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        prop_oneof![
-            (0_u8..20, proptest::collection::vec(any::<u8>(), 8)).prop_map(|(k, v)| Op::Put(k, v)),
-            (0_u8..20).prop_map(Op::Delete),
-            (0_u8..20, any::<u64>()).prop_map(|(k, n)| Op::Merge(k, n)),
-            (0_u8..20, 0_u8..6).prop_map(|(k, n)| Op::DeleteRange(k, k + n)),
-            Just(Op::Seal),
-            Just(Op::Order),
-        ]
-    }
-
-    #[test]
-    fn keys_are_in_order_until_one_is_not_above_the_last_or_comes_twice() {
-        let mut memtable = Memtable::default();
-        assert!(!memtable.is_in_order(), "nothing has come");
-        for key in [b"a", b"b", b"d"] {
-            memtable.write(EntryKind::Put, key, b"1").unwrap();
-            assert!(memtable.is_in_order());
-        }
-        memtable.merge(b"e", &1_u64.to_le_bytes(), &Sum).unwrap();
-        assert!(memtable.is_in_order());
-        let ends: [fn(&mut Memtable) -> Result<()>; 4] = [
-            |memtable| memtable.write(EntryKind::Put, b"c", b"1"),
-            |memtable| memtable.write(EntryKind::Put, b"d", b"2"),
-            |memtable| memtable.write(EntryKind::Put, b"d", b"longer"),
-            |memtable| memtable.merge(b"e", &1_u64.to_le_bytes(), &Sum),
-        ];
-        for end in ends {
-            let mut memtable = Memtable::default();
-            memtable.write(EntryKind::Put, b"d", b"1").unwrap();
-            memtable.merge(b"e", &1_u64.to_le_bytes(), &Sum).unwrap();
-            end(&mut memtable).unwrap();
-            memtable.write(EntryKind::Put, b"z", b"1").unwrap();
-            assert!(!memtable.is_in_order());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn it_holds_the_last_entry_of_every_key_and_its_log_replays_to_the_same(
-            ops in proptest::collection::vec(op(), 0..200),
-        ) {
-            let mut table = Memtable::default();
-            let mut order = KeyOrder::default();
-            let mut model: BTreeMap<Vec<u8>, (EntryKind, Vec<u8>)> = BTreeMap::new();
-            for op in ops {
-                match op {
-                    Op::Put(k, v) => {
-                        table.write(EntryKind::Put, &[k], &v).unwrap();
-                        model.insert(vec![k], (EntryKind::Put, v));
-                    }
-                    Op::Delete(k) => {
-                        table.write(EntryKind::Delete, &[k], &[]).unwrap();
-                        model.insert(vec![k], (EntryKind::Delete, vec![]));
-                    }
-                    Op::Merge(k, n) => {
-                        table.merge(&[k], &n.to_le_bytes(), &Sum).unwrap();
-                        let fresh = (EntryKind::Merge, n.to_le_bytes().to_vec());
-                        model.entry(vec![k]).and_modify(|(kind, v)| {
-                            if *kind == EntryKind::Delete {
-                                (*kind, *v) = (EntryKind::Put, n.to_le_bytes().to_vec());
-                            } else {
-                                Sum.merge(v, &n.to_le_bytes()).unwrap();
-                            }
-                        }).or_insert(fresh);
-                    }
-                    Op::DeleteRange(start, end) if start < end => {
-                        table.delete_range(KeyRange::new(&[start], &[end])).unwrap();
-                        (start..end).for_each(|k| drop(model.insert(vec![k], (EntryKind::Delete, vec![]))));
-                    }
-                    Op::DeleteRange(..) => {}
-                    Op::Seal => table.seal(),
-                    Op::Order => order.catch_up(&table),
-                }
-            }
-            for k in 0..30 {
-                let expected = model.get([k].as_slice()).map(|(kind, v)| (*kind, v.as_slice()));
-                prop_assert_eq!(table.get(&[k]), expected);
-            }
-            table.seal();
-            let mut replayed = Memtable::default();
-            for chunk in table.sealed_from(0) {
-                read_log(&chunk, &mut |record| replayed.replay(record)).unwrap();
-            }
-            let sorted = SortedMemtable::new(std::sync::Arc::new(replayed));
-            let entry = |e: LogEntry<'_>| (e.key.to_vec(), (e.kind, e.value.to_vec()));
-            let all: BTreeMap<_, _> = (0..).map_while(|i| sorted.get(i)).map(entry).collect();
-            order.catch_up(&table);
-            let mut cursor = OrderedCursor::new(&table, &order, &[3], true);
-            let mut ordered = Vec::new();
-            while let Some(e) = cursor.entry() {
-                ordered.push(entry(e));
-                cursor.advance();
-            }
-            let behind: Vec<_> = all.range(vec![4]..).map(|(k, e)| (k.clone(), e.clone())).collect();
-            prop_assert_eq!(ordered, behind);
-            // A delete is an entry or a range.
-            for k in 0..30 {
-                let expected = model.get([k].as_slice());
-                match all.get([k].as_slice()) {
-                    Some(found) => prop_assert_eq!(Some(found), expected),
-                    None if sorted.deleted().covers(&[k]) => {
-                        prop_assert_eq!(expected.map(|(kind, _)| *kind), Some(EntryKind::Delete));
-                    }
-                    None => prop_assert_eq!(expected, None),
-                }
-            }
-            let hidden: Vec<bool> = (0..30).map(|k| sorted.deleted().covers(&[k])).collect();
-            let (first, second) = sorted.halves();
-            let entries = |half: &SortedMemtable| (0..).map_while(|i| half.get(i)).map(entry).collect::<Vec<_>>();
-            prop_assert_eq!([entries(&first), entries(&second)].concat(), all.into_iter().collect::<Vec<_>>());
-            let middle = second.get(0).map_or(0, |e| e.key[0]);
-            for k in 0..30 {
-                let (below, above) = (first.deleted().covers(&[k]), second.deleted().covers(&[k]));
-                prop_assert_eq!((below, above), (hidden[usize::from(k)] && k < middle, hidden[usize::from(k)] && k >= middle));
-            }
-        }
-    }
-
-    #[test]
-    fn a_sealed_entry_is_never_overwritten() {
-        let mut table = Memtable::default();
-        table.write(EntryKind::Put, b"k", b"old").unwrap();
-        table.seal();
-        let before = table.sealed_from(0).concat();
-        table.write(EntryKind::Put, b"k", b"new").unwrap();
-        assert_eq!(table.sealed_from(0).concat(), before);
-        assert_eq!(table.get(b"k"), Some((EntryKind::Put, b"new".as_slice())));
-    }
-
-    #[test]
-    fn entries_larger_than_a_chunk_have_their_own() {
-        let mut table = Memtable::default();
-        let large = vec![7; 1 << 20];
-        table.write(EntryKind::Put, b"small", b"1").unwrap();
-        table.write(EntryKind::Put, b"large", &large).unwrap();
-        table.write(EntryKind::Put, b"after", b"2").unwrap();
-        assert_eq!(table.get(b"large"), Some((EntryKind::Put, large.as_slice())));
-        assert_eq!(table.get(b"after"), Some((EntryKind::Put, b"2".as_slice())));
     }
 }

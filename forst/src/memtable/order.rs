@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 
 use super::arena::{Location, Mark};
+use super::pieces::Here;
 use super::{LogEntry, Memtable};
 use crate::deleted::DeletedRanges;
 
@@ -30,7 +31,7 @@ fn prefix(key: &[u8]) -> (u64, u64) {
 
 /// Key order.
 fn by_key(table: &Memtable, a: &Slot, b: &Slot) -> Ordering {
-    a.prefix.cmp(&b.prefix).then_with(|| table.arena.entry(a.at).key.cmp(table.arena.entry(b.at).key))
+    a.prefix.cmp(&b.prefix).then_with(|| table.arena.key(a.at).cmp(table.arena.key(b.at)))
 }
 
 /// A run is merged into the one before it unless that one is this many times larger.
@@ -67,20 +68,18 @@ impl KeyOrder {
     pub(super) fn of(table: &Memtable) -> Vec<Slot> {
         let (mut all, _) = sorted_from(table, Mark::default());
         if !table.deletions.is_empty() {
-            all.retain(|slot| !table.deletions.hide(table.arena.entry(slot.at).key, slot.at));
+            all.retain(|slot| !table.deletions.hide(table.arena.key(slot.at), slot.at));
         }
         all
     }
 }
 
-/// The newest entry of each key that the log has behind a mark, in key order, and where the log ends.
+/// The newest entry of each key, or the last piece of it, that the log has behind a mark, in key order, and where the log ends.
 ///
 /// The log is walked as it lies in memory, and a sort finds the order in what was written in order.
 fn sorted_from(table: &Memtable, mark: Mark) -> (Vec<Slot>, Mark) {
     let mut slots: Vec<Slot> = Vec::new();
-    let end = table.arena.entries_from(mark, &mut |at, entry| {
-        slots.push(Slot { prefix: prefix(entry.key), at });
-    });
+    let end = table.arena.keys_from(mark, &mut |at, key| slots.push(Slot { prefix: prefix(key), at }));
     slots.sort_unstable_by(|a, b| by_key(table, a, b).then(a.at.cmp(&b.at)));
     keep_last_of_equal(&mut slots, |a, b| by_key(table, a, b).is_eq());
     (slots, end)
@@ -119,7 +118,7 @@ pub(crate) struct OrderedCursor<'a> {
     deleted: &'a DeletedRanges,
     /// What is left of each run, newest first.
     rest: Vec<&'a [Slot]>,
-    entry: Option<LogEntry<'a>>,
+    here: Here,
 }
 
 impl<'a> OrderedCursor<'a> {
@@ -127,12 +126,12 @@ impl<'a> OrderedCursor<'a> {
     pub(crate) fn new(table: &'a Memtable, order: &'a KeyOrder, start: &[u8], behind: bool) -> Self {
         let first = prefix(start);
         let before = |slot: &Slot| {
-            let relation = slot.prefix.cmp(&first).then_with(|| table.arena.entry(slot.at).key.cmp(start));
+            let relation = slot.prefix.cmp(&first).then_with(|| table.arena.key(slot.at).cmp(start));
             relation.is_lt() || (behind && relation.is_eq())
         };
         let rest = |run: &'a Vec<Slot>| run.get(run.partition_point(before)..).unwrap_or_default();
         let rest = order.runs.iter().rev().map(rest).collect();
-        let mut cursor = Self { table, deleted: &order.deleted, rest, entry: None };
+        let mut cursor = Self { table, deleted: &order.deleted, rest, here: Here::default() };
         cursor.advance();
         cursor
     }
@@ -142,8 +141,8 @@ impl<'a> OrderedCursor<'a> {
     }
 
     #[inline]
-    pub(crate) fn entry(&self) -> Option<LogEntry<'a>> {
-        self.entry
+    pub(crate) fn entry(&self) -> Option<LogEntry<'_>> {
+        self.here.entry(self.table)
     }
 
     /// Goes to the next entry that no deletion hides.
@@ -157,7 +156,7 @@ impl<'a> OrderedCursor<'a> {
                 }
             }
             let Some(lowest) = lowest else {
-                self.entry = None;
+                self.here.leave();
                 return;
             };
             for run in &mut self.rest {
@@ -167,9 +166,9 @@ impl<'a> OrderedCursor<'a> {
                     *run = tail;
                 }
             }
-            let (key, at) = (self.table.arena.entry(lowest.at).key, lowest.at);
+            let (key, at) = (self.table.arena.key(lowest.at), lowest.at);
             if !self.table.deletions.hide(key, at) {
-                self.entry = Some(self.table.arena.entry(at));
+                self.here.go(self.table, at);
                 return;
             }
         }

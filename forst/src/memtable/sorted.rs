@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use super::order::{KeyOrder, Slot};
+use super::pieces::Here;
 use super::{LogEntry, Memtable};
 use crate::deleted::DeletedRanges;
 
@@ -22,7 +23,7 @@ impl SortedMemtable {
     /// Two of about as many entries each, whose keys are apart.
     pub(crate) fn halves(mut self) -> (Self, Self) {
         let order = self.order.split_off(self.order.len() / 2);
-        let middle = order.first().map_or_else(Vec::new, |slot| self.table.arena.entry(slot.at).key.to_vec());
+        let middle = order.first().map_or_else(Vec::new, |slot| self.table.arena.key(slot.at).to_vec());
         let before = self.deleted.split_before(&middle);
         let deleted = std::mem::replace(&mut self.deleted, before);
         let second = Self { table: Arc::clone(&self.table), order, deleted };
@@ -34,9 +35,39 @@ impl SortedMemtable {
         &self.deleted
     }
 
-    /// The entry at a position of the order.
+    /// A cursor at the first entry.
+    pub(crate) fn into_cursor(self) -> SortedCursor {
+        let mut cursor = SortedCursor { sorted: self, next: 0, here: Here::default() };
+        cursor.advance();
+        cursor
+    }
+}
+
+/// A position in a frozen memtable.
+pub(crate) struct SortedCursor {
+    sorted: SortedMemtable,
+    next: usize,
+    here: Here,
+}
+
+impl SortedCursor {
+    pub(crate) fn deleted(&self) -> &DeletedRanges {
+        self.sorted.deleted()
+    }
+
+    /// The entry here, `None` at the end.
     #[inline]
-    pub(crate) fn get(&self, index: usize) -> Option<LogEntry<'_>> {
-        self.order.get(index).map(|slot| self.table.arena.entry(slot.at))
+    pub(crate) fn entry(&self) -> Option<LogEntry<'_>> {
+        self.here.entry(&self.sorted.table)
+    }
+
+    /// Goes to the next entry.
+    #[inline]
+    pub(crate) fn advance(&mut self) {
+        match self.sorted.order.get(self.next) {
+            Some(slot) => self.here.go(&self.sorted.table, slot.at),
+            None => self.here.leave(),
+        }
+        self.next += 1;
     }
 }

@@ -6,7 +6,7 @@ use super::TableScan;
 use super::merge::Entry;
 use crate::block::Block;
 use crate::deleted::DeletedRanges;
-use crate::memtable::SortedMemtable;
+use crate::memtable::{SortedCursor, SortedMemtable};
 use crate::values::ValuePlace;
 
 /// Entries in key order, each key once.
@@ -47,13 +47,13 @@ pub(crate) fn no_pointers() -> Error {
     reason = "a merge has a handful of sources; a box would cost each entry"
 )]
 pub(crate) enum Source {
-    Memtable { table: SortedMemtable, next: usize },
+    Memtable(SortedCursor),
     Tables(TableScan),
 }
 
 impl Source {
     pub(crate) fn memtable(table: SortedMemtable) -> Self {
-        Self::Memtable { table, next: 0 }
+        Self::Memtable(table.into_cursor())
     }
 }
 
@@ -63,7 +63,7 @@ impl SortedSource for Source {
     #[inline]
     fn entry(&self) -> Option<Entry<'_>> {
         match self {
-            Self::Memtable { table, next } => table.get(*next).map(|e| (e.kind, e.key, e.value)),
+            Self::Memtable(cursor) => cursor.entry().map(|e| (e.kind, e.key, e.value)),
             Self::Tables(scan) => scan.entry(),
         }
     }
@@ -72,7 +72,7 @@ impl SortedSource for Source {
     fn is_warm(&self) -> bool {
         match self {
             // Its entries have not been asked for as blocks yet.
-            Self::Memtable { .. } => false,
+            Self::Memtable(_) => false,
             Self::Tables(scan) => scan.is_warm(),
         }
     }
@@ -80,8 +80,8 @@ impl SortedSource for Source {
     #[inline]
     fn advance(&mut self) -> Result<()> {
         match self {
-            Self::Memtable { next, .. } => {
-                *next += 1;
+            Self::Memtable(cursor) => {
+                cursor.advance();
                 Ok(())
             }
             Self::Tables(scan) => scan.advance(),
@@ -90,21 +90,21 @@ impl SortedSource for Source {
 
     fn deleted(&self) -> &DeletedRanges {
         match self {
-            Self::Memtable { table, .. } => table.deleted(),
+            Self::Memtable(cursor) => cursor.deleted(),
             Self::Tables(scan) => scan.deleted(),
         }
     }
 
     fn place(&self, pointer: &[u8]) -> Result<ValuePlace> {
         match self {
-            Self::Memtable { .. } => Err(no_pointers()),
+            Self::Memtable(_) => Err(no_pointers()),
             Self::Tables(scan) => scan.place(pointer),
         }
     }
 
     fn record(&self, place: &ValuePlace) -> Result<Block> {
         match self {
-            Self::Memtable { .. } => Err(no_pointers()),
+            Self::Memtable(_) => Err(no_pointers()),
             Self::Tables(scan) => scan.record(place),
         }
     }

@@ -153,7 +153,9 @@ impl Manifest {
 }
 
 /// Begins every delta; the last byte is its version.
-pub(crate) const DELTA_MAGIC: [u8; 8] = *b"ALVMDLT\x02";
+pub(crate) const DELTA_MAGIC: [u8; 8] = *b"ALVMDLT\x03";
+/// Begins a delta of the version before, which has no continuations.
+const DELTA_MAGIC_2: [u8; 8] = *b"ALVMDLT\x02";
 /// Bytes of a delta that are not log: magic and checksum.
 pub(super) const DELTA_FRAME_BYTES: u64 = 12;
 
@@ -235,7 +237,8 @@ pub(super) fn unframe_delta<'a>(record: &DeltaRecord, object: &'a [u8]) -> Resul
 
 /// What is between the magic and the checksum of a delta, which has been checked.
 pub(crate) fn strip_frame(object: &[u8]) -> Result<&[u8]> {
-    let log = object.split_last_chunk::<4>().and_then(|(covered, _)| covered.strip_prefix(&DELTA_MAGIC));
+    let covered = object.split_last_chunk::<4>().map_or(&[][..], |(covered, _)| covered);
+    let log = covered.strip_prefix(&DELTA_MAGIC).or_else(|| covered.strip_prefix(&DELTA_MAGIC_2));
     log.ok_or_else(|| {
         Error::corruption(format!(
             "expected a log behind the magic {}, got {}",
@@ -250,6 +253,17 @@ mod tests {
     use alluvium_env::ErrorKind;
 
     use super::*;
+
+    #[test]
+    fn deltas_of_version_2_and_3_are_read_and_one_of_another_version_is_refused() {
+        for version in 0..6 {
+            let delta = [&b"ALVMDLT"[..], &[version], b"log", b"crc!"].concat();
+            match version {
+                2 | 3 => assert_eq!(strip_frame(&delta).unwrap(), b"log"),
+                _ => assert_eq!(strip_frame(&delta).unwrap_err().kind(), ErrorKind::Corruption),
+            }
+        }
+    }
 
     #[test]
     fn manifests_of_version_2_and_3_are_read_and_one_of_another_version_is_refused() {

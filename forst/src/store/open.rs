@@ -17,7 +17,7 @@ use super::{Counters, DeltaChain, Elsewhere, Expiring, Frozen, Jobs, Pace, Reads
 use crate::cache::BlockCache;
 use crate::fetch::{DiskCache, Fetcher};
 use crate::key_range::KeyRange;
-use crate::memtable::{LogRecord, Memtable, read_log};
+use crate::memtable::{LogEntry, LogRecord, Memtable, read_log};
 use crate::merge::MergeOperators;
 use crate::naming::Naming;
 use crate::settings::ForstSettings;
@@ -204,9 +204,10 @@ impl Store {
             let objects = self.fetcher.io().block_on(try_join_all(reads))?;
             for (delta, object) in record.deltas.iter().zip(objects) {
                 let log = unframe_delta(delta, &object)?;
-                let replayed = read_log(log, &mut |record| match record {
-                    LogRecord::Entry(entry) if !clip.contains(entry.key) => Ok(()),
-                    LogRecord::Entry(_) => table.replay(record),
+                let replayed = read_log(log, &mut |record, _| match record {
+                    LogRecord::Entry(LogEntry { key, .. }) | LogRecord::Continuation { key, .. } => {
+                        if clip.contains(key) { table.replay(record) } else { Ok(()) }
+                    }
                     LogRecord::DeleteRange { start, end } => {
                         let range = KeyRange::new(start, end).intersect(&clip);
                         if range.is_empty() { Ok(()) } else { table.delete_range(range) }

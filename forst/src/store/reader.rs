@@ -139,13 +139,14 @@ impl SnapshotReader {
     /// `Unavailable` or `Corruption` from the store.
     pub fn shares(&self, seen: &mut dyn FnMut(Share<'_>)) -> Result<()> {
         for memtable in &self.memtables {
-            let sorted = SortedMemtable::new(Arc::clone(memtable));
-            for entry in (0..).map_while(|index| sorted.get(index)) {
+            let mut cursor = SortedMemtable::new(Arc::clone(memtable)).into_cursor();
+            while let Some(entry) = cursor.entry() {
                 if entry.kind != EntryKind::Delete {
                     let end = [entry.key, &[0]].concat();
                     let bytes = (entry.key.len() + entry.value.len()) as u64;
                     seen(Share { start: entry.key, end: &end, entries: 1, bytes });
                 }
+                cursor.advance();
             }
         }
         let files: Vec<_> = self.version.files().map(|(_, file)| file).collect();

@@ -143,10 +143,10 @@ impl Store {
         let memtables =
             std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|f| f.table.as_ref()));
         for table in memtables {
-            if let Some((kind, value)) = table.get(key)
-                && let Step::Base(base) = fold.add(kind, value)
-            {
-                return Step::Base(base);
+            for (kind, value) in table.get(key).into_iter().flatten() {
+                if let Step::Base(base) = fold.add(kind, value) {
+                    return Step::Base(base);
+                }
             }
         }
         Step::GoOn
@@ -309,9 +309,11 @@ impl Store {
             return Ok(base.map_or(Resident::Absent, |value| Resident::Value(Cow::Borrowed(value))));
         };
         let mut older = base.into_iter().chain(fold.operands.iter().rev().copied());
+        let length = older.clone().map(<[u8]>::len).sum::<usize>() + first.len();
         let Some(oldest) = older.next() else { return Ok(Resident::Value(Cow::Borrowed(first))) };
         let operator = self.operators.operator(key).ok_or_else(|| unfoldable(key))?;
-        let mut value = oldest.to_vec();
+        let mut value = Vec::with_capacity(if operator.concatenates() { length } else { oldest.len() });
+        value.extend_from_slice(oldest);
         for operand in older.chain([first]) {
             operator.merge(&mut value, operand)?;
         }

@@ -121,9 +121,10 @@ fn the_worked_delta_is_what_a_memtable_logs() {
     assert_eq!(hex(&framed), hex(&worked_bytes(DELTA)), "docs/formats/delta.md has other worked bytes");
     let mut read = Vec::new();
     let mut range = None;
-    read_log(&framed[8..framed.len() - 4], &mut |record| {
+    read_log(&framed[8..framed.len() - 4], &mut |record, _| {
         match record {
             LogRecord::Entry(e) => read.push((e.kind, e.key.to_vec(), e.value.to_vec())),
+            LogRecord::Continuation { .. } => panic!("it has none"),
             LogRecord::DeleteRange { start, end } => range = Some(KeyRange::new(start, end)),
         }
         Ok(())
@@ -131,6 +132,26 @@ fn the_worked_delta_is_what_a_memtable_logs() {
     .unwrap();
     assert_eq!(range, Some(deleted()));
     assert_eq!(read, ENTRIES.map(|(kind, key, value)| (kind, key.to_vec(), value.to_vec())));
+}
+
+#[test]
+fn the_worked_continuation_is_what_a_list_that_grows_logs() {
+    let worked = fenced(DELTA, "worked continuation");
+    assert_eq!(
+        hex(&crate::memtable::grown_log(b"\x00\x02\x00\x00fig\x00\x00", [b"one", b"two", b"3"])),
+        hex(&worked)
+    );
+    let mut read = Vec::new();
+    let mut each = |record: LogRecord<'_>, length| {
+        match record {
+            LogRecord::Entry(e) => read.push((e.value.to_vec(), length)),
+            LogRecord::Continuation { bytes, .. } => read.push((bytes.to_vec(), length)),
+            LogRecord::DeleteRange { .. } => panic!("it has none"),
+        }
+        Ok(())
+    };
+    read_log(&worked, &mut each).unwrap();
+    assert_eq!(read, [(b"one".to_vec(), 20), (b"two3".to_vec(), 35)]);
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Run<'_> {
 
     fn append(&mut self, owner: usize, key: Vec<u8>) {
         let mut element = Vec::new();
-        push_list_element(&mut element, &vec![self.random.next_u64() as u8; self.below(9) as usize]);
+        push_list_element(&mut element, &vec![self.random.next_u64() as u8; self.below(9).pow(2) as usize]);
         check("merge", self.subtasks[owner].backend.merge(&key, &element));
         self.model.entry(key).or_default().extend(element);
     }

@@ -145,7 +145,7 @@ impl Run<'_> {
     }
 
     fn append(&mut self, owner: usize, key: Vec<u8>) {
-        let bytes = vec![self.random.next_u64() as u8; self.below(9) as usize];
+        let bytes = vec![self.random.next_u64() as u8; self.below(9).pow(2) as usize];
         check("merge", self.subtasks[owner].opened.backend.merge(&key, &element(&bytes)));
         self.model.entry(key).or_default().push((bytes, self.now));
     }

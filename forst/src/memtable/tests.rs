@@ -1,0 +1,243 @@
+//! A memtable against a map, its log against itself, and what a list that grows takes.
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::merge::tests::{Joined, Sum};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Put(u8, Vec<u8>),
+    Delete(u8),
+    Merge(u8, u64),
+    Append(u8, Vec<u8>),
+    DeleteRange(u8, u8),
+    Seal,
+    Order,
+}
+
+/// The keys whose operator concatenates.
+const LISTS: std::ops::Range<u8> = 20..23;
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (0_u8..20, proptest::collection::vec(any::<u8>(), 8)).prop_map(|(k, v)| Op::Put(k, v)),
+        (0_u8..20).prop_map(Op::Delete),
+        (0_u8..20, any::<u64>()).prop_map(|(k, n)| Op::Merge(k, n)),
+        (LISTS, proptest::collection::vec(any::<u8>(), 0..90)).prop_map(|(k, v)| Op::Append(k, v)),
+        LISTS.prop_map(Op::Delete),
+        (LISTS, proptest::collection::vec(any::<u8>(), 0..90)).prop_map(|(k, v)| Op::Put(k, v)),
+        (0_u8..23, 0_u8..6).prop_map(|(k, n)| Op::DeleteRange(k, k + n)),
+        Just(Op::Seal),
+        Just(Op::Order),
+    ]
+}
+
+type Owned = (Vec<u8>, (EntryKind, Vec<u8>));
+
+fn owned(e: LogEntry<'_>) -> Owned {
+    (e.key.to_vec(), (e.kind, e.value.to_vec()))
+}
+
+fn entries(cursor: &mut SortedCursor) -> Vec<Owned> {
+    let mut all = Vec::new();
+    while let Some(entry) = cursor.entry() {
+        all.push(owned(entry));
+        cursor.advance();
+    }
+    all
+}
+
+/// The entry of a key, its pieces put together.
+fn whole(table: &Memtable, key: &[u8]) -> Option<(EntryKind, Vec<u8>)> {
+    let pieces: Vec<_> = table.get(key)?.collect();
+    let kind = pieces.last()?.0;
+    Some((kind, pieces.into_iter().rev().flat_map(|(_, value)| value.to_vec()).collect()))
+}
+
+#[test]
+fn keys_are_in_order_until_one_is_not_above_the_last_or_comes_twice() {
+    let mut memtable = Memtable::default();
+    assert!(!memtable.is_in_order(), "nothing has come");
+    for key in [b"a", b"b", b"d"] {
+        memtable.write(EntryKind::Put, key, b"1").unwrap();
+        assert!(memtable.is_in_order());
+    }
+    memtable.merge(b"e", &1_u64.to_le_bytes(), &Sum).unwrap();
+    assert!(memtable.is_in_order());
+    let ends: [fn(&mut Memtable) -> Result<()>; 4] = [
+        |memtable| memtable.write(EntryKind::Put, b"c", b"1"),
+        |memtable| memtable.write(EntryKind::Put, b"d", b"2"),
+        |memtable| memtable.write(EntryKind::Put, b"d", b"longer"),
+        |memtable| memtable.merge(b"e", &1_u64.to_le_bytes(), &Sum),
+    ];
+    for end in ends {
+        let mut memtable = Memtable::default();
+        memtable.write(EntryKind::Put, b"d", b"1").unwrap();
+        memtable.merge(b"e", &1_u64.to_le_bytes(), &Sum).unwrap();
+        end(&mut memtable).unwrap();
+        memtable.write(EntryKind::Put, b"z", b"1").unwrap();
+        assert!(!memtable.is_in_order());
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_holds_the_last_entry_of_every_key_and_its_log_replays_to_the_same(
+        ops in proptest::collection::vec(op(), 0..200),
+    ) {
+        let mut table = Memtable::default();
+        let mut order = KeyOrder::default();
+        let mut model: BTreeMap<Vec<u8>, (EntryKind, Vec<u8>)> = BTreeMap::new();
+        for op in ops {
+            match op {
+                Op::Put(k, v) => {
+                    table.write(EntryKind::Put, &[k], &v).unwrap();
+                    model.insert(vec![k], (EntryKind::Put, v));
+                }
+                Op::Delete(k) => {
+                    table.write(EntryKind::Delete, &[k], &[]).unwrap();
+                    model.insert(vec![k], (EntryKind::Delete, vec![]));
+                }
+                Op::Merge(k, n) => {
+                    table.merge(&[k], &n.to_le_bytes(), &Sum).unwrap();
+                    let fresh = (EntryKind::Merge, n.to_le_bytes().to_vec());
+                    model.entry(vec![k]).and_modify(|(kind, v)| {
+                        if *kind == EntryKind::Delete {
+                            (*kind, *v) = (EntryKind::Put, n.to_le_bytes().to_vec());
+                        } else {
+                            Sum.merge(v, &n.to_le_bytes()).unwrap();
+                        }
+                    }).or_insert(fresh);
+                }
+                Op::Append(k, v) => {
+                    table.merge(&[k], &v, &Joined).unwrap();
+                    match model.get_mut(&vec![k]) {
+                        None => drop(model.insert(vec![k], (EntryKind::Merge, v))),
+                        Some(entry) if entry.0 == EntryKind::Delete => *entry = (EntryKind::Put, v),
+                        Some((_, value)) => value.extend(v),
+                    }
+                }
+                Op::DeleteRange(start, end) if start < end => {
+                    table.delete_range(KeyRange::new(&[start], &[end])).unwrap();
+                    (start..end).for_each(|k| drop(model.insert(vec![k], (EntryKind::Delete, vec![]))));
+                }
+                Op::DeleteRange(..) => {}
+                Op::Seal => table.seal(),
+                Op::Order => order.catch_up(&table),
+            }
+        }
+        for k in 0..30 {
+            prop_assert_eq!(whole(&table, &[k]), model.get([k].as_slice()).cloned());
+        }
+        table.seal();
+        let mut replayed = Memtable::default();
+        for chunk in table.sealed_from(0) {
+            read_log(&chunk, &mut |record, _| replayed.replay(record)).unwrap();
+        }
+        let replayed = std::sync::Arc::new(replayed);
+        let sorted = SortedMemtable::new(std::sync::Arc::clone(&replayed));
+        let deleted = sorted.deleted().clone();
+        let all: BTreeMap<_, _> = entries(&mut sorted.into_cursor()).into_iter().collect();
+        order.catch_up(&table);
+        let mut cursor = OrderedCursor::new(&table, &order, &[3], true);
+        let mut ordered = Vec::new();
+        while let Some(e) = cursor.entry() {
+            ordered.push(owned(e));
+            cursor.advance();
+        }
+        let behind: Vec<_> = all.range(vec![4]..).map(|(k, e)| (k.clone(), e.clone())).collect();
+        prop_assert_eq!(ordered, behind);
+        // A delete is an entry or a range.
+        for k in 0..30 {
+            let expected = model.get([k].as_slice());
+            match all.get([k].as_slice()) {
+                Some(found) => prop_assert_eq!(Some(found), expected),
+                None if deleted.covers(&[k]) => {
+                    prop_assert_eq!(expected.map(|(kind, _)| *kind), Some(EntryKind::Delete));
+                }
+                None => prop_assert_eq!(expected, None),
+            }
+        }
+        let hidden: Vec<bool> = (0..30).map(|k| deleted.covers(&[k])).collect();
+        let (first, second) = SortedMemtable::new(replayed).halves();
+        let (below_middle, above_middle) = (first.deleted().clone(), second.deleted().clone());
+        let (mut first, mut second) = (first.into_cursor(), second.into_cursor());
+        let middle = second.entry().map_or(0, |e| e.key[0]);
+        prop_assert_eq!([entries(&mut first), entries(&mut second)].concat(), all.into_iter().collect::<Vec<_>>());
+        for k in 0..30 {
+            let (below, above) = (below_middle.covers(&[k]), above_middle.covers(&[k]));
+            prop_assert_eq!((below, above), (hidden[usize::from(k)] && k < middle, hidden[usize::from(k)] && k >= middle));
+        }
+    }
+}
+
+#[test]
+fn a_sealed_entry_is_never_overwritten() {
+    let mut table = Memtable::default();
+    table.write(EntryKind::Put, b"k", b"old").unwrap();
+    table.seal();
+    let before = table.sealed_from(0).concat();
+    table.write(EntryKind::Put, b"k", b"new").unwrap();
+    assert_eq!(table.sealed_from(0).concat(), before);
+    assert_eq!(whole(&table, b"k"), Some((EntryKind::Put, b"new".to_vec())));
+}
+
+#[test]
+fn entries_larger_than_a_chunk_have_their_own() {
+    let mut table = Memtable::default();
+    let large = vec![7; 1 << 20];
+    table.write(EntryKind::Put, b"small", b"1").unwrap();
+    table.write(EntryKind::Put, b"large", &large).unwrap();
+    table.write(EntryKind::Put, b"after", b"2").unwrap();
+    assert_eq!(whole(&table, b"large"), Some((EntryKind::Put, large)));
+    assert_eq!(whole(&table, b"after"), Some((EntryKind::Put, b"2".to_vec())));
+}
+
+/// A memtable whose one list grew by so many elements of 20 bytes, sealed every so often; and its largest chain.
+fn grown(appends: usize, sealed_every: usize) -> (Memtable, usize) {
+    let (mut table, mut most) = (Memtable::default(), 0);
+    for number in 0..appends {
+        table.merge(b"list", &[number as u8; 20], &Joined).unwrap();
+        most = most.max(table.get(b"list").unwrap().count());
+        if number % sealed_every == sealed_every - 1 {
+            table.seal();
+        }
+    }
+    table.seal();
+    (table, most)
+}
+
+#[test]
+fn a_list_that_grows_takes_what_was_appended_about_once_and_few_pieces() {
+    for (appends, sealed_every, most_pieces, most_times) in
+        [(10_000, 100_000, 8, 2), (10_000, 100, 256, 4), (3000, 1, 1024, 4)]
+    {
+        let (table, pieces) = grown(appends, sealed_every);
+        let log: usize = table.sealed_from(0).iter().map(Bytes::len).sum();
+        assert!(pieces <= most_pieces, "{appends} appends, a seal every {sealed_every}: {pieces} pieces");
+        assert!(
+            log <= most_times * 20 * appends,
+            "a log of {log} bytes for {appends} appends, {sealed_every}"
+        );
+        assert_eq!(whole(&table, b"list").unwrap().1.len(), 20 * appends);
+    }
+}
+
+#[test]
+fn a_log_that_continues_what_it_has_not_begun_is_refused() {
+    let log = {
+        let (table, _) = grown(8, 4);
+        let chunks = table.sealed_from(0);
+        chunks[1].clone()
+    };
+    for prepare in
+        [|_: &mut Memtable| (), |table: &mut Memtable| table.write(EntryKind::Delete, b"list", &[]).unwrap()]
+    {
+        let mut table = Memtable::default();
+        prepare(&mut table);
+        let error = read_log(&log, &mut |record, _| table.replay(record)).unwrap_err();
+        assert!(error.to_string().contains("which it has not begun"), "{error}");
+    }
+}
