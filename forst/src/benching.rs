@@ -155,7 +155,8 @@ impl MemtablePart {
     pub fn get(&self, numbers: std::ops::Range<u64>) -> Result<usize> {
         let mut bytes = 0;
         for number in numbers {
-            bytes += found(self.0.get(&key_of(number)))?.1.len();
+            let mut pieces = found(self.0.get(&key_of(number)))?;
+            bytes += found(pieces.next())?.1.len();
         }
         Ok(bytes)
     }
