@@ -110,13 +110,24 @@ impl CheckpointStore {
         entropy: &Entropy,
         origin: &Origin,
     ) -> Result<Opened> {
-        io.clone().block_on(async {
-            let Looked { metadata, origin: found } = Self::look_at(origin, entropy).await?;
-            let begin = Begin::From(found.clone());
-            let opened = Self::begin((store, io), entropy.next_u64(), (begin, Some(metadata))).await?;
-            origin.set_found(found)?;
-            Ok(opened)
-        })
+        io.clone().block_on(Self::take_over_from(store, io, entropy, origin))
+    }
+
+    /// [`CheckpointStore::open_from`] for who must not block: a future of the I/O runtime.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn take_over_from(
+        store: Arc<dyn ObjectStore>,
+        io: IoRuntime,
+        entropy: &Entropy,
+        origin: &Origin,
+    ) -> Result<Opened> {
+        let Looked { metadata, origin: found } = Self::look_at(origin, entropy).await?;
+        let begin = Begin::From(found.clone());
+        let opened = Self::begin((store, io), entropy.next_u64(), (begin, Some(metadata))).await?;
+        origin.set_found(found)?;
+        Ok(opened)
     }
 
     /// The origin's checkpoint, in claim mode as its owner.

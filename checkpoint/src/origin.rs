@@ -123,6 +123,12 @@ impl Origin {
         self.mode
     }
 
+    /// The highest incarnation that can have written there when the state was begun from it: in claim mode the one that
+    /// claimed it, which fences all others. `None` until then.
+    pub fn last_incarnation(&self) -> Option<u64> {
+        self.found.get().map(|record| record.last_incarnation)
+    }
+
     /// Whether an object must be read there: it is the origin's, and not in the own root yet.
     pub fn holds(&self, name: &str) -> bool {
         self.is_origins(name) && !self.lock().contains(name)
@@ -167,7 +173,7 @@ impl Origin {
     }
 
     fn is_origins(&self, name: &str) -> bool {
-        let last = self.found.get().map_or(0, |record| record.last_incarnation);
+        let last = self.last_incarnation().unwrap_or_default();
         incarnation_of("state", name).is_some_and(|incarnation| incarnation <= last)
     }
 

@@ -9,6 +9,9 @@
 //!                                                                      come later, or say that a name exists
 //! ```
 //!
+//! One schedule in four has a second job, forked from a checkpoint of the first into a root of its own: one that claims
+//! it, or one that leaves it alone. Each root has its own truth.
+//!
 //! All runs on one thread, and simulated time passes only when everything waits. The coordinator, the ledger, the registry
 //! and the sweep are the real ones; backend, sources and lanes are models that are smaller than `forst` and `host`, so
 //! that a schedule takes milliseconds.
@@ -23,6 +26,7 @@
 //! # Ok::<(), alluvium_env::Error>(())
 //! ```
 mod backend;
+mod fork;
 mod job;
 mod network;
 mod process;

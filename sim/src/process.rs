@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use alluvium_checkpoint::{
-    CheckpointMetadata, CheckpointSettings, CheckpointStore, Coordinator, JobShape, Opened,
-    SharedFileRegistry,
+    CheckpointMetadata, CheckpointSettings, CheckpointStore, Coordinator, JobShape, Opened, Origin,
+    RestoreMode, SharedFileRegistry,
 };
 use alluvium_env::{Clock, Entropy, ErrorKind, IoRuntime, Result};
 use alluvium_state_api::{CheckpointId, KeyGroupRange, MaxParallelism};
@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backend::{Backend, Description, Part};
+use crate::fork::Fork;
 use crate::job::{GROUPS, JOB, PARTITIONS, Positions, decode, encode, group_of};
 use crate::network::{Message, Network};
 use crate::store::ProcessStore;
@@ -87,19 +88,35 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts an attempt.
-    pub(crate) fn start(world: &Arc<World>, io: &IoRuntime, number: u64, plan: Plan) -> Self {
+    /// Starts an attempt, from a checkpoint of another root if it is one of a fork that has none of its own yet.
+    pub(crate) fn start(
+        world: &Arc<World>,
+        io: &IoRuntime,
+        number: u64,
+        plan: Plan,
+        fork: Option<&Fork>,
+    ) -> Self {
         let (alive, ended) = (Arc::new(AtomicBool::new(true)), Rc::new(Cell::new(None)));
         let store = ProcessStore { world: Arc::clone(world), process: number, alive: Arc::clone(&alive) };
         let (io, said) = (io.clone(), Rc::clone(&ended));
+        let fork = fork.cloned();
+        let origin = fork.as_ref().and_then(|fork| fork.origin(&store));
+        let from_other = origin.is_some();
         let main = tokio::task::spawn_local(async move {
             let world = Arc::clone(&store.world);
-            let ending = match run(store, io, &plan).await {
+            let ending = match run(store, io, &plan, origin).await {
                 Ok(()) => Ending::Finished,
                 Err(error) if error.kind() == ErrorKind::Fenced => Ending::Fenced,
                 Err(error) => {
                     world.trace(format_args!("{number} failed: {error}"));
-                    if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Corruption) {
+                    // What it was to begin from is gone; or a checkpoint of its own came after all, from an attempt before.
+                    let is_late = |fork: &Fork| from_other && (!fork.is_possible() || fork.has_own());
+                    let permitted = match error.kind() {
+                        ErrorKind::Unavailable | ErrorKind::Corruption => true,
+                        ErrorKind::Invalid => fork.as_ref().is_some_and(is_late),
+                        _ => false,
+                    };
+                    if !permitted {
                         world.violate(format!("attempt {number} ended with {error}"));
                     }
                     Ending::Failed
@@ -128,18 +145,34 @@ impl Drop for Crew {
     }
 }
 
-async fn run(store: ProcessStore, io: IoRuntime, plan: &Plan) -> Result<()> {
+async fn run(
+    store: ProcessStore,
+    io: IoRuntime,
+    plan: &Plan,
+    origin: Option<(Arc<Origin>, Arc<World>)>,
+) -> Result<()> {
     let world = Arc::clone(&store.world);
     let entropy = Entropy::from_seed(world.random.next());
     let completed = world.completed.load(Ordering::SeqCst);
     let shared = Arc::new(store.clone()) as Arc<dyn ObjectStore>;
-    let opened = CheckpointStore::take_over(shared, io, &entropy).await?;
+    let opened = match &origin {
+        None => CheckpointStore::take_over(shared, io, &entropy).await?,
+        Some((origin, theirs)) => {
+            let opened = CheckpointStore::take_over_from(shared, io, &entropy, origin).await?;
+            if let (RestoreMode::Claim, Some(incarnation)) = (origin.mode(), origin.last_incarnation()) {
+                theirs.claimed(incarnation, theirs.retained()?.all());
+            }
+            opened
+        }
+    };
+    let origin = origin.map(|(origin, _)| origin);
     world.claimed(opened.incarnation, &opened.retained);
     let latest = opened.latest().map_or(0, |latest| latest.id.0);
     if latest < completed {
         world.violate(format!("checkpoint {completed} was complete, and {latest} is the latest"));
     }
     let restored = match opened.retained.len().checked_sub(2) {
+        _ if origin.is_some() => opened.origin.clone(),
         Some(before) if plan.goes_back => opened.retained.get(before).cloned(),
         _ => opened.latest().cloned(),
     };
@@ -160,7 +193,8 @@ async fn run(store: ProcessStore, io: IoRuntime, plan: &Plan) -> Result<()> {
     for index in 0..plan.parallelism {
         let key_groups = shape.max_parallelism.range_of(index, plan.parallelism)?;
         let folder = format!("state/{incarnation:08}/{index}");
-        let subtask = open(restored.as_ref(), key_groups, &files, (&store, &network, folder, index)).await?;
+        let taken_over = (restored.as_ref(), origin.as_ref());
+        let subtask = open(taken_over, key_groups, &files, (&store, &network, folder, index)).await?;
         let (lane, mail) = unbounded_channel();
         lanes.push(lane);
         crew.0.push(tokio::task::spawn_local(subtask.run(mail, plan.sources)).abort_handle());
@@ -181,12 +215,13 @@ async fn run(store: ProcessStore, io: IoRuntime, plan: &Plan) -> Result<()> {
     }
     let clock = Arc::new(SimulatedClock(Instant::now()));
     let coordinator = Coordinator::new(checkpoints, plan.settings.clone(), shape, clock)?;
-    coordinate(coordinator, inbox, &barriers, (&world, plan, incarnation)).await
+    let retiring = Retiring { origin, entropy };
+    coordinate(coordinator, inbox, &barriers, (&world, plan, incarnation), &retiring).await
 }
 
 /// A subtask with what it takes over, every file of which is there.
 async fn open(
-    restored: Option<&CheckpointMetadata>,
+    (restored, origin): (Option<&CheckpointMetadata>, Option<&Arc<Origin>>),
     key_groups: KeyGroupRange,
     files: &Arc<SharedFileRegistry>,
     (store, network, folder, index): (&ProcessStore, &Network, String, u16),
@@ -199,7 +234,7 @@ async fn open(
         }
     }
     let backend = Backend::new(files, key_groups, folder, &parts);
-    read(store, &parts).await?;
+    read(store, origin.map(Arc::as_ref), &parts).await?;
     let inputs = plan.inputs.iter().flat_map(|kept| decode(kept)).map(|group| group as u16);
     let own = |group: &u16| (key_groups.start..key_groups.end).contains(group);
     Ok(Subtask {
@@ -207,6 +242,7 @@ async fn open(
         key_groups,
         backend: Rc::new(RefCell::new(backend)),
         store: store.clone(),
+        origin: origin.cloned(),
         network: network.clone(),
         inputs: inputs.filter(own).collect::<VecDeque<u16>>(),
         compacts: Rc::default(),
@@ -218,6 +254,7 @@ async fn coordinate(
     mut inbox: UnboundedReceiver<Message>,
     barriers: &RefCell<Vec<CheckpointId>>,
     (world, plan, incarnation): (&Arc<World>, &Plan, u64),
+    retiring: &Retiring,
 ) -> Result<()> {
     let end: Positions = [plan.records; PARTITIONS];
     loop {
@@ -252,6 +289,7 @@ async fn coordinate(
             match outcome {
                 Ok(Some(completed)) => {
                     world.complete(completed.id.0, incarnation);
+                    retiring.begin();
                     if at_end.get() {
                         return Ok(());
                     }
@@ -266,6 +304,22 @@ async fn coordinate(
         }
         // Says so if it is over.
         coordinator.complete_ready(&|_| bytes::Bytes::new(), false).await?;
+    }
+}
+
+/// An origin that goes once there is a checkpoint in its place.
+struct Retiring {
+    origin: Option<Arc<Origin>>,
+    entropy: Entropy,
+}
+
+impl Retiring {
+    /// As the host does after each checkpoint: beside the job, and what fails is tried again after the next one.
+    fn begin(&self) {
+        if let Some(origin) = &self.origin {
+            let (origin, token) = (Arc::clone(origin), self.entropy.next_u64());
+            drop(tokio::task::spawn_local(async move { origin.retire(token).await }));
+        }
     }
 }
 

@@ -9,6 +9,8 @@ pub struct Report {
     pub events: u64,
     /// Processes that claimed the state.
     pub claims: u64,
+    /// Jobs that were begun from a checkpoint of another root, which they claimed or left alone.
+    pub forks: u64,
     /// Processes that were killed.
     pub kills: u64,
     /// Processes that went on after a later one had started.
@@ -34,6 +36,7 @@ impl std::ops::AddAssign for Report {
         self.hash = self.hash.rotate_left(1) ^ other.hash;
         self.events += other.events;
         self.claims += other.claims;
+        self.forks += other.forks;
         self.kills += other.kills;
         self.zombies += other.zombies;
         self.fenced += other.fenced;

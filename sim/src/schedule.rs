@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use alluvium_checkpoint::{CheckpointMetadata, CheckpointStore};
+use alluvium_checkpoint::{CheckpointMetadata, CheckpointStore, RestoreMode};
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
@@ -12,6 +12,7 @@ use object_store::path::Path;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
+use crate::fork::Fork;
 use crate::job::PARTITIONS;
 use crate::process::{Ending, Plan, Process};
 use crate::report::Report;
@@ -36,41 +37,162 @@ pub fn simulate(seed: u64, shows: bool) -> Result<Report> {
     let io = IoRuntime::on(runtime);
     io.block_on(async {
         let world = World::new(seed, shows);
-        LocalSet::new().run_until(schedule(&world, &io)).await;
-        match world.violation() {
-            None => Ok(world.report()),
-            Some(what) => Err(Error::internal(what)),
+        let fork = LocalSet::new().run_until(schedule(&world, &io)).await;
+        let worlds = [Some(world), fork.map(|fork| fork.world)];
+        let mut sum = Report::default();
+        for world in worlds.into_iter().flatten() {
+            match world.violation() {
+                None => sum += world.report(),
+                Some(what) => return Err(Error::internal(what)),
+            }
         }
+        Ok(sum)
     })
 }
 
-async fn schedule(world: &Arc<World>, io: &IoRuntime) {
-    let random = &world.random;
-    let records = random.between(30, 300);
-    let mut running: Vec<Process> = Vec::new();
-    let attempts = random.between(1, 6);
-    for number in 1..=attempts {
-        running.push(Process::start(world, io, number, Plan::draw(world, records)));
-        if !random.permille(150) {
-            // Else the next one starts at this very moment.
-            sleep(random.millis(5, 700)).await;
+async fn schedule(world: &Arc<World>, io: &IoRuntime) -> Option<Fork> {
+    let records = world.random.between(30, 300);
+    let mut first = Job { world: Arc::clone(world), io, records, attempts: 0, running: Vec::new() };
+    first.stumble(None).await;
+    if world.violation().is_some() {
+        return None;
+    }
+    let Some(fork) = Fork::draw(world) else {
+        first.finish(None).await;
+        first.audit(true).await;
+        return None;
+    };
+    let mut second = Job { world: Arc::clone(&fork.world), io, records, attempts: 100, running: Vec::new() };
+    second.stumble(Some(&fork)).await;
+    // Whoever is claimed ends by itself, and is not started again.
+    let goes_on = fork.mode == RestoreMode::NoClaim;
+    if goes_on {
+        first.finish(None).await;
+    }
+    world.faults.store(0, Ordering::SeqCst);
+    // The first job may have dropped what it could only begin from.
+    let is_possible = fork.is_possible();
+    if is_possible {
+        second.finish(Some(&fork)).await;
+    }
+    first.running.drain(..).for_each(|process| process.kill());
+    second.running.drain(..).for_each(|process| process.kill());
+    settle(world).await;
+    settle(&fork.world).await;
+    first.audit(goes_on).await;
+    second.audit(is_possible).await;
+    Some(fork)
+}
+
+/// The attempts of one job, some of which run on when they should not.
+struct Job<'a> {
+    world: Arc<World>,
+    io: &'a IoRuntime,
+    records: u64,
+    attempts: u64,
+    running: Vec<Process>,
+}
+
+impl Job<'_> {
+    fn start(&mut self, fork: Option<&Fork>) -> Process {
+        self.attempts += 1;
+        Process::start(&self.world, self.io, self.attempts, Plan::draw(&self.world, self.records), fork)
+    }
+
+    /// Attempts that are started, killed and left behind.
+    async fn stumble(&mut self, fork: Option<&Fork>) {
+        let world = Arc::clone(&self.world);
+        let random = &world.random;
+        for _ in 0..random.between(1, 6) {
+            let process = self.start(fork);
+            self.running.push(process);
+            if !random.permille(150) {
+                // Else the next one starts at this very moment.
+                sleep(random.millis(5, 700)).await;
+            }
+            if random.permille(450) {
+                let victim = random.below(self.running.len() as u64) as usize;
+                kill(&world, &self.running.swap_remove(victim));
+            }
+            self.running.retain(|process| process.ended.get().is_none());
+            if self.running.len() > 1 {
+                world.count(|report| report.zombies += 1);
+            }
+            if world.violation().is_some() {
+                return;
+            }
         }
-        if random.permille(450) {
-            let victim = random.below(running.len() as u64) as usize;
-            kill(world, &running.swap_remove(victim));
-        }
-        running.retain(|process| process.ended.get().is_none());
-        if running.len() > 1 {
-            world.count(|report| report.zombies += 1);
-        }
+    }
+
+    /// Starts attempts until one has finished; what ran before goes on meanwhile, and is killed then.
+    async fn finish(&mut self, fork: Option<&Fork>) {
+        let world = Arc::clone(&self.world);
         if world.violation().is_some() {
             return;
         }
+        world.faults.store(0, Ordering::SeqCst);
+        for _ in 0..LAST_ATTEMPTS {
+            let process = self.start(fork);
+            let ending = ending_of(&process).await;
+            if ending == Some(Ending::Finished) {
+                self.running.push(process);
+                self.running.drain(..).for_each(|process| process.kill());
+                return settle(&world).await;
+            }
+            process.kill();
+            // Those who are still about to claim, would.
+            self.running.drain(..).for_each(|other| other.kill());
+            settle(&world).await;
+            if ending.is_none() {
+                break;
+            }
+        }
+        world.violate("a job that nobody disturbs does not finish".to_owned());
     }
-    world.faults.store(0, Ordering::SeqCst);
-    finish(world, io, records, (attempts, &mut running)).await;
-    if world.violation().is_none() {
-        audit(world, io, records).await;
+
+    /// Takes the state over once more: everything that counts is right, and nothing else is there.
+    async fn audit(&self, has_finished: bool) {
+        let (world, records) = (&self.world, self.records);
+        if world.violation().is_some() {
+            return;
+        }
+        world.faults.store(0, Ordering::SeqCst);
+        let store =
+            ProcessStore { world: Arc::clone(world), process: 0, alive: Arc::new(AtomicBool::new(true)) };
+        let entropy = Entropy::from_seed(world.random.next());
+        let shared = Arc::new(store) as Arc<dyn ObjectStore>;
+        let opened = match CheckpointStore::take_over(shared, self.io.clone(), &entropy).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                return world.violate(format!("the state cannot be taken over at the end: {error}"));
+            }
+        };
+        loop {
+            let stats = opened.files.stats();
+            if stats.swept && stats.waiting == 0 {
+                world.count(|report| report.deleted += stats.deleted);
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        settle(world).await;
+        world.verify_all(&opened.retained);
+        match opened.latest() {
+            Some(latest) if positions_of(latest) == [records; PARTITIONS] => {}
+            _ if !has_finished => {}
+            latest => world.violate(format!("{:?} is not the end", latest.map(positions_of))),
+        }
+        let named = opened.retained.iter().flat_map(CheckpointMetadata::files);
+        let named: BTreeSet<String> = named.map(|file| file.name.clone()).collect();
+        match names(world, "state").await {
+            Ok(there) if there == named => {}
+            Ok(there) => {
+                let leaked: Vec<_> = there.difference(&named).collect();
+                let lost: Vec<_> = named.difference(&there).collect();
+                world.violate(format!("after the sweep {leaked:?} are left and {lost:?} are gone"));
+            }
+            Err(error) => world.violate(format!("objects cannot be listed: {error}")),
+        }
     }
 }
 
@@ -78,32 +200,6 @@ fn kill(world: &World, process: &Process) {
     world.trace(format_args!("one is killed"));
     world.count(|report| report.kills += 1);
     process.kill();
-}
-
-/// Starts attempts until one has finished; what ran before goes on meanwhile, and is killed then.
-async fn finish(
-    world: &Arc<World>,
-    io: &IoRuntime,
-    records: u64,
-    (before, others): (u64, &mut Vec<Process>),
-) {
-    for number in 1..=LAST_ATTEMPTS {
-        let process = Process::start(world, io, before + number, Plan::draw(world, records));
-        let ending = ending_of(&process).await;
-        if ending == Some(Ending::Finished) {
-            others.push(process);
-            others.iter().for_each(Process::kill);
-            return settle(world).await;
-        }
-        process.kill();
-        // Those who are still about to claim, would.
-        others.drain(..).for_each(|other| other.kill());
-        settle(world).await;
-        if ending.is_none() {
-            break;
-        }
-    }
-    world.violate("a job that nobody disturbs does not finish".to_owned());
 }
 
 async fn ending_of(process: &Process) -> Option<Ending> {
@@ -123,42 +219,6 @@ async fn ending_of(process: &Process) -> Option<Ending> {
 async fn settle(world: &World) {
     while world.in_flight.load(Ordering::SeqCst) > 0 {
         sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Takes the state over once more: everything that counts is right, and nothing else is there.
-async fn audit(world: &Arc<World>, io: &IoRuntime, records: u64) {
-    let store = ProcessStore { world: Arc::clone(world), process: 0, alive: Arc::new(AtomicBool::new(true)) };
-    let entropy = Entropy::from_seed(world.random.next());
-    let shared = Arc::new(store) as Arc<dyn ObjectStore>;
-    let opened = match CheckpointStore::take_over(shared, io.clone(), &entropy).await {
-        Ok(opened) => opened,
-        Err(error) => return world.violate(format!("the state cannot be taken over at the end: {error}")),
-    };
-    loop {
-        let stats = opened.files.stats();
-        if stats.swept && stats.waiting == 0 {
-            world.count(|report| report.deleted += stats.deleted);
-            break;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    settle(world).await;
-    world.verify_all(&opened.retained);
-    match opened.latest() {
-        Some(latest) if positions_of(latest) == [records; PARTITIONS] => {}
-        latest => world.violate(format!("{:?} is not the end", latest.map(positions_of))),
-    }
-    let named = opened.retained.iter().flat_map(CheckpointMetadata::files);
-    let named: BTreeSet<String> = named.map(|file| file.name.clone()).collect();
-    match names(world, "state").await {
-        Ok(there) if there == named => {}
-        Ok(there) => {
-            let leaked: Vec<_> = there.difference(&named).collect();
-            let lost: Vec<_> = named.difference(&there).collect();
-            world.violate(format!("after the sweep {leaked:?} are left and {lost:?} are gone"));
-        }
-        Err(error) => world.violate(format!("objects cannot be listed: {error}")),
     }
 }
 

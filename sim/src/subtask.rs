@@ -2,8 +2,9 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use alluvium_checkpoint::SubtaskAck;
+use alluvium_checkpoint::{Origin, SubtaskAck};
 use alluvium_env::{Error, Result};
 use alluvium_state_api::{CheckpointId, KeyGroupRange, SubtaskSnapshot};
 use bytes::Bytes;
@@ -33,6 +34,8 @@ pub(crate) struct Subtask {
     pub(crate) key_groups: KeyGroupRange,
     pub(crate) backend: Rc<RefCell<Backend>>,
     pub(crate) store: ProcessStore,
+    /// Where the state was begun from, if that was another root.
+    pub(crate) origin: Option<Arc<Origin>>,
     pub(crate) network: Network,
     /// Records that have been admitted and have done nothing yet.
     pub(crate) inputs: VecDeque<u16>,
@@ -90,16 +93,22 @@ impl Subtask {
             inputs,
             inputs_count: self.inputs.len() as u64,
         };
-        tokio::task::spawn_local(upload(self.store.clone(), self.network.clone(), taken, answer));
+        tokio::task::spawn_local(upload(
+            self.store.clone(),
+            self.origin.clone(),
+            self.network.clone(),
+            taken,
+            answer,
+        ));
         if self.store.world.random.permille(300) && !self.compacts.replace(true) {
             let compaction = self.backend.borrow_mut().begin_compaction();
             match compaction {
                 None => self.compacts.set(false),
                 Some(compaction) => {
                     let (backend, compacts) = (Rc::clone(&self.backend), Rc::clone(&self.compacts));
-                    let store = self.store.clone();
+                    let (store, origin) = (self.store.clone(), self.origin.clone());
                     tokio::task::spawn_local(async move {
-                        if compact(&store, &compaction).await.is_ok() {
+                        if compact(&store, origin.as_deref(), &compaction).await.is_ok() {
                             backend.borrow_mut().end_compaction(compaction);
                         }
                         compacts.set(false);
@@ -119,12 +128,22 @@ struct Answer {
     inputs_count: u64,
 }
 
-async fn upload(store: ProcessStore, network: Network, taken: Taken, answer: Answer) {
+async fn upload(
+    store: ProcessStore,
+    origin: Option<Arc<Origin>>,
+    network: Network,
+    taken: Taken,
+    answer: Answer,
+) {
     let Taken { parts, pins, upload } = taken;
     let mut outcome = Ok(());
     if let Some((name, content, uploaded)) = upload {
         outcome = write(&store, &name, &content).await;
         uploaded.set(outcome.is_ok());
+    }
+    // What it names must be in its own root before it is complete.
+    if let (Ok(()), Some(origin)) = (&outcome, origin) {
+        outcome = origin.bring(&refs(&parts)).await.map(|_| ());
     }
     network.send(|| {
         let ack = outcome.as_ref().map_err(Error::duplicate).map(|()| ack(&parts, &pins, &answer));
@@ -157,16 +176,22 @@ async fn write(store: &ProcessStore, name: &str, content: &Bytes) -> Result<()> 
     Err(last)
 }
 
-/// Reads parts and adds up what they hold.
+/// Reads parts, from where they are, and adds up what they hold.
 ///
 /// # Errors
 /// `Corruption` if one is not there, `Unavailable` if the store does not answer.
-pub(crate) async fn read(store: &ProcessStore, parts: &[Part]) -> Result<Counts> {
+pub(crate) async fn read(store: &ProcessStore, origin: Option<&Origin>, parts: &[Part]) -> Result<Counts> {
     let mut counts = Counts::default();
     for part in parts {
         let mut content = Err(Error::internal("no try was made"));
         for _ in 0..TRIES * 2 {
-            let read = async { store.get(&Path::from(part.name.as_str())).await?.bytes().await };
+            let path = Path::from(part.name.as_str());
+            let read = async {
+                match origin.filter(|origin| origin.holds(&part.name)) {
+                    Some(origin) => origin.store().get(&path).await?.bytes().await,
+                    None => store.get(&path).await?.bytes().await,
+                }
+            };
             content = read.await.map_err(|error| match error {
                 object_store::Error::NotFound { .. } => Error::corruption(format!("{} is gone", part.name)),
                 error => Error::unavailable(format!("{} was not read", part.name)).with_source(error),
@@ -182,7 +207,7 @@ pub(crate) async fn read(store: &ProcessStore, parts: &[Part]) -> Result<Counts>
     Ok(counts)
 }
 
-async fn compact(store: &ProcessStore, compaction: &Compaction) -> Result<()> {
-    let counts = read(store, &compaction.inputs).await?;
+async fn compact(store: &ProcessStore, origin: Option<&Origin>, compaction: &Compaction) -> Result<()> {
+    let counts = read(store, origin, &compaction.inputs).await?;
     write(store, &compaction.output.name, &encode(counts)).await
 }

@@ -33,6 +33,8 @@ pub(crate) struct World {
     /// The newest checkpoint that a coordinator called complete.
     pub(crate) completed: AtomicU64,
     begun: Instant,
+    /// Whose state it is, in traces.
+    owner: &'static str,
     shows: bool,
     ledger_changed: AtomicBool,
     inner: Mutex<Inner>,
@@ -55,7 +57,18 @@ impl World {
     pub(crate) fn new(seed: u64, shows: bool) -> Arc<Self> {
         let random = Random::new(seed);
         let faults = [0, 20, 60, 150].get(random.below(4) as usize).copied().unwrap_or_default();
+        Self::of("", random, faults, shows)
+    }
+
+    /// That of a job that is forked from the one here: a root of its own.
+    pub(crate) fn beside(&self) -> Arc<Self> {
+        let (random, faults) = (Random::new(self.random.next()), self.faults.load(Ordering::SeqCst));
+        Self::of("fork ", random, faults, self.shows)
+    }
+
+    fn of(owner: &'static str, random: Random, faults: u64, shows: bool) -> Arc<Self> {
         Arc::new(Self {
+            owner,
             random,
             objects: Arc::new(InMemory::new()),
             faults: AtomicU64::new(faults),
@@ -75,7 +88,7 @@ impl World {
     /// Adds to the trace.
     pub(crate) fn trace(&self, what: std::fmt::Arguments<'_>) {
         let mut line = String::new();
-        let _ = write!(line, "{:>6} ms  {what}", self.begun.elapsed().as_millis());
+        let _ = write!(line, "{:>6} ms  {}{what}", self.begun.elapsed().as_millis(), self.owner);
         if self.shows {
             eprintln!("{line}");
         }
@@ -146,15 +159,19 @@ impl World {
         }
     }
 
+    /// What is retained now, read in no time.
+    pub(crate) fn retained(&self) -> Result<RetainedCheckpoints, Error> {
+        let store = Arc::clone(&self.objects) as Arc<dyn ObjectStore>;
+        let looked = RetainedCheckpoints::look(store).now_or_never();
+        looked.unwrap_or_else(|| Err(Error::internal("reading objects takes time")))
+    }
+
     /// Reads what counts, if that may have changed.
     fn look(&self) {
         if !self.ledger_changed.swap(false, Ordering::SeqCst) {
             return;
         }
-        let store = Arc::clone(&self.objects) as Arc<dyn ObjectStore>;
-        let looked = RetainedCheckpoints::look(store).now_or_never();
-        let Some(looked) = looked else { return self.violate("reading objects takes time".to_owned()) };
-        match looked {
+        match self.retained() {
             Err(error) => self.violate(format!("the ledger cannot be read: {error}")),
             Ok(retained) => {
                 let named = retained.all().iter().flat_map(CheckpointMetadata::files);

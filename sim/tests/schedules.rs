@@ -21,6 +21,7 @@ fn counts_are_exact_no_live_file_is_deleted_and_none_is_left_whatever_fails() {
     let sum = run(0..SCHEDULES);
     println!("{sum:#?}");
     for (figure, least) in [
+        (sum.forks, SCHEDULES / 8),
         (sum.kills, SCHEDULES / 2),
         (sum.zombies, SCHEDULES / 10),
         (sum.fenced, SCHEDULES / 10),
