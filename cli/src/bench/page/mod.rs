@@ -152,17 +152,20 @@ fn chapter(
         blocks.push(table::together(&all));
     }
     for compare in compares {
-        let table = match shown {
-            Shown::Apart => Some(speeds(&results.rows(compare))),
-            Shown::Together => None,
-            Shown::Jobs => Some(jobs::table(results, compare)),
-            Shown::Cost => Some(cost::table(results, compare)),
+        let tables = match shown {
+            Shown::Apart => vec![speeds(&results.rows(compare))],
+            Shown::Together => Vec::new(),
+            Shown::Jobs => vec![jobs::table(results, compare)],
+            Shown::Beside => {
+                vec![jobs::checkpoints_beside(results, compare), jobs::restarts_beside(results, compare)]
+            }
+            Shown::Cost => vec![cost::table(results, compare)],
         };
-        if let Some(table) = table {
+        if !tables.is_empty() {
             blocks.push(format!("### `{compare}`: {}", title(compare)));
-            blocks.push(table);
         }
-        for plot in plots::of(results, compare) {
+        blocks.extend(tables);
+        for plot in plots::of(results, compare, shown) {
             blocks.push(format!("![{}]({}.svg)", plot.title, plot.file));
             plots.push(plot);
         }

@@ -71,7 +71,7 @@ final class Backends {
     }
 
     /** The store: what is far away and whose requests are counted. */
-    private static String checkpoints(Arguments arguments) {
+    static String checkpoints(Arguments arguments) {
         SlowFileSystem.latencyMicros = arguments.latencyMicros();
         return SlowFileSystem.SCHEME + "://" + Path.of(arguments.dir()).toAbsolutePath().resolve("checkpoints");
     }

@@ -68,6 +68,7 @@ public final class CheckpointBench {
                 .with("updates_per_second", arguments.updatesPerSecond())
                 .with("interval_millis", arguments.intervalMillis())
                 .with("load_seconds", loadSeconds)
+                .with("stored_bytes", SlowFileSystem.storedBytes(Backends.checkpoints(arguments)))
                 .with("checkpoints", checkpoints)
                 .with("restores", restores)
                 .with("peak_rss_bytes", Figures.peakRssBytes())

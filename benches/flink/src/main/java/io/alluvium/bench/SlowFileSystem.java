@@ -1,11 +1,14 @@
 package io.alluvium.bench;
 
+import java.io.File;
 import java.io.IOException;
 import java.net.URI;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Stream;
 import org.apache.flink.core.fs.ByteBufferReadable;
 import org.apache.flink.core.fs.FSDataInputStream;
 import org.apache.flink.core.fs.FSDataOutputStream;
@@ -77,6 +80,13 @@ public final class SlowFileSystem extends LocalFileSystem {
         request(requests.puts);
         request(requests.deletes);
         return super.rename(from, to);
+    }
+
+    /** What files below a folder hold. */
+    static long storedBytes(String folder) throws IOException {
+        try (Stream<java.nio.file.Path> all = Files.walk(java.nio.file.Path.of(URI.create(folder).getPath()))) {
+            return all.map(java.nio.file.Path::toFile).filter(File::isFile).mapToLong(File::length).sum();
+        }
     }
 
     /** A round trip. */
