@@ -32,7 +32,18 @@ pub(super) const SECTIONS: [Section; 9] = [
         text: "Everything fits: what does the engine itself take? One task thread asks one operation after the other (*calls*), \
                or as records of an operator (*records*). The hash map keeps no order, no files and no limit: it is what memory \
                alone allows.",
-        compares: &["load", "get", "get-batch", "rmw", "rmw-batch", "add", "append", "range", "scan"],
+        compares: &[
+            "load",
+            "get",
+            "get-batch",
+            "rmw",
+            "rmw-batch",
+            "add",
+            "append",
+            "word-count",
+            "range",
+            "scan",
+        ],
         shown: Shown::Apart,
     },
     Section {
@@ -101,7 +112,7 @@ pub(super) const SECTIONS: [Section; 9] = [
 ];
 
 /// What a comparison asks, as a heading says it.
-const TITLES: [(&str, &str); 28] = [
+const TITLES: [(&str, &str); 29] = [
     ("load", "All keys in ascending order, until the last one is in a file"),
     ("get", "Single reads"),
     ("get-batch", "Reads of a thousand keys together"),
@@ -109,6 +120,7 @@ const TITLES: [(&str, &str); 28] = [
     ("rmw-batch", "Read-modify-writes of a thousand keys together"),
     ("add", "Adds to sums: reducing state"),
     ("append", "Appends to lists"),
+    ("word-count", "Words counted, as often as Zipf's law has them"),
     ("range", "Scans of 100 neighbouring keys"),
     ("scan", "One ordered pass over everything"),
     ("get10x", "Single reads"),
