@@ -95,9 +95,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         Some(file) if args.resume && file.exists() => kept::read(file)?,
         _ => Vec::new(),
     };
-    if let Some(file) = &args.results {
-        kept::append(file, &Begun::now())?;
-    }
+    let mut is_begun = false;
     for case in cases {
         let cells = case.cells(scale);
         let wanted = |cell: &&Cell| args.systems.is_empty() || args.systems.iter().any(|s| s == cell.system);
@@ -107,6 +105,10 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
             for (cell, row) in cells.iter().zip(&mut rows) {
                 if row.rounds() >= round {
                     continue;
+                }
+                if let (Some(file), false) = (&args.results, is_begun) {
+                    kept::append(file, &Begun::now())?;
+                    is_begun = true;
                 }
                 eprintln!("{}: {} ({round}/{})", case.name(), cell.label(), args.rounds);
                 measure(args, case, cell, row)?;

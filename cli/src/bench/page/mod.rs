@@ -83,8 +83,8 @@ fn page(results: &Results) -> (String, Vec<Plot>) {
 const INTRODUCTION: &str = "\
 # Alluvium beside its peers
 
-This page is written by `alluvium bench report benches/results/*.jsonl` from measurements that anybody can make again; how each
-system is set, and why that is fair to it, stands in [benches/peers](../../benches/peers/README.md) and
+This page is written by `alluvium bench report benches/results/*.jsonl` from measurements that anybody can make again, all of them by
+`benches/run`; how each system is set, and why that is fair to it, stands in [benches/peers](../../benches/peers/README.md) and
 [benches/flink](../../benches/flink/README.md). Where a case was measured several times, the systems took turns (A B A B), and a figure is
 the median, with the least and the most beside it. Ratios within a run hold; wall-clock figures of a shared machine swing.";
 
