@@ -120,8 +120,12 @@ fn glance(results: &Results, measured: &[&str]) -> String {
     } else {
         format!("A peer is ahead in {}.", behind.join(", "))
     };
+    let jobs = sections::beside(measured);
+    let jobs = jobs::glance(results, &jobs).map_or_else(String::new, |table| {
+        format!("\n\nTimes of whole jobs, beside Flink's: medians of checkpoints, and until the first record after a restart.\n\n{table}")
+    });
     format!(
-        "## At a glance\n\n{}\n\n{verdict} Single ways of asking may be behind where another way is ahead; each table has all.",
+        "## At a glance\n\n{}\n\n{verdict} Single ways of asking may be behind where another way is ahead; each table has all.{jobs}",
         table.into_text()
     )
 }

@@ -149,6 +149,12 @@ pub(super) fn title(compare: &str) -> &str {
     TITLES.iter().find(|(name, _)| *name == compare).map_or(compare, |(_, title)| title)
 }
 
+/// What whole jobs of several systems were compared by, of what was measured.
+pub(super) fn beside<'a>(measured: &[&'a str]) -> Vec<&'a str> {
+    let sections = SECTIONS.iter().filter(|section| section.shown == Shown::Beside);
+    sections.flat_map(|section| section.of(measured)).collect()
+}
+
 impl Section {
     /// The section's comparisons among those that were measured; those it names in its order, others as they came.
     pub(super) fn of<'a>(&self, measured: &[&'a str]) -> Vec<&'a str> {
