@@ -63,6 +63,8 @@ pub(super) enum Case {
     Add,
     /// Blind appends of elements to lists, everything in memory
     Append,
+    /// Half reads, 45 % read-modify-writes, 5 % scans of maps of 100 entries, everything in memory
+    Mixed,
     /// Words counted, as often as Zipf's law has them: one added to the sum of each, everything in memory
     WordCount,
     /// Single reads from stores at several distances, 256 at a time
@@ -182,6 +184,7 @@ impl Case {
         let line = match self {
             Self::Load => format!("load --memory {LARGE_MEMORY}"),
             Self::Get | Self::GetBatch => format!("get --memory {LARGE_MEMORY} --records {}", keys / 5),
+            Self::Mixed => format!("mixed --memory {LARGE_MEMORY} --seconds {seconds}"),
             Self::Rmw | Self::RmwBatch => format!("rmw --memory {LARGE_MEMORY} --seconds {seconds}"),
             Self::Get10x => format!("get --memory {} --records {}", scale.small_memory(), keys / 10),
             Self::Rmw10x => format!("rmw --memory {} --seconds {seconds}", scale.small_memory()),
@@ -249,6 +252,7 @@ impl Case {
             | Self::ColdRange
             | Self::Compact
             | Self::Append
+            | Self::Mixed
             | Self::ByInFlight
             | Self::ByBatch => &[("calls", "--mode sync")],
             Self::Add | Self::WordCount | Self::ByMemory => {

@@ -41,6 +41,7 @@ pub(super) const SECTIONS: [Section; 9] = [
             "add",
             "append",
             "word-count",
+            "mixed",
             "range",
             "scan",
         ],
@@ -112,7 +113,7 @@ pub(super) const SECTIONS: [Section; 9] = [
 ];
 
 /// What a comparison asks, as a heading says it.
-const TITLES: [(&str, &str); 29] = [
+const TITLES: [(&str, &str); 30] = [
     ("load", "All keys in ascending order, until the last one is in a file"),
     ("get", "Single reads"),
     ("get-batch", "Reads of a thousand keys together"),
@@ -120,6 +121,7 @@ const TITLES: [(&str, &str); 29] = [
     ("rmw-batch", "Read-modify-writes of a thousand keys together"),
     ("add", "Adds to sums: reducing state"),
     ("append", "Appends to lists"),
+    ("mixed", "Half reads, 45 % read-modify-writes, 5 % scans of 100 entries"),
     ("word-count", "Words counted, as often as Zipf's law has them"),
     ("range", "Scans of 100 neighbouring keys"),
     ("scan", "One ordered pass over everything"),
