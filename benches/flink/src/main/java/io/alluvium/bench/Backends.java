@@ -47,8 +47,8 @@ final class Backends {
     }
 
     /**
-     * Files are on the store, {@code --latency-micros} away, where checkpoints are as well: so they need not be copied. A disk near by
-     * caches {@code --cache-bytes} of them.
+     * Files are on the store, {@code --latency-micros} away, where checkpoints are as well: so they need not be copied. A disk
+     * near by caches {@code --cache-bytes} of them.
      */
     private static void remote(Configuration configuration, Arguments arguments, int run) {
         forst(configuration, arguments, run, "checkpoint-dir");

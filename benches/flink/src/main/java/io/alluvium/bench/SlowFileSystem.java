@@ -19,12 +19,12 @@ import org.apache.flink.core.fs.local.LocalDataInputStream;
 import org.apache.flink.core.fs.local.LocalFileSystem;
 
 /**
- * A folder of this machine as an object store behind a link: {@code slow:///folder}, where each request takes {@link #latencyMicros} and is
- * counted.
+ * A folder of this machine as an object store behind a link: {@code slow:///folder}, where each request takes {@link
+ * #latencyMicros} longer and is counted.
  *
- * <p>A request is what it would be of S3: a read at a position, the first read of a stream that is read on, a file that was written, once, when
- * it is closed, a deletion; a rename is a copy and a deletion. Looking at, listing and making folders take nothing and are not counted, which
- * is in favour of Flink. The link in front of Alluvium's store delays every request.
+ * <p>A request is what it would be of S3: a read at a position, the first read of a stream that is read on, a file that was
+ * written, once, when it is closed, a deletion; a rename is a copy and a deletion. Looking at, listing and making folders take
+ * nothing and are not counted, which is in favour of Flink. The link in front of Alluvium's store delays every request.
  */
 public final class SlowFileSystem extends LocalFileSystem {
     static final String SCHEME = "slow";

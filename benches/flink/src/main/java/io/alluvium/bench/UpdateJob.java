@@ -27,8 +27,8 @@ final class UpdateJob {
         var source = pace == null
                 ? new DataGeneratorSource<>(keys, Long.MAX_VALUE, Types.LONG)
                 : new DataGeneratorSource<>(keys, Long.MAX_VALUE, pace, Types.LONG);
-        // One source of a job that is restored: at another parallelism some would have no split and end at once, and Flink neither takes
-        // a checkpoint while a task ends nor restores one at another parallelism of which some subtasks have ended.
+        // One source of a job that is restored: at another parallelism some would have no split and end at once, and Flink
+        // neither takes a checkpoint while a task ends nor restores one of which some subtasks have ended at another parallelism.
         int sources = pace == null ? arguments.parallelism() : 1;
         KeyedStream<Long, Long> keyed = environment
                 .fromSource(source, WatermarkStrategy.noWatermarks(), "keys")
