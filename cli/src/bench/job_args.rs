@@ -24,6 +24,10 @@ pub(super) struct JobArgs {
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=128), help_heading = "Job")]
     restore_at: Vec<u16>,
 
+    /// How many value states the keys are spread over [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Job")]
+    states: Option<u16>,
+
     /// A restored job reads every key once and compares it, instead of changing some
     #[arg(long, requires = "restore_at", help_heading = "Job")]
     read_back: bool,
@@ -61,6 +65,11 @@ impl JobArgs {
         &self.restore_at
     }
 
+    /// How many states the job has.
+    pub(super) fn states(&self) -> u16 {
+        self.states.unwrap_or(1)
+    }
+
     /// Whether a restored job reads everything back.
     pub(super) fn reads_back(&self) -> bool {
         self.read_back
@@ -71,6 +80,7 @@ impl JobArgs {
         let change = self.change.map(|percent| format!("--change {percent}"));
         let interval = self.interval.map(|interval| format!("--interval {interval:?}"));
         let restores = self.restore_at.first().map(|parallelism| format!("--restore-at {parallelism}"));
-        change.or(interval).or(restores)
+        let states = self.states.map(|states| format!("--states {states}"));
+        change.or(interval).or(restores).or(states)
     }
 }

@@ -119,8 +119,14 @@ fn a_job_takes_checkpoints_and_every_update_is_there_once_at_any_parallelism() {
     let store = ["--memory", "80MiB", "--parallelism", "2", "--latency", "2ms", "--restore-at", "3,1"];
     let common = [&job[..], &store[..]].concat();
     // The job compares what it reads back with what was sent; a difference ends it.
-    let figures = figures(folder.path(), &[&common[..], &["--read-back"]].concat());
+    let more = ["--read-back", "--states", "3", "--cache-dir", "cache", "--cache-size", "64MiB"];
+    let figures = figures(folder.path(), &[&common[..], &more].concat());
     assert!(number(&figures, "/checkpoints/completed") >= 1.0, "{figures}");
+    assert!((number(&figures, "/states") - 3.0).abs() < 0.5, "{figures}");
+    // Nothing of a run's disk cache is there for the next.
+    for restart in ["restore-0", "restore-1"] {
+        assert!(folder.path().join("cache").join(restart).is_dir(), "{restart}");
+    }
     assert!(number(&figures, "/checkpoints/uploaded_bytes") > 0.0, "{figures}");
     for (index, parallelism) in [3.0, 1.0].into_iter().enumerate() {
         let restored = |name: &str| number(&figures, &format!("/restores/{index}/{name}"));

@@ -3,10 +3,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::keys::{Key, Keys};
 use super::systems::System;
 use crate::units::{ByteSize, Count, Delay};
 
 const DEFAULT_RECORDS: u64 = 1_000_000;
+/// Maps of the mixed case hold one entry for so many single values.
+const MIXED_MAP_SHARE: u64 = 10;
 
 /// Options of `measure`.
 #[derive(Args, Clone, Debug)]
@@ -110,8 +113,7 @@ pub(super) enum Case {
     Add,
     /// Blind appends of elements to lists
     Append,
-    #[value(skip)]
-    #[expect(dead_code, reason = "the workload names it")]
+    /// Half reads, 45 % read-modify-writes, 5 % reads of maps that hold a tenth as many entries besides
     Mixed,
     #[value(skip)]
     #[expect(dead_code, reason = "the workload names it")]
@@ -131,7 +133,17 @@ impl BenchArgs {
 
     /// How many maps there are.
     pub(super) fn maps(&self) -> u64 {
-        if self.case == Case::MapScan { (self.keys.0 / self.scan_length()).max(1) } else { 0 }
+        let entries = match self.case {
+            Case::MapScan => self.keys.0,
+            Case::Mixed => self.keys.0 / MIXED_MAP_SHARE,
+            _ => return 0,
+        };
+        (entries / self.scan_length()).max(1)
+    }
+
+    /// What the entries of a map begin with. Beside single values it is no key of theirs: there is but one space of keys here.
+    pub(super) fn map_key(&self, keys: &Keys, index: u64) -> Key {
+        if self.case == Case::Mixed { keys.absent(index) } else { keys.key(index) }
     }
 
     /// How many keys have a value.

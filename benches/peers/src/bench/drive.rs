@@ -6,7 +6,7 @@ use futures_util::stream::FuturesUnordered;
 use super::args::BenchArgs;
 use super::batch::Batch;
 use super::gauge::Gauge;
-use super::keys::KEY_BYTES;
+use super::keys::{KEY_BYTES, Keys};
 use super::oracle::Oracle;
 use super::peer::Peer;
 use super::workload::{Action, Command, Target};
@@ -17,12 +17,13 @@ pub(super) struct Driver<'a, P> {
     pub(super) oracle: &'a Oracle,
     pub(super) gauge: &'a Gauge,
     args: &'a BenchArgs,
+    keys: Keys,
     pub(super) value: Vec<u8>,
 }
 
 impl<'a, P: Peer> Driver<'a, P> {
     pub(super) fn new(peer: &'a mut P, oracle: &'a Oracle, gauge: &'a Gauge, args: &'a BenchArgs) -> Self {
-        Self { peer, oracle, gauge, args, value: Vec::new() }
+        Self { peer, oracle, gauge, args, keys: Keys::new(args.keys.0, args.seed), value: Vec::new() }
     }
 
     /// Runs all operations to their ends.
@@ -71,7 +72,8 @@ impl<'a, P: Peer> Driver<'a, P> {
     }
 
     async fn scan(&mut self, target: Target) -> Result<()> {
-        let Target { command: Command { index, .. }, key } = target;
+        let Target { command: Command { index, .. }, .. } = target;
+        let key = self.args.map_key(&self.keys, index);
         let (length, mut seen) = (self.args.scan_length(), 0);
         let look = &mut |found: &[u8], value: &[u8]| {
             let number = found.strip_prefix(key.bytes.as_slice()).and_then(|rest| rest.try_into().ok());
@@ -177,7 +179,6 @@ mod tests {
 
     use super::*;
     use crate::bench::fold::Fold;
-    use crate::bench::keys::Keys;
     use crate::bench::peer::{KeyBytes, Look, Place, Show};
     use crate::bench::values::Values;
     use crate::bench::workload::Draw;
@@ -263,13 +264,12 @@ mod tests {
         let (keys, gauge) = (Keys::new(200, 1), Gauge::new(Arc::default())?);
         let oracle = Oracle::new(Values::new(20, 1), 200);
         let (mut liar, mut value) = (Liar::default(), Vec::new());
-        for index in 0..200_u64 {
-            let key = if args.maps() > 0 {
-                let entry = (index % 10).to_be_bytes();
-                [keys.key(index / 10).bytes.as_slice(), &entry].concat()
-            } else {
-                keys.key(index).bytes.to_vec()
-            };
+        let entry = |number: u64| {
+            let key = args.map_key(&keys, number / 10);
+            (number, [key.bytes.as_slice(), &(number % 10).to_be_bytes()].concat())
+        };
+        let single = |index| (index, keys.key(index).bytes.to_vec());
+        for (index, key) in (0..args.single_keys()).map(single).chain((0..args.maps() * 10).map(entry)) {
             oracle.values.write(index, 0, &mut value);
             liar.add(&key, &value)?;
         }
@@ -280,13 +280,14 @@ mod tests {
         Ok(oracle.verified())
     }
 
-    const CASES: [&str; 6] = [
+    const CASES: [&str; 7] = [
         "get map",
         "get map --batch 7",
         "get map --in-flight 4",
         "rmw map",
         "rmw map --batch 7",
         "map-scan map",
+        "mixed map",
     ];
 
     #[test]

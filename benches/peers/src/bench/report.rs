@@ -73,6 +73,7 @@ struct Requests {
     bytes_read: u64,
     bytes_written: u64,
     gets_per_operation: f64,
+    bytes_read_per_operation: f64,
 }
 
 #[derive(Serialize)]
@@ -200,12 +201,14 @@ fn summary(args: &BenchArgs, place: &Place, figures: &Figures) -> Result<Summary
 
 fn requests(before: StoreRequests, after: StoreRequests, operations: u64) -> Requests {
     let gets = after.gets - before.gets;
+    let bytes_read = after.bytes_read - before.bytes_read;
     Requests {
         gets,
         puts: after.puts - before.puts,
-        bytes_read: after.bytes_read - before.bytes_read,
+        bytes_read,
         bytes_written: after.bytes_written - before.bytes_written,
         gets_per_operation: ratio(gets, operations).unwrap_or(0.0),
+        bytes_read_per_operation: ratio(bytes_read, operations).unwrap_or(0.0),
     }
 }
 

@@ -14,6 +14,10 @@ const SWEEP_SECONDS: u32 = 4;
 pub(super) const FAR: &str = "15ms";
 /// How uneven keys are drawn where they are.
 const ZIPF: &str = "0.99";
+/// How uneven words are in a text.
+const WORDS_ZIPF: &str = "1";
+/// A text of so many words has one in ten that it did not have before.
+const WORDS_REPEATED: u64 = 10;
 
 const PEERS: [&str; 4] = ["rocksdb", "fjall", "slatedb", "cobble"];
 /// Those that keep their data on an object store.
@@ -59,6 +63,10 @@ pub(super) enum Case {
     Add,
     /// Blind appends of elements to lists, everything in memory
     Append,
+    /// Half reads, 45 % read-modify-writes, 5 % scans of maps of 100 entries, everything in memory
+    Mixed,
+    /// Words counted, as often as Zipf's law has them: one added to the sum of each, everything in memory
+    WordCount,
     /// Single reads from stores at several distances, 256 at a time
     ByDistance,
     /// Single reads with memory for several parts of the data, local files
@@ -176,6 +184,7 @@ impl Case {
         let line = match self {
             Self::Load => format!("load --memory {LARGE_MEMORY}"),
             Self::Get | Self::GetBatch => format!("get --memory {LARGE_MEMORY} --records {}", keys / 5),
+            Self::Mixed => format!("mixed --memory {LARGE_MEMORY} --seconds {seconds}"),
             Self::Rmw | Self::RmwBatch => format!("rmw --memory {LARGE_MEMORY} --seconds {seconds}"),
             Self::Get10x => format!("get --memory {} --records {}", scale.small_memory(), keys / 10),
             Self::Rmw10x => format!("rmw --memory {} --seconds {seconds}", scale.small_memory()),
@@ -190,12 +199,14 @@ impl Case {
             Self::Compact => format!("load --memory {} --order random", scale.small_memory()),
             Self::Add => format!("add --memory {LARGE_MEMORY} --records {}", keys / 2),
             Self::Append => format!("append --memory {LARGE_MEMORY} --records {}", keys / 2),
+            Self::WordCount => format!("add --memory {LARGE_MEMORY} --records {keys} --zipf {WORDS_ZIPF}"),
             Self::ByDistance | Self::ByInFlight | Self::ByBatch => {
                 format!("get --memory {} --seconds {SWEEP_SECONDS}", scale.small_memory())
             }
             Self::ByMemory => format!("get --seconds {SWEEP_SECONDS}"),
         };
         let mut args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let keys = if self == Self::WordCount { keys / WORDS_REPEATED } else { keys };
         args.extend(["--keys".to_owned(), keys.to_string()]);
         let warm_up = self.warm_up(scale);
         if warm_up > 0 {
@@ -241,9 +252,12 @@ impl Case {
             | Self::ColdRange
             | Self::Compact
             | Self::Append
+            | Self::Mixed
             | Self::ByInFlight
             | Self::ByBatch => &[("calls", "--mode sync")],
-            Self::Add | Self::ByMemory => &[("calls", "--mode sync"), ("records", "--mode async")],
+            Self::Add | Self::WordCount | Self::ByMemory => {
+                &[("calls", "--mode sync"), ("records", "--mode async")]
+            }
             Self::ByDistance => {
                 &[("calls", "--mode sync --in-flight 256"), ("records, 6000 under way", "--mode async")]
             }
@@ -269,7 +283,14 @@ impl Case {
     fn suits_map(self) -> bool {
         matches!(
             self,
-            Self::Load | Self::Get | Self::GetBatch | Self::Rmw | Self::RmwBatch | Self::Add | Self::Append
+            Self::Load
+                | Self::Get
+                | Self::GetBatch
+                | Self::Rmw
+                | Self::RmwBatch
+                | Self::Add
+                | Self::Append
+                | Self::WordCount
         )
     }
 

@@ -69,6 +69,10 @@ pub(crate) struct CompareArgs {
     /// Append every measurement's JSON to this file, a line each
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
+
+    /// Do not measure again what that file has: a run that was cut off goes on
+    #[arg(long, requires = "results")]
+    resume: bool,
 }
 
 /// Where data is that is far away.
@@ -87,16 +91,25 @@ enum Far {
 pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     let cases = if args.cases.is_empty() { Case::all() } else { args.cases.clone() };
     let scale = Scale { keys: args.keys.0, seconds: args.seconds };
-    if let Some(file) = &args.results {
-        kept::append(file, &Begun::now())?;
-    }
+    let former = match &args.results {
+        Some(file) if args.resume && file.exists() => kept::read(file)?,
+        _ => Vec::new(),
+    };
+    let mut is_begun = false;
     for case in cases {
         let cells = case.cells(scale);
         let wanted = |cell: &&Cell| args.systems.is_empty() || args.systems.iter().any(|s| s == cell.system);
         let cells: Vec<_> = cells.iter().filter(wanted).collect();
-        let mut rows: Vec<_> = cells.iter().map(|cell| Row::new(cell.label())).collect();
+        let mut rows: Vec<_> = cells.iter().map(|cell| begun(case, cell, &former)).collect();
         for round in 1..=args.rounds {
             for (cell, row) in cells.iter().zip(&mut rows) {
+                if row.rounds() >= round {
+                    continue;
+                }
+                if let (Some(file), false) = (&args.results, is_begun) {
+                    kept::append(file, &Begun::now())?;
+                    is_begun = true;
+                }
                 eprintln!("{}: {} ({round}/{})", case.name(), cell.label(), args.rounds);
                 measure(args, case, cell, row)?;
             }
@@ -104,6 +117,17 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         println!("{}", table::print(case, &rows));
     }
     Ok(())
+}
+
+/// A row with what was measured of it before.
+fn begun(case: Case, cell: &Cell, former: &[Kept]) -> Row {
+    let mut row = Row::new(cell.label());
+    let is_its = |one: &&Kept| {
+        one.compare == case.name() && one.row == cell.row() && one.point.as_deref() == cell.point
+    };
+    let measured = former.iter().filter(is_its).filter(|one| one.figures.get("error").is_none());
+    measured.for_each(|one| row.add(one.figures.clone()));
+    row
 }
 
 /// Measures once, keeps and shows the figures, or why there are none.
@@ -160,4 +184,28 @@ pub(crate) fn tables(args: &TablesArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_goes_on_knows_what_was_measured_and_tries_again_what_failed() {
+        let cells = Case::ByBatch.cells(Scale { keys: 1000, seconds: 1 });
+        let (first, other) = (cells.first().unwrap(), cells.last().unwrap());
+        let kept = |cell: &Cell, figures| Kept {
+            compare: Case::ByBatch.name(),
+            row: cell.row(),
+            point: cell.point.map(str::to_owned),
+            figures,
+            others_percent: None,
+        };
+        let figures = json!({ "operations_per_second": 1 });
+        let failed = json!({ "error": "cut off" });
+        let former = [kept(first, figures.clone()), kept(first, figures), kept(other, failed)];
+        let rounds = |case, cell| begun(case, cell, &former).rounds();
+        assert_eq!((rounds(Case::ByBatch, first), rounds(Case::ByBatch, other)), (2, 0));
+        assert_eq!(rounds(Case::ByInFlight, first), 0);
+    }
 }

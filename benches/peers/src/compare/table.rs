@@ -28,6 +28,11 @@ impl Row {
         self.failure = Some(error.to_string());
     }
 
+    /// How often it was measured.
+    pub(super) fn rounds(&self) -> u32 {
+        u32::try_from(self.figures.len()).unwrap_or(u32::MAX)
+    }
+
     /// The median of what `figure` finds in each measurement.
     fn median(&self, figure: impl Fn(&Value) -> Option<f64>) -> Option<f64> {
         let mut all: Vec<_> = self.figures.iter().filter_map(figure).collect();

@@ -8,7 +8,7 @@
 //!  report, clean up           stop
 //! ```
 //!
-//! Each run has a backend of its own, so nothing of the former run's caches is left; the state is where `--state` says.
+//! Each run has a backend and a disk cache of its own, so nothing of the former run's caches is left; the state is where `--state` says.
 mod conductor;
 mod operator;
 mod report;
@@ -83,10 +83,13 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
     let begun =
         Stage { args, place: &place, io: io.clone(), script: Arc::clone(&script) }.perform(settings, true)?;
     let mut restored = Vec::new();
-    for parallelism in args.job.restore_at() {
+    for (at, parallelism) in args.job.restore_at().iter().enumerate() {
         let (settings, memory) = self::settings(args, *parallelism)?;
         let restore = JobSettings { restore: Restore::Latest, ..settings };
-        place.backend = super::backend_of(args, memory, (&place.storage, &place.scratch), None, &io)?;
+        let mut own = args.clone();
+        own.store.cache_dir =
+            args.store.cache_dir.as_ref().map(|folder| folder.join(format!("restore-{at}")));
+        place.backend = super::backend_of(&own, memory, (&place.storage, &place.scratch), None, &io)?;
         let stage = Stage { args, place: &place, io: io.clone(), script: Arc::clone(&script) };
         restored.push(stage.perform(restore, false)?);
     }

@@ -28,6 +28,7 @@ struct Summary {
     interval_millis: u64,
     updates_per_second: u64,
     parallelism: u16,
+    states: u16,
     load_seconds: f64,
     /// On the store when all runs were over.
     stored_bytes: u64,
@@ -46,6 +47,8 @@ struct Checkpoints {
     /// From the trigger to the entry in the ledger.
     millis: Spread,
     uploaded_bytes: f64,
+    /// All that was sent to the store, by flushes and compactions too.
+    written_bytes: f64,
     /// Keys and values that were written in the meantime.
     changed_bytes: f64,
     inputs_kept: f64,
@@ -114,6 +117,7 @@ fn summary(
         interval_millis: millis(args.job.interval()),
         updates_per_second: script.rate,
         parallelism: begun.parallelism,
+        states: script.states,
         load_seconds: rounded(begun.seen.load.as_secs_f64()),
         stored_bytes: place.scratch.stored_bytes()?,
         checkpoints: checkpoints(script, begun),
@@ -146,13 +150,14 @@ fn checkpoints(script: &Script, run: &Run) -> Checkpoints {
     // Requests and updates are those of all the time of updates, in which one more was taken.
     let each = |count: u64| ratio(count, counted.len() as u64 + 1).unwrap_or(0.0);
     let record_bytes = (KEY_BYTES + script.values.bytes) as u64;
-    let StoreRequests { gets, puts, deletes, lists, .. } = requests;
+    let StoreRequests { gets, puts, deletes, lists, bytes_written, .. } = requests;
     Checkpoints {
         completed: counted.len(),
         failed: run.report.checkpoints.failed,
         sync_micros: spread(&|checkpoint| checkpoint.sync_micros),
         millis: spread(&|checkpoint| checkpoint.async_millis),
         uploaded_bytes: mean(&|checkpoint| checkpoint.uploaded_bytes),
+        written_bytes: each(bytes_written),
         changed_bytes: each(updates * record_bytes),
         inputs_kept: mean(&|checkpoint| checkpoint.inputs_kept),
         gets: each(gets),

@@ -39,6 +39,8 @@ pub(super) struct Script {
     pub(super) seed: u64,
     /// Updates a second, of all sources together.
     pub(super) rate: u64,
+    /// How many states the keys are spread over.
+    pub(super) states: u16,
     clock: SystemClock,
     phase: AtomicU8,
     /// Of a phase that goes once over all keys, where it is.
@@ -66,6 +68,7 @@ impl Script {
             values: Values::new(args.value_bytes(), args.seed),
             seed: args.seed,
             rate: args.job.updates_per_second(args.keys.0),
+            states: args.job.states(),
             clock: SystemClock::new(),
             phase: AtomicU8::new(Phase::Nothing as u8),
             next: AtomicU64::new(0),

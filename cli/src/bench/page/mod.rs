@@ -83,8 +83,8 @@ fn page(results: &Results) -> (String, Vec<Plot>) {
 const INTRODUCTION: &str = "\
 # Alluvium beside its peers
 
-This page is written by `alluvium bench report benches/results/*.jsonl` from measurements that anybody can make again; how each
-system is set, and why that is fair to it, stands in [benches/peers](../../benches/peers/README.md) and
+This page is written by `alluvium bench report benches/results/*.jsonl` from measurements that anybody can make again, all of them by
+`benches/run`; how each system is set, and why that is fair to it, stands in [benches/peers](../../benches/peers/README.md) and
 [benches/flink](../../benches/flink/README.md). Where a case was measured several times, the systems took turns (A B A B), and a figure is
 the median, with the least and the most beside it. Ratios within a run hold; wall-clock figures of a shared machine swing.";
 
@@ -120,8 +120,12 @@ fn glance(results: &Results, measured: &[&str]) -> String {
     } else {
         format!("A peer is ahead in {}.", behind.join(", "))
     };
+    let jobs = sections::beside(measured);
+    let jobs = jobs::glance(results, &jobs).map_or_else(String::new, |table| {
+        format!("\n\nTimes of whole jobs, beside Flink's: medians of checkpoints, and until the first record after a restart.\n\n{table}")
+    });
     format!(
-        "## At a glance\n\n{}\n\n{verdict} Single ways of asking may be behind where another way is ahead; each table has all.",
+        "## At a glance\n\n{}\n\n{verdict} Single ways of asking may be behind where another way is ahead; each table has all.{jobs}",
         table.into_text()
     )
 }
@@ -152,17 +156,20 @@ fn chapter(
         blocks.push(table::together(&all));
     }
     for compare in compares {
-        let table = match shown {
-            Shown::Apart => Some(speeds(&results.rows(compare))),
-            Shown::Together => None,
-            Shown::Jobs => Some(jobs::table(results, compare)),
-            Shown::Cost => Some(cost::table(results, compare)),
+        let tables = match shown {
+            Shown::Apart => vec![speeds(&results.rows(compare))],
+            Shown::Together => Vec::new(),
+            Shown::Jobs => vec![jobs::table(results, compare)],
+            Shown::Beside => {
+                vec![jobs::checkpoints_beside(results, compare), jobs::restarts_beside(results, compare)]
+            }
+            Shown::Cost => vec![cost::table(results, compare)],
         };
-        if let Some(table) = table {
+        if !tables.is_empty() {
             blocks.push(format!("### `{compare}`: {}", title(compare)));
-            blocks.push(table);
         }
-        for plot in plots::of(results, compare) {
+        blocks.extend(tables);
+        for plot in plots::of(results, compare, shown) {
             blocks.push(format!("![{}]({}.svg)", plot.title, plot.file));
             plots.push(plot);
         }

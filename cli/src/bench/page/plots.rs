@@ -5,6 +5,7 @@ use super::cost;
 use super::jobs::{restored, state_bytes};
 use super::plot::{Axis, Plot, Scale, Series};
 use super::results::{Results, Row};
+use super::sections::Shown;
 use super::units;
 
 /// What a figure of a measurement is.
@@ -13,14 +14,15 @@ type Figure<'a> = &'a dyn Fn(&Value) -> Option<f64>;
 const RATE: Axis = Axis { title: "operations a second", scale: Scale::Log, how: units::count };
 const STATE: Axis = Axis { title: "state", scale: Scale::Log, how: units::bytes };
 
-/// All that belong to a comparison; those without a line are left out.
-pub(super) fn of(results: &Results, compare: &str) -> Vec<Plot> {
+/// All that belong to a comparison where it is shown so; those without a line are left out.
+pub(super) fn of(results: &Results, compare: &str, shown: Shown) -> Vec<Plot> {
     let all = match compare {
+        "job-checkpoint-far" if shown == Shown::Beside => beside(results, compare),
         "by-distance" => vec![by_distance(results)],
         "by-memory" => vec![by_memory(results)],
         "by-in-flight" => vec![by_in_flight(results)],
         "by-batch" => vec![by_batch(results)],
-        "checkpoint" => vec![checkpoint_time(results), recovery_time(results)],
+        "checkpoint" if shown == Shown::Jobs => vec![checkpoint_time(results), recovery_time(results)],
         "requests" => vec![price(results)],
         _ => Vec::new(),
     };
@@ -137,6 +139,29 @@ fn recovery_time(results: &Results) -> Plot {
         y,
         series,
     }
+}
+
+/// Checkpoints and restarts by the size of the state, a line a system.
+fn beside(results: &Results, compare: &str) -> Vec<Plot> {
+    let millis = |title| Axis { title, scale: Scale::Log, how: short };
+    // The second is that at twice as many subtasks.
+    let rescaled = |figures: &Value| restored(figures, 1, "millis_to_first_record");
+    vec![
+        Plot {
+            file: "checkpoint-beside-flink",
+            title: "A checkpoint a second, store 15 ms away",
+            x: STATE,
+            y: millis("milliseconds from trigger to completion (median)"),
+            series: lines(results, compare, &state_bytes, &at("/checkpoints/millis/p50")),
+        },
+        Plot {
+            file: "rescale-beside-flink",
+            title: "Restart at two subtasks instead of one, store 15 ms away",
+            x: STATE,
+            y: millis("milliseconds to the first record"),
+            series: lines(results, compare, &state_bytes, &rescaled),
+        },
+    ]
 }
 
 fn price(results: &Results) -> Plot {

@@ -9,6 +9,8 @@ pub(super) enum Shown {
     Together,
     /// Checkpoints and restores of whole jobs.
     Jobs,
+    /// The same of several systems: a table of checkpoints and one of restarts.
+    Beside,
     /// Requests of checkpoints and their price.
     Cost,
 }
@@ -24,13 +26,25 @@ pub(super) struct Section {
 }
 
 /// All chapters, in order.
-pub(super) const SECTIONS: [Section; 8] = [
+pub(super) const SECTIONS: [Section; 9] = [
     Section {
         title: "In memory",
         text: "Everything fits: what does the engine itself take? One task thread asks one operation after the other (*calls*), \
                or as records of an operator (*records*). The hash map keeps no order, no files and no limit: it is what memory \
                alone allows.",
-        compares: &["load", "get", "get-batch", "rmw", "rmw-batch", "add", "append", "range", "scan"],
+        compares: &[
+            "load",
+            "get",
+            "get-batch",
+            "rmw",
+            "rmw-batch",
+            "add",
+            "append",
+            "word-count",
+            "mixed",
+            "range",
+            "scan",
+        ],
         shown: Shown::Apart,
     },
     Section {
@@ -58,15 +72,28 @@ pub(super) const SECTIONS: [Section; 8] = [
         title: "Checkpoints, recovery and rescale",
         text: "A whole job changes its state while it takes a checkpoint a second, stops, and is restored at other parallelisms \
                with nothing in its caches. The store is 15 ms away where nothing else is said.",
-        compares: &["checkpoint", "rescale", "job-checkpoint*"],
+        compares: &["checkpoint", "rescale"],
         shown: Shown::Jobs,
     },
     Section {
+        title: "Checkpoints and restarts, beside Apache Flink",
+        text: "The same job on both changes 10 MB of its state a second and takes a checkpoint a second, or the next one as soon \
+               as one is complete. Then it is restarted from its last checkpoint at other parallelisms, with empty folders: until its \
+               first record is done, and until nine tenths of the rate are back. Flink tells whole milliseconds of how long tasks \
+               stand still. ForSt's remote row has its files where checkpoints are, with a disk cache.",
+        compares: &["job-checkpoint", "job-checkpoint-far"],
+        shown: Shown::Beside,
+    },
+    Section {
         title: "What checkpoints cost",
-        text: "Requests of one checkpoint, and what they cost a month at the list prices of Amazon S3 ($0.005 a thousand PUT, \
-               $0.0004 a thousand GET). Bytes are those that changed, whoever uploads them. How many states a job has makes no \
-               difference: a store has one log for all.",
-        compares: &["requests"],
+        text: "Requests between one checkpoint and the next, those of flushes, compactions and reads included, and what they cost a \
+               month at the list prices of Amazon S3 Standard of November 2026: $0.005 a thousand PUT, $0.0004 a thousand GET, \
+               DELETE and bytes on their way for nothing, $0.023 a GB stored for a month. What is stored is what the store held at \
+               the end, former checkpoints included, of values of which half compresses away; what a system has on local disks \
+               besides is not in it. For longer intervals the requests of one checkpoint are taken to be as many, which is too \
+               many: flushes become larger instead. More than ten GETs are reads of state, which do not wait for checkpoints: where \
+               state is larger than memory and there is no disk cache, as in `checkpoint`, they are the bill.",
+        compares: &["requests", "checkpoint", "job-checkpoint-far"],
         shown: Shown::Cost,
     },
     Section {
@@ -86,7 +113,7 @@ pub(super) const SECTIONS: [Section; 8] = [
 ];
 
 /// What a comparison asks, as a heading says it.
-const TITLES: [(&str, &str); 26] = [
+const TITLES: [(&str, &str); 30] = [
     ("load", "All keys in ascending order, until the last one is in a file"),
     ("get", "Single reads"),
     ("get-batch", "Reads of a thousand keys together"),
@@ -94,6 +121,8 @@ const TITLES: [(&str, &str); 26] = [
     ("rmw-batch", "Read-modify-writes of a thousand keys together"),
     ("add", "Adds to sums: reducing state"),
     ("append", "Appends to lists"),
+    ("mixed", "Half reads, 45 % read-modify-writes, 5 % scans of 100 entries"),
+    ("word-count", "Words counted, as often as Zipf's law has them"),
     ("range", "Scans of 100 neighbouring keys"),
     ("scan", "One ordered pass over everything"),
     ("get10x", "Single reads"),
@@ -109,7 +138,9 @@ const TITLES: [(&str, &str); 26] = [
     ("by-batch", "Reads from 15 ms away by how many keys go together"),
     ("checkpoint", "By the size of the state"),
     ("rescale", "4 GiB through a line of 1 Gbit/s, 80 ms away, all read back"),
-    ("requests", "By subtasks"),
+    ("requests", "By subtasks and states"),
+    ("job-checkpoint", "A checkpoint a second, on local files"),
+    ("job-checkpoint-far", "A checkpoint a second, to a store 15 ms away"),
     ("job-rmw resident", "Read-modify-writes of a whole job, everything in memory"),
     ("job-rmw large", "Read-modify-writes of a whole job, far more than memory, on local files"),
     ("job-rmw remote", "Read-modify-writes of a whole job, far more than memory and disk cache, 1 ms away"),
@@ -118,6 +149,12 @@ const TITLES: [(&str, &str); 26] = [
 /// What a comparison is called.
 pub(super) fn title(compare: &str) -> &str {
     TITLES.iter().find(|(name, _)| *name == compare).map_or(compare, |(_, title)| title)
+}
+
+/// What whole jobs of several systems were compared by, of what was measured.
+pub(super) fn beside<'a>(measured: &[&'a str]) -> Vec<&'a str> {
+    let sections = SECTIONS.iter().filter(|section| section.shown == Shown::Beside);
+    sections.flat_map(|section| section.of(measured)).collect()
 }
 
 impl Section {

@@ -1,24 +1,48 @@
 //! Tables of the page: a row a system, medians with the least and the most, and what they are of the best peer's.
+use serde_json::Value;
+
 use super::results::Row;
 use super::units;
 
-/// A title, where the figure is, and how it is written.
-type Column = (&'static str, &'static str, fn(f64) -> String);
+/// A title, the figure, and how it is written.
+type Column = (&'static str, fn(&Value) -> Option<f64>, fn(f64) -> String);
 
 /// Columns that every measured system can have; those that no row has are left out.
-const COLUMNS: [Column; 11] = [
-    ("p50", "/latency/p50_micros", units::micros),
-    ("p99", "/latency/p99_micros", units::micros),
-    ("p99.9", "/latency/p999_micros", units::micros),
-    ("CPU an operation", "/cpu/micros_per_operation", units::micros),
-    ("CPU", "/cpu_seconds", units::seconds),
-    ("GETs an operation", "/store/gets_per_operation", units::factor),
-    ("bytes read an operation", "/store/bytes_read_per_operation", units::bytes),
-    ("left to do", "/debt/seconds", units::seconds),
-    ("write amplification", "/amplification/write", units::factor),
-    ("space amplification", "/amplification/space", units::factor),
-    ("peak memory", "/peak_rss_bytes", units::bytes),
+const COLUMNS: [Column; 13] = [
+    ("p50", |figures| at(figures, "/latency/p50_micros"), units::micros),
+    ("p99", |figures| at(figures, "/latency/p99_micros"), units::micros),
+    ("p99.9", |figures| at(figures, "/latency/p999_micros"), units::micros),
+    ("CPU an operation", |figures| at(figures, "/cpu/micros_per_operation"), units::micros),
+    ("CPU", |figures| at(figures, "/cpu_seconds"), units::seconds),
+    ("GETs an operation", |figures| at(figures, "/store/gets_per_operation"), units::factor),
+    ("bytes read an operation", |figures| at(figures, "/store/bytes_read_per_operation"), units::bytes),
+    ("compactions read a second", compacted_per_second, units::bytes),
+    ("and a GET", compacted_per_get, units::bytes),
+    ("left to do", |figures| at(figures, "/debt/seconds"), units::seconds),
+    ("write amplification", |figures| at(figures, "/amplification/write"), units::factor),
+    ("space amplification", |figures| at(figures, "/amplification/space"), units::factor),
+    ("peak memory", |figures| at(figures, "/peak_rss_bytes"), units::bytes),
 ];
+
+fn at(figures: &Value, pointer: &str) -> Option<f64> {
+    figures.pointer(pointer)?.as_f64()
+}
+
+/// What a load in random order read: only compactions read anything of it.
+fn compacted(figures: &Value) -> Option<f64> {
+    let is = |name: &str, what: &str| figures.get(name)?.as_str().map(|found| found == what);
+    (is("case", "load")? && is("order", "random")?).then_some(at(figures, "/store/bytes_read")?)
+}
+
+/// Until nothing was left to do: a lower bound, since the load itself is part of the time.
+fn compacted_per_second(figures: &Value) -> Option<f64> {
+    let seconds = at(figures, "/seconds")? + at(figures, "/debt/seconds").unwrap_or(0.0);
+    Some(compacted(figures)? / Some(seconds).filter(|seconds| *seconds > 0.0)?)
+}
+
+fn compacted_per_get(figures: &Value) -> Option<f64> {
+    Some(compacted(figures)? / at(figures, "/store/gets").filter(|gets| *gets > 0.0)?)
+}
 
 /// A table in Markdown.
 #[derive(Debug)]
@@ -87,8 +111,10 @@ impl Columns {
         let points = any(&|row| row.point.is_some());
         // In a sweep it would be compared with another point.
         let peers = !points && any(&|row| row.is_peer() && row.rate().is_some());
-        let is_told = |pointer: &str| any(&|row| row.median(pointer).is_some_and(|figure| figure != 0.0));
-        let shown = COLUMNS.iter().filter(|(_, pointer, _)| is_told(pointer)).collect();
+        let is_told = |figure: fn(&Value) -> Option<f64>| {
+            any(&|row| row.spread(figure).is_some_and(|figure| figure.median != 0.0))
+        };
+        let shown = COLUMNS.iter().filter(|(_, figure, _)| is_told(*figure)).collect();
         Self { points, peers, shown }
     }
 
@@ -110,7 +136,9 @@ impl Columns {
             fields.push(rate(row));
             let of_best = || Some(row.rate()?.median / best?);
             fields.extend(self.peers.then(|| or_dash(of_best(), units::factor)));
-            fields.extend(self.shown.iter().map(|(_, pointer, how)| or_dash(row.median(pointer), how)));
+            let of =
+                |(_, figure, how): &&Column| or_dash(row.spread(figure).map(|spread| spread.median), how);
+            fields.extend(self.shown.iter().map(of));
             table.row(fields);
         }
     }
@@ -138,5 +166,23 @@ fn rate(row: &Row) -> String {
             let [median, least, most] = [rate.median, rate.least, rate.most].map(units::count);
             format!("{median} ({least} to {most}, {} rounds)", rate.count)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_compactions_read_is_told_of_loads_in_random_order_alone() {
+        let figures = |order: &str| {
+            serde_json::json!({
+                "case": "load", "order": order, "seconds": 6.0, "debt": { "seconds": 4.0 },
+                "store": { "gets": 100, "bytes_read": 1e8 },
+            })
+        };
+        let told = |figures| (compacted_per_second(&figures), compacted_per_get(&figures));
+        assert_eq!(told(figures("random")), (Some(1e7), Some(1e6)));
+        assert_eq!(told(figures("ascending")), (None, None));
     }
 }

@@ -2,6 +2,7 @@ package io.alluvium.bench;
 
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 
 /** The options of one measurement, each with a value: {@code --keys 1000000 --backend rocksdb}. */
@@ -15,6 +16,9 @@ record Arguments(
         long memoryBytes,
         long cacheBytes,
         long latencyMicros,
+        long updatesPerSecond,
+        long intervalMillis,
+        List<Integer> restoreAt,
         int warmUpSeconds,
         int seconds,
         String dir) {
@@ -37,6 +41,9 @@ record Arguments(
                 number(given, "memory-bytes", 1L << 30),
                 number(given, "cache-bytes", 256L << 20),
                 number(given, "latency-micros", 0),
+                number(given, "updates-per-second", 10_000),
+                number(given, "interval-millis", 1000),
+                Arrays.stream(given.getOrDefault("restore-at", "1,2,1").split(",")).map(Integer::valueOf).toList(),
                 (int) number(given, "warm-up", 5),
                 (int) number(given, "seconds", 10),
                 given.getOrDefault("dir", "/tmp/alluvium-flink"));
@@ -47,6 +54,13 @@ record Arguments(
             throw new IllegalArgumentException("there are no options " + given.keySet());
         }
         return arguments;
+    }
+
+    /** The same at another parallelism. */
+    Arguments at(int other) {
+        return new Arguments(
+                backend, api, keys, valueBytes, seed, other, memoryBytes, cacheBytes, latencyMicros, updatesPerSecond,
+                intervalMillis, restoreAt, warmUpSeconds, seconds, dir);
     }
 
     /** What was asked for, as figures have it. */

@@ -11,42 +11,49 @@ final class Backends {
     private Backends() {}
 
     static Configuration configuration(Arguments arguments) {
+        return configuration(arguments, 0);
+    }
+
+    /** Of the so-many-th run of one job: nothing that a run has on its disks is there for the next one, but checkpoints. */
+    static Configuration configuration(Arguments arguments, int run) {
         var configuration = new Configuration();
         set(configuration, "state.backend.type", arguments.backend().startsWith("forst") ? "forst" : arguments.backend());
         set(configuration, "taskmanager.memory.managed.size", arguments.memoryBytes() + "b");
         set(configuration, "taskmanager.memory.network.min", "64m");
         set(configuration, "taskmanager.memory.network.max", "64m");
         set(configuration, "pipeline.object-reuse", true);
-        set(configuration, "execution.checkpointing.dir", folder(arguments, "checkpoints").toUri());
-        set(configuration, "io.tmp.dirs", folder(arguments, "tmp"));
+        set(configuration, "execution.checkpointing.dir", checkpoints(arguments));
+        set(configuration, "io.tmp.dirs", folder(arguments, "tmp", run));
         switch (arguments.backend()) {
             case "none", "hashmap" -> set(configuration, "state.backend.type", "hashmap");
-            case "rocksdb" -> rocksdb(configuration, arguments);
-            case "forst" -> forst(configuration, arguments, "local-dir");
-            case "forst-remote" -> remote(configuration, arguments);
+            case "rocksdb" -> rocksdb(configuration, arguments, run);
+            case "forst" -> forst(configuration, arguments, run, "local-dir");
+            case "forst-remote" -> remote(configuration, arguments, run);
             default -> throw new IllegalArgumentException(
                     "--backend " + arguments.backend() + " is none of none, hashmap, rocksdb, forst, forst-remote");
         }
         return configuration;
     }
 
-    private static void rocksdb(Configuration configuration, Arguments arguments) {
-        set(configuration, "state.backend.rocksdb.localdir", folder(arguments, "rocksdb"));
+    private static void rocksdb(Configuration configuration, Arguments arguments, int run) {
+        set(configuration, "state.backend.rocksdb.localdir", folder(arguments, "rocksdb", run));
         lsm(configuration, "state.backend.rocksdb.");
     }
 
-    private static void forst(Configuration configuration, Arguments arguments, String primary) {
-        set(configuration, "state.backend.forst.local-dir", folder(arguments, "forst"));
+    private static void forst(Configuration configuration, Arguments arguments, int run, String primary) {
+        set(configuration, "state.backend.forst.local-dir", folder(arguments, "forst", run));
         set(configuration, "state.backend.forst.primary-dir", primary);
         lsm(configuration, "state.backend.forst.");
     }
 
-    /** Files are on a store that is {@code --latency-micros} away; a disk near by caches {@code --cache-bytes} of them. */
-    private static void remote(Configuration configuration, Arguments arguments) {
-        SlowFileSystem.latencyMicros = arguments.latencyMicros();
-        forst(configuration, arguments, SlowFileSystem.SCHEME + "://" + folder(arguments, "primary"));
+    /**
+     * Files are on the store, {@code --latency-micros} away, where checkpoints are as well: so they need not be copied. A disk
+     * near by caches {@code --cache-bytes} of them.
+     */
+    private static void remote(Configuration configuration, Arguments arguments, int run) {
+        forst(configuration, arguments, run, "checkpoint-dir");
         set(configuration, "state.backend.forst.sync.enforce-local", false);
-        set(configuration, "state.backend.forst.cache.dir", folder(arguments, "cache"));
+        set(configuration, "state.backend.forst.cache.dir", folder(arguments, "cache", run));
         set(configuration, "state.backend.forst.cache.size-based-limit", arguments.cacheBytes() + "b");
         // Reads wait on threads, three by default: three in a millisecond.
         set(configuration, "state.backend.forst.executor.read-io-parallelism", 64);
@@ -63,8 +70,14 @@ final class Backends {
         set(configuration, prefix + "log.level", "ERROR_LEVEL");
     }
 
-    private static Path folder(Arguments arguments, String name) {
-        return Path.of(arguments.dir()).toAbsolutePath().resolve(name);
+    /** The store: what is far away and whose requests are counted. */
+    static String checkpoints(Arguments arguments) {
+        SlowFileSystem.latencyMicros = arguments.latencyMicros();
+        return SlowFileSystem.SCHEME + "://" + Path.of(arguments.dir()).toAbsolutePath().resolve("checkpoints");
+    }
+
+    private static Path folder(Arguments arguments, String name, int run) {
+        return Path.of(arguments.dir()).toAbsolutePath().resolve(name + run);
     }
 
     private static void set(Configuration configuration, String option, Object value) {

@@ -1,9 +1,12 @@
 package io.alluvium.bench;
 
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import org.apache.flink.api.common.JobID;
 import org.apache.flink.api.common.JobStatus;
 import org.apache.flink.configuration.Configuration;
+import org.apache.flink.runtime.checkpoint.CheckpointStatsSnapshot;
 import org.apache.flink.runtime.minicluster.MiniCluster;
 import org.apache.flink.runtime.minicluster.MiniClusterConfiguration;
 import org.apache.flink.streaming.api.graph.StreamGraph;
@@ -37,6 +40,24 @@ final class Cluster {
 
     void submit(StreamGraph graph) throws Exception {
         job = cluster.submitJob(graph.getJobGraph()).get().getJobID();
+    }
+
+    /** Takes a checkpoint; the future is where it is. */
+    CompletableFuture<String> checkpoint() {
+        return cluster.triggerCheckpoint(job);
+    }
+
+    CheckpointStatsSnapshot checkpoints() throws ExecutionException, InterruptedException {
+        return cluster.getExecutionGraph(job).get().getCheckpointStatsSnapshot();
+    }
+
+    /** Ends the job, then the cluster. */
+    void end() throws Exception {
+        cluster.cancelJob(job).get();
+        while (!cluster.getJobStatus(job).get().isGloballyTerminalState()) {
+            Thread.sleep(LOOK_MILLIS);
+        }
+        cluster.closeAsync().get();
     }
 
     /** Waits; what the job fails with meanwhile is thrown. */

@@ -18,8 +18,9 @@ public final class RmwBench {
     private static Figures measure(Arguments arguments) throws Exception {
         var configuration = Backends.configuration(arguments);
         var cluster = new Cluster(configuration, arguments.parallelism());
+        var keys = new KeySource(arguments.keys(), arguments.seed());
         long started = System.nanoTime();
-        cluster.submit(UpdateJob.graph(arguments, configuration));
+        cluster.submit(UpdateJob.graph(arguments, configuration, keys, null));
         cluster.await(() -> Script.done() >= arguments.keys());
         double loadSeconds = (System.nanoTime() - started) / 1e9;
         Script.enter(Script.Phase.REST);
@@ -45,8 +46,12 @@ public final class RmwBench {
                         .with("seconds", loadSeconds)
                         .with("keys_per_second", arguments.keys() / loadSeconds))
                 .with("peak_rss_bytes", Figures.peakRssBytes())
-                .with("versions", new Figures()
-                        .with("flink", EnvironmentInformation.getVersion())
-                        .with("java", System.getProperty("java.version")));
+                .with("versions", versions());
+    }
+
+    static Figures versions() {
+        return new Figures()
+                .with("flink", EnvironmentInformation.getVersion())
+                .with("java", System.getProperty("java.version"));
     }
 }

@@ -26,12 +26,22 @@ final class Script {
 
     static volatile Phase phase = Phase.LOAD;
     static final AtomicLong nextIndex = new AtomicLong();
+    private static final AtomicLong paceSince = new AtomicLong();
+    private static final AtomicLong paced = new AtomicLong();
     private static final AtomicLongArray done = new AtomicLongArray(MAX_SUBTASKS * STRIDE);
 
     private Script() {}
 
     static void enter(Phase next) {
+        paceSince.set(System.nanoTime());
+        paced.set(0);
         phase = next;
+    }
+
+    /** Takes one of the updates that are due at so many a second. */
+    static boolean isDue(double perSecond) {
+        double due = (System.nanoTime() - paceSince.get()) / 1e9 * perSecond;
+        return paced.get() < due && paced.incrementAndGet() <= due;
     }
 
     /** Records that all subtasks have done. */

@@ -2,8 +2,10 @@ package io.alluvium.bench;
 
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.typeinfo.Types;
+import org.apache.flink.api.connector.source.util.ratelimit.RateLimiterStrategy;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.connector.datagen.source.DataGeneratorSource;
+import org.apache.flink.connector.datagen.source.GeneratorFunction;
 import org.apache.flink.streaming.api.datastream.KeyedStream;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.KeyedProcessFunction;
@@ -14,19 +16,31 @@ import org.apache.flink.streaming.api.graph.StreamGraph;
 final class UpdateJob {
     private UpdateJob() {}
 
-    static StreamGraph graph(Arguments arguments, Configuration configuration) {
+    static StreamGraph graph(
+            Arguments arguments,
+            Configuration configuration,
+            GeneratorFunction<Long, Long> keys,
+            RateLimiterStrategy<?> pace) {
         var environment = StreamExecutionEnvironment.getExecutionEnvironment(configuration);
         environment.setParallelism(arguments.parallelism());
         environment.setMaxParallelism(128);
-        var keys = new KeySource(arguments.keys(), arguments.seed());
-        var source = new DataGeneratorSource<>(keys, Long.MAX_VALUE, Types.LONG);
+        var source = pace == null
+                ? new DataGeneratorSource<>(keys, Long.MAX_VALUE, Types.LONG)
+                : new DataGeneratorSource<>(keys, Long.MAX_VALUE, pace, Types.LONG);
+        // One source of a job that is restored: at another parallelism some would have no split and end at once, and Flink
+        // neither takes a checkpoint while a task ends nor restores one of which some subtasks have ended at another parallelism.
+        int sources = pace == null ? arguments.parallelism() : 1;
         KeyedStream<Long, Long> keyed = environment
                 .fromSource(source, WatermarkStrategy.noWatermarks(), "keys")
+                .setParallelism(sources)
+                .uid("keys")
                 .keyBy(key -> key, Types.LONG);
         boolean isAsync = arguments.api().equals("async");
         (isAsync ? keyed.enableAsyncState() : keyed)
                 .process(function(arguments, isAsync), Types.VOID)
-                .sinkTo(new DiscardingSink<>());
+                .uid("update")
+                .sinkTo(new DiscardingSink<>())
+                .uid("nothing");
         return environment.getStreamGraph();
     }
 
