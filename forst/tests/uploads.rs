@@ -120,3 +120,45 @@ fn a_checkpoint_waits_for_no_table_of_a_flush_that_is_under_way() {
     );
     assert_eq!(store.counters().flushes, 0, "the table is still on its way");
 }
+
+#[test]
+fn a_restore_reads_no_more_log_where_there_is_much_memory() {
+    let io = IoRuntime::new(1).unwrap();
+    let mut store = Store::open(StoreOptions {
+        settings: ForstSettings { memory_bytes: 1 << 30, ..ForstSettings::default() },
+        store: Arc::new(InMemory::new()),
+        io: io.clone(),
+        background: Arc::new(Background::new(1).unwrap()),
+        disk: None,
+        operators: Arc::new(NoMerges),
+        ownership: Arc::new(KeepAll),
+        notify: Arc::new(|| ()),
+        prefix: "state".to_owned(),
+        restored: Vec::new(),
+    })
+    .unwrap();
+    let mut most = 0;
+    for checkpoint in 0..10 {
+        for key in 0..6000_u64 {
+            // Not in order, or order would have it flushed.
+            let key = (checkpoint * 6000 + key).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            store.put(&key.to_be_bytes(), &[b'v'; 2000]).unwrap();
+        }
+        store.poll(&mut |_, _| ()).unwrap();
+        let mut snapshot = store.snapshot();
+        io.block_on(snapshot.upload()).unwrap();
+        let is_log = |name: &str| Path::from(name).extension() == Some("delta");
+        let logs =
+            snapshot.files().iter().filter(|file| is_log(&file.name)).map(|file| file.size_bytes).sum();
+        most = most.max(logs);
+        // Six checkpoints fill a log; its flush has as long as it may take.
+        for _ in 0..2000 {
+            if store.counters().flushes >= checkpoint / 6 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            store.poll(&mut |_, _| ()).unwrap();
+        }
+    }
+    assert!((64 << 20..90 << 20).contains(&most), "logs of {most} bytes, of 120 MB that were written");
+}

@@ -169,6 +169,24 @@ impl Arena {
         key_of(self.at(at))
     }
 
+    /// Whether what lies here is a piece with others before it.
+    #[inline]
+    pub(super) fn is_continuation(&self, at: Location) -> bool {
+        let head = self.at(at).first_chunk::<HEADER_BYTES>();
+        head.is_some_and(|head| u64::from_le_bytes(*head) & 0xF == CONTINUATION)
+    }
+
+    /// The entry here, which is in one piece.
+    #[inline]
+    pub(super) fn entry(&self, at: Location) -> LogEntry<'_> {
+        const NONE: LogEntry<'static> = LogEntry { kind: EntryKind::Delete, key: &[], value: &[] };
+        let entry = parse(self.at(at)).and_then(|(kind, key, value, _)| {
+            EntryKind::from_code(kind).map(|kind| LogEntry { kind, key, value })
+        });
+        debug_assert!(entry.is_ok(), "a location that this arena did not give out");
+        entry.unwrap_or(NONE)
+    }
+
     /// The entry here, or its last piece.
     #[inline]
     pub(super) fn piece(&self, at: Location) -> Piece<'_> {
@@ -287,12 +305,12 @@ impl Arena {
     /// Appends an entry.
     #[inline]
     pub(super) fn append(&mut self, kind: EntryKind, key: &[u8], value: &[u8]) -> Result<Location> {
-        self.append_record(kind as u64, key, &[value], 0)
+        self.append_record(kind as u64, key, value)
     }
 
     /// Appends a deleted range.
     pub(super) fn append_range(&mut self, range: &KeyRange) -> Result<Location> {
-        self.append_record(RANGE_DELETE, &range.start, &[&range.end], 0)
+        self.append_record(RANGE_DELETE, &range.start, &range.end)
     }
 
     /// Appends a continuation of the value whose last piece lies at `before`; `room` is what it will have for its bytes.
@@ -304,16 +322,30 @@ impl Arena {
         room: usize,
     ) -> Result<Location> {
         let pieces = self.piece(before).pieces + 1;
-        let mut head = [0; CONTINUATION_HEAD_BYTES];
-        for (place, number) in head.chunks_exact_mut(4).zip([before.0, pieces, bytes.len() as u32]) {
-            place.copy_from_slice(&number.to_le_bytes());
+        let value_len = CONTINUATION_HEAD_BYTES + room.max(bytes.len());
+        let (at, chunk) = self.room_for(HEADER_BYTES + key.len() + value_len)?;
+        chunk.extend_from_slice(&header(CONTINUATION, key.len(), value_len).to_le_bytes());
+        chunk.extend_from_slice(key);
+        for number in [before.0, pieces, bytes.len() as u32] {
+            chunk.extend_from_slice(&number.to_le_bytes());
         }
-        self.append_record(CONTINUATION, key, &[&head, bytes], room.saturating_sub(bytes.len()))
+        chunk.extend_from_slice(bytes);
+        chunk.resize(chunk.len() + room.saturating_sub(bytes.len()), 0);
+        Ok(at)
     }
 
-    fn append_record(&mut self, kind: u64, key: &[u8], value: &[&[u8]], unused: usize) -> Result<Location> {
-        let value_len = value.iter().map(|part| part.len()).sum::<usize>() + unused;
-        let length = HEADER_BYTES + key.len() + value_len;
+    #[inline]
+    fn append_record(&mut self, kind: u64, key: &[u8], value: &[u8]) -> Result<Location> {
+        let (at, chunk) = self.room_for(HEADER_BYTES + key.len() + value.len())?;
+        chunk.extend_from_slice(&header(kind, key.len(), value.len()).to_le_bytes());
+        chunk.extend_from_slice(key);
+        chunk.extend_from_slice(value);
+        Ok(at)
+    }
+
+    /// Where a record of so many bytes is to be written, and the chunk that it is to be put behind.
+    #[inline]
+    fn room_for(&mut self, length: usize) -> Result<(Location, &mut Vec<u8>)> {
         let fits = match self.chunks.last() {
             Some(Chunk::Open(bytes)) => bytes.len() + length <= CHUNK_BYTES,
             _ => false,
@@ -330,15 +362,8 @@ impl Arena {
         let Some(Chunk::Open(bytes)) = self.chunks.last_mut() else {
             return Err(Error::internal("the last chunk of a memtable is sealed"));
         };
-        let at = Location((chunk as u32) << OFFSET_BITS | bytes.len() as u32);
-        bytes.extend_from_slice(&header(kind, key.len(), value_len).to_le_bytes());
-        bytes.extend_from_slice(key);
-        for part in value {
-            bytes.extend_from_slice(part);
-        }
-        bytes.resize(bytes.len() + unused, 0);
         self.size_bytes += length;
-        Ok(at)
+        Ok((Location((chunk as u32) << OFFSET_BITS | bytes.len() as u32), bytes))
     }
 
     pub(super) fn seal(&mut self) {

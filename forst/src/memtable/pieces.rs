@@ -64,8 +64,8 @@ impl Here {
     /// Goes to an entry.
     #[inline]
     pub(super) fn go(&mut self, table: &Memtable, at: Location) {
-        let is_whole = table.arena.piece(at).before.is_none();
-        self.joined = if is_whole { None } else { Some(table.arena.join(at, &mut self.whole)) };
+        let in_pieces = table.arena.is_continuation(at);
+        self.joined = if in_pieces { Some(table.arena.join(at, &mut self.whole)) } else { None };
         self.at = Some(at);
     }
 
@@ -78,12 +78,10 @@ impl Here {
     #[inline]
     pub(super) fn entry<'a>(&'a self, table: &'a Memtable) -> Option<LogEntry<'a>> {
         let at = self.at?;
-        let key = table.arena.key(at);
-        if let Some(kind) = self.joined {
-            return Some(LogEntry { kind, key, value: &self.whole });
-        }
-        let Piece { kind, value, .. } = table.arena.piece(at);
-        Some(LogEntry { kind, key, value })
+        Some(match self.joined {
+            None => table.arena.entry(at),
+            Some(kind) => LogEntry { kind, key: table.arena.key(at), value: &self.whole },
+        })
     }
 }
 

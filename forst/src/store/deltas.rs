@@ -73,4 +73,9 @@ impl DeltaChain {
     pub(super) fn len(&self) -> usize {
         self.deltas.len()
     }
+
+    /// What a restore reads of it.
+    pub(super) fn bytes(&self) -> u64 {
+        self.deltas.iter().map(|delta| delta.size_bytes).sum()
+    }
 }

@@ -12,8 +12,9 @@ use super::pack::{Packer, Uploader};
 use super::records::ValueList;
 use crate::version::Version;
 
-/// Deltas of one memtable beyond which it is flushed: a restore reads them all.
+/// Deltas of one memtable beyond which it is flushed, and bytes in them: a restore reads them all.
 const MAX_CHAIN: usize = 64;
+const MAX_CHAIN_BYTES: u64 = 64 << 20;
 
 /// An object that a snapshot depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct Snapshot {
 impl Store {
     /// Fixes the store's state of this moment: seals the memtable's log and names what has to be uploaded.
     pub fn snapshot(&mut self) -> Snapshot {
-        if self.active_deltas.len() >= MAX_CHAIN {
+        if self.active_deltas.len() >= MAX_CHAIN || self.active_deltas.bytes() >= MAX_CHAIN_BYTES {
             self.rotate();
         }
         self.active.seal();

@@ -143,7 +143,8 @@ impl Store {
         let memtables =
             std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|f| f.table.as_ref()));
         for table in memtables {
-            for (kind, value) in table.get(key).into_iter().flatten() {
+            let Some(pieces) = table.get(key) else { continue };
+            for (kind, value) in pieces {
                 if let Step::Base(base) = fold.add(kind, value) {
                     return Step::Base(base);
                 }
