@@ -124,6 +124,7 @@ fn a_checkpoint_waits_for_no_table_of_a_flush_that_is_under_way() {
 #[test]
 fn a_restore_reads_no_more_log_where_there_is_much_memory() {
     let io = IoRuntime::new(1).unwrap();
+    let (rung, bell) = sync_channel(1);
     let mut store = Store::open(StoreOptions {
         settings: ForstSettings { memory_bytes: 1 << 30, ..ForstSettings::default() },
         store: Arc::new(InMemory::new()),
@@ -132,7 +133,7 @@ fn a_restore_reads_no_more_log_where_there_is_much_memory() {
         disk: None,
         operators: Arc::new(NoMerges),
         ownership: Arc::new(KeepAll),
-        notify: Arc::new(|| ()),
+        notify: Arc::new(move || drop(rung.try_send(()))),
         prefix: "state".to_owned(),
         restored: Vec::new(),
     })
@@ -152,11 +153,8 @@ fn a_restore_reads_no_more_log_where_there_is_much_memory() {
             snapshot.files().iter().filter(|file| is_log(&file.name)).map(|file| file.size_bytes).sum();
         most = most.max(logs);
         // Six checkpoints fill a log; its flush has as long as it may take.
-        for _ in 0..2000 {
-            if store.counters().flushes >= checkpoint / 6 {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        while store.counters().flushes < checkpoint / 6 && bell.recv_timeout(Duration::from_secs(10)).is_ok()
+        {
             store.poll(&mut |_, _| ()).unwrap();
         }
     }
