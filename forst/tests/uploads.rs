@@ -133,7 +133,9 @@ fn a_restore_reads_no_more_log_where_there_is_much_memory() {
         disk: None,
         operators: Arc::new(NoMerges),
         ownership: Arc::new(KeepAll),
-        notify: Arc::new(move || drop(rung.try_send(()))),
+        notify: Arc::new(move || {
+            let _ = rung.try_send(());
+        }),
         prefix: "state".to_owned(),
         restored: Vec::new(),
     })
