@@ -51,6 +51,10 @@ pub struct ForstSettings {
     /// files take less room. With more, values are written less often: to free one costs `(100 - percent) / percent` that
     /// are written. 100 writes none anew.
     pub value_garbage_percent: u64,
+    /// Whether a store that is restored fetches in the background what was in memory before, and checkpoints keep a hint of what
+    /// that is. Without, a restored store reads each block when it is asked for, as with it until that block has come; and what
+    /// checkpoints upload is less by the hints, which take one part in thirty-two at most.
+    pub warm_up: bool,
     /// How patiently the object store is asked.
     pub fetch: FetchSettings,
     /// Whether compactions are offered to compactors; `None` does all of them at home.
@@ -121,6 +125,7 @@ impl Default for ForstSettings {
             cache_dir: None,
             cache_size_bytes: 1 << 30,
             cache_min_free_bytes: 1 << 30,
+            warm_up: true,
             fetch: FetchSettings::default(),
             remote_compaction: None,
         }
