@@ -35,6 +35,8 @@ const SPAN_SHARE: u64 = 128;
 const MAX_SPAN_BYTES: u64 = 1 << 20;
 /// What decoding may bring beside a block's bytes: its lookup, and its account.
 const BLOCK_OVERHEAD_BYTES: u64 = 256;
+/// Portions that are looked at in one go, of which nothing is missing or the table has gone.
+const MOST_SKIPPED: usize = 64;
 /// Memory is full when less than one part in so many is free.
 const FULL_SHARE: usize = 64;
 
@@ -186,13 +188,16 @@ impl Store {
             }
             return None;
         }
-        while let Some(mut portion) = going.portions.pop_front() {
+        for _ in 0..MOST_SKIPPED {
+            let mut portion = going.portions.pop_front()?;
             let id = portion.id;
             portion.keep(free / self.block_bytes(), |block| self.cache.peek(id, block).is_none());
             if portion.file.strong_count() > 0 && !portion.runs.is_empty() {
                 return Some(portion);
             }
         }
+        // The task has other things to do as well.
+        self.inbox.ring();
         None
     }
 
