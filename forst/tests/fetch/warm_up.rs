@@ -103,6 +103,14 @@ fn wait_until_warm(world: &World, store: &mut Store, keys: &[u64]) {
     }
 }
 
+/// Runs for a while in which all that is to be fetched without being asked for would be.
+fn run_idle(world: &World, store: &mut Store) {
+    for _ in 0..1000 {
+        store.poll(&mut |_, _| ()).unwrap();
+        world.io.block_on(world.io.spawn(async {})).unwrap();
+    }
+}
+
 /// From now on counts reads of tables.
 fn count(objects: &FaultyStore) -> Arc<AtomicU64> {
     let counted = Arc::new(AtomicU64::new(0));
@@ -122,10 +130,8 @@ fn a_restored_store_reads_what_was_hot_in_few_requests_and_then_has_it() {
     let hot = hot();
     let mut warm = world.open("third", Some(&restored));
     let requests = count(&objects);
-    for _ in 0..10 {
-        warm.poll(&mut |_, _| ()).unwrap();
-    }
-    assert_eq!(requests.load(Ordering::SeqCst), 0, "nothing is fetched before the first record");
+    run_idle(&world, &mut warm);
+    assert_eq!(objects.requests.load(Ordering::SeqCst), 0, "nothing is fetched before the first record");
     check(&world, &mut warm, &hot[..1]);
     wait_until_warm(&world, &mut warm, &hot);
     let with = requests.load(Ordering::SeqCst);
@@ -159,9 +165,13 @@ fn each_of_two_halves_warms_its_own_and_the_whole_both() {
         let mut store = world.open(attempt, Some(&half));
         check(&world, &mut store, &own[..1]);
         wait_until_warm(&world, &mut store, &own);
+        run_idle(&world, &mut store);
         let (misses, blocks) = (store.counters().misses, store.counters().warmed);
         check(&world, &mut store, &own);
         assert_eq!(store.counters().misses, misses);
+        // What is hot below the middle are neighbours, four to a block.
+        let most = if attempt == "lower" { own.len() / 4 + 2 } else { own.len() };
+        assert!(blocks <= most as u64, "{attempt}: {blocks} blocks for {} keys", own.len());
         warmed.push(blocks);
         // It names the hint of the whole until it has its own.
         let (names, part) = checkpoint(&world, &mut store);
@@ -201,7 +211,6 @@ fn a_hint_that_is_missing_broken_or_of_other_tables_costs_speed_only() {
     for (key, answer) in all.iter().zip(world.read(&mut store, &all)) {
         assert_eq!(answer.unwrap(), Some(other(*key)));
     }
-    assert_eq!(store.counters().warmed, 0);
     // The log of the pack is read by the restore, so that stays; the hint behind it does not.
     for pack in packs() {
         let bytes = world.io.block_on(async { objects.get(&pack).await.unwrap().bytes().await.unwrap() });
@@ -242,16 +251,28 @@ fn a_warm_up_takes_no_more_than_there_is_room_for_and_ends_with_its_store() {
 
     world.settings.memory_bytes = 8 << 20;
     let mut store = world.open("closed", Some(&restored));
+    // It begins to fetch once the hint is there, and by then no table answers.
+    let late = Answer::After(Duration::from_millis(200));
+    objects.plan(move |name, _| if is(name, "pack") { late } else { Answer::Right });
     check(&world, &mut store, &[0]);
-    objects.plan(|name, _| if is(name, "sst") { Answer::Never } else { Answer::Right });
-    while objects.under_way() == 0 {
+    let begun = Arc::new(AtomicU64::new(0));
+    let counting = Arc::clone(&begun);
+    objects.plan(move |name, _| {
+        counting.fetch_add(u64::from(is(name, "sst")), Ordering::SeqCst);
+        if is(name, "sst") { Answer::Never } else { Answer::Right }
+    });
+    while begun.load(Ordering::SeqCst) == 0 {
         store.poll(&mut |_, _| ()).unwrap();
         std::thread::yield_now();
     }
     drop(store);
+    // Left alone, an attempt is given up after ten seconds.
+    let closed = clock.monotonic();
     while objects.under_way() > 0 {
         std::thread::yield_now();
     }
+    let took = clock.monotonic().saturating_sub(closed);
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[test]
