@@ -64,6 +64,10 @@ pub(crate) struct StoreArgs {
     #[arg(long, value_name = "SIZE", help_heading = "State")]
     coalesce_gap: Option<ByteSize>,
 
+    /// Let a restored job fetch what was in memory before only when it is asked for, and keep no hints of that in checkpoints
+    #[arg(long, help_heading = "State")]
+    no_restore_warm_up: bool,
+
     /// Where compactions run
     #[arg(long, value_name = "WHERE", default_value = "home", help_heading = "State")]
     pub(crate) compaction: CompactionPlace,
@@ -131,7 +135,8 @@ impl StoreArgs {
         let gap = self.coalesce_gap.map(|gap| format!("--coalesce-gap {gap}"));
         let remote = (self.compaction == CompactionPlace::Remote).then(|| "--compaction remote".to_owned());
         let cache = self.cache_dir.as_ref().map(|folder| format!("--cache-dir {}", folder.display()));
-        compressions.chain(block_size).chain(requests).chain(gap).chain(remote).chain(cache)
+        let cold = self.no_restore_warm_up.then(|| "--no-restore-warm-up".to_owned());
+        compressions.chain(block_size).chain(requests).chain(gap).chain(cold).chain(remote).chain(cache)
     }
 
     /// What one store of a process does with its share of memory; `near` if its requests stay on this machine.
@@ -149,6 +154,7 @@ impl StoreArgs {
             cache_dir: self.cache_dir.clone(),
             cache_size_bytes: self.cache_size().0,
             fetch: FetchSettings { max_requests, ..defaults.fetch.clone() },
+            warm_up: !self.no_restore_warm_up,
             vectored_reads: near,
             // Beside a round trip a few blocks too many cost nothing; beside a `pread` they cost more than the next one.
             coalesce_gap_bytes: match self.coalesce_gap {
@@ -320,6 +326,7 @@ mod tests {
             "9",
             "--coalesce-gap",
             "4KiB",
+            "--no-restore-warm-up",
             "--compaction",
             "remote",
             "--cache-dir",
@@ -327,6 +334,7 @@ mod tests {
         ];
         assert_eq!(settings(&line).block_size_bytes, 2 << 10);
         assert_eq!(settings(&line).fetch.max_requests, 9);
+        assert!(!settings(&line).warm_up && settings(&[]).warm_up);
         assert_eq!(settings(&line).coalesce_gap_bytes, 4 << 10);
         let given: Vec<_> = parse(&line).unwrap().given().collect();
         assert_eq!(
@@ -337,6 +345,7 @@ mod tests {
                 "--block-size 2KiB",
                 "--max-requests 9",
                 "--coalesce-gap 4KiB",
+                "--no-restore-warm-up",
                 "--compaction remote",
                 "--cache-dir c"
             ]

@@ -10,11 +10,13 @@
 //! the main one at once.
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use alluvium_env::HashMap;
 
 use crate::block::Block;
+use crate::hint::Heat;
 use crate::table::FileId;
 
 type BlockKey = (FileId, u32);
@@ -167,6 +169,32 @@ impl BlockCache {
         self.tables.get(&file).map(|places| places.chunks(64).map(held).collect())
     }
 
+    /// Tells of the blocks in some places of a table how they have been used; returns how many places there are of these.
+    pub(crate) fn hot_blocks(
+        &self,
+        file: FileId,
+        numbers: Range<usize>,
+        found: &mut dyn FnMut(u32, Heat),
+    ) -> usize {
+        let places = self.tables.get(&file).map_or(&[][..], Vec::as_slice);
+        let numbers = numbers.start.min(places.len())..numbers.end.min(places.len());
+        for (number, place) in numbers.clone().zip(places.get(numbers.clone()).unwrap_or_default()) {
+            let Some(held) = self.held.get(*place) else { continue };
+            let heat = match (held.in_main, held.hits.get()) {
+                (false, 0) => Heat::Seen,
+                (false, _) | (true, 0) => Heat::Again,
+                (true, _) => Heat::Often,
+            };
+            found(number as u32, heat);
+        }
+        numbers.len()
+    }
+
+    /// Bytes that fit in without anything leaving.
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.capacity_bytes.saturating_sub(self.bytes)
+    }
+
     pub(crate) fn insert(&mut self, file: FileId, number: u32, block: Block) {
         self.insert_as(file, number, block, false);
     }
@@ -295,7 +323,7 @@ impl BlockCache {
 
     /// Bytes that a job may hold for it: what is free, or one part in `share`.
     pub(crate) fn room_bytes(&self, share: usize) -> usize {
-        self.capacity_bytes.saturating_sub(self.bytes).max(self.capacity_bytes / share)
+        self.free_bytes().max(self.capacity_bytes / share)
     }
 
     /// Gives a block another name, if it is here: its record was written anew.

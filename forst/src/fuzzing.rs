@@ -15,6 +15,7 @@ use crate::block::{Block, BlockCursor};
 use crate::coding::{crc32c, put_section, read_section};
 use crate::compression::Compression;
 use crate::expiry::Moment;
+use crate::hint;
 use crate::inspect::{TableInspector, verify_delta, verify_pack, verify_table, verify_values};
 use crate::memtable::read_log;
 use crate::store::{Manifest, Restored, Store, StoreOptions, frame_delta, pack_directory};
@@ -201,6 +202,18 @@ pub fn delta(bytes: &[u8]) {
     let report = refused(verify_delta(&Bytes::from(framed), &mut |_| ()));
     let replayed = refused(read_log(bytes, &mut |_, _| Ok(()))).is_some();
     assert!(report.is_some_and(|report| report.is_sound()) <= replayed, "a log that cannot be read is sound");
+}
+
+/// A hotness hint, as it is and behind a right magic and checksum.
+pub fn hint(bytes: &[u8]) {
+    let _ = refused(hint::decode(bytes));
+    let framed = [b"ALVMHOT\x01", bytes].concat();
+    let framed = [&framed[..], &crc32c(&framed).to_le_bytes()].concat();
+    let Some(tables) = refused(hint::decode(&framed)) else { return };
+    let again = hint::decode(&hint::encode(&tables));
+    assert!(again.is_ok_and(|again| again == tables), "a hint that is not read as it was written");
+    let small = hint::encode_within(tables, 1 << 10);
+    assert!(small.len() <= 1 << 10, "a hint of {} bytes", small.len());
 }
 
 /// A store's manifest, and one log for all deltas that it names.

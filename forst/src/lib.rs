@@ -54,6 +54,7 @@ mod expiry;
 mod fetch;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod hint;
 pub mod inspect;
 mod key_range;
 mod memtable;

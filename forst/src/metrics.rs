@@ -75,6 +75,7 @@ pub struct ForstMetrics {
     pub(crate) clock: Arc<dyn Clock>,
     blocks: Family<Label, Counter>,
     pub(crate) missed_reads: Counter,
+    pub(crate) warmed_blocks: Counter,
     jobs: Family<Label, Counter>,
     job_seconds: Family<Label, Histogram, fn() -> Histogram>,
     job_read_bytes: Family<Label, Counter>,
@@ -108,6 +109,7 @@ impl ForstMetrics {
             clock,
             blocks: Family::default(),
             missed_reads: Counter::default(),
+            warmed_blocks: Counter::default(),
             jobs: Family::default(),
             job_seconds: Family::new_with_constructor(job_seconds),
             job_read_bytes: Family::default(),
@@ -146,6 +148,8 @@ impl ForstMetrics {
         let forst = registry.sub_registry_with_prefix("forst");
         forst.register("block_reads", "Blocks that lookups used, by where they were", self.blocks.clone());
         forst.register("missed_reads", "Reads that memory could not answer", self.missed_reads.clone());
+        let warmed = self.warmed_blocks.clone();
+        forst.register("warmed_blocks", "Blocks that restored stores brought into memory unasked", warmed);
         forst.register("jobs", "Flushes and compactions that were done", self.jobs.clone());
         forst.register_with_unit(
             "job_duration",

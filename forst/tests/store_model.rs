@@ -122,6 +122,7 @@ fn sum(a: StoreCounters, b: StoreCounters) -> StoreCounters {
         memory_hits: a.memory_hits + b.memory_hits,
         disk_hits: a.disk_hits + b.disk_hits,
         misses: a.misses + b.misses,
+        warmed: a.warmed + b.warmed,
         flushes: a.flushes + b.flushes,
         compactions: a.compactions + b.compactions,
     }

@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 type Target = fn(&[u8]);
 
 /// Every decoder, by name.
-const TARGETS: [(&str, Target); 21] = [
+const TARGETS: [(&str, Target); 22] = [
     ("section", alluvium_forst::fuzzing::section),
     ("block", alluvium_forst::fuzzing::block),
     ("table", alluvium_forst::fuzzing::table),
@@ -22,6 +22,7 @@ const TARGETS: [(&str, Target); 21] = [
     ("value_file", alluvium_forst::fuzzing::value_file),
     ("pointer", alluvium_forst::fuzzing::pointer),
     ("delta", alluvium_forst::fuzzing::delta),
+    ("hint", alluvium_forst::fuzzing::hint),
     ("manifest", alluvium_forst::fuzzing::manifest),
     ("payload", alluvium_forst::fuzzing::payload),
     ("mirror", alluvium_forst::fuzzing::mirror),

@@ -47,6 +47,10 @@ pub(crate) fn write(folder: &Path, targets: &[&str]) {
     let end = file.len() - 25;
     keep("entries", &file[16..end]);
     keep("entries", &[&file[16..20], &file[24..end - 4]].concat());
+    let page = include_str!("../../docs/formats/hint.md");
+    let rows = page.split("```worked\n").nth(1).unwrap().lines().take_while(|row| !row.starts_with("```"));
+    let hint = bytes_of(&rows.filter_map(|row| row.split('│').next()).collect::<String>());
+    keep("hint", &hint[8..hint.len() - 4]);
     let page = include_str!("../../docs/formats/compaction.md");
     for block in page.split("```worked ").skip(1) {
         let (kind, rows) = block.split_once('\n').unwrap();

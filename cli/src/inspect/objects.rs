@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Delta,
     /// Several deltas.
     Pack,
+    /// A hotness hint.
+    Hint,
     /// Of a canonical savepoint.
     Entries,
 }
@@ -33,6 +35,7 @@ impl Kind {
             "val" => Some(Self::ValueFile),
             "delta" => Some(Self::Delta),
             "pack" => Some(Self::Pack),
+            "hint" => Some(Self::Hint),
             "entries" => Some(Self::Entries),
             _ => None,
         }

@@ -43,13 +43,15 @@ struct Restored<'a> {
 /// Makes a savepoint.
 ///
 /// # Errors
-/// As [`create_savepoint`], or what opening either root fails with.
+/// `Invalid` if there is anything in the target but what the same command has left there when it was interrupted; as
+/// [`create_savepoint`], or what opening either root fails with.
 pub(super) fn create(args: &CreateArgs, io: &IoRuntime) -> Result<()> {
     let from = state::open_read_only(&state::locate(args.location())?, io)?;
     let checkpoint = args.checkpoint.0.map(CheckpointId);
     // Before anything is made where it is to go.
     let total = total_bytes(&from, checkpoint, io)?;
     let to = state::open(Some(&state::locate(&args.to)?), "", io)?;
+    refuse_others(&to, io)?;
     let made = copied((&from, &to), (checkpoint, total), |request| {
         let entropy = Entropy::from_os();
         if args.canonical {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use alluvium_env::{Error, ErrorKind, IoRuntime, Result};
-use alluvium_forst::inspect::{Finding, Report, verify_delta, verify_pack, verify_table, verify_values};
+use alluvium_forst::inspect::{
+    Finding, Report, verify_delta, verify_hint, verify_pack, verify_table, verify_values,
+};
 use alluvium_state_api::CheckpointId;
 use serde::Serialize;
 
@@ -212,7 +214,7 @@ impl Total {
         let count = match object.kind {
             Kind::Table => &mut self.tables,
             Kind::ValueFile => &mut self.value_files,
-            Kind::Delta | Kind::Pack => &mut self.deltas,
+            Kind::Delta | Kind::Pack | Kind::Hint => &mut self.deltas,
             Kind::Entries => &mut self.entry_files,
         };
         *count += 1;
@@ -239,8 +241,12 @@ impl Total {
                 self.values += report.summary.records;
                 findings(report)
             }
-            Kind::Delta | Kind::Pack => {
-                let verify = if object.kind == Kind::Pack { verify_pack } else { verify_delta };
+            Kind::Delta | Kind::Pack | Kind::Hint => {
+                let verify = match object.kind {
+                    Kind::Pack => verify_pack,
+                    Kind::Hint => verify_hint,
+                    _ => verify_delta,
+                };
                 let report = verify(&bytes, progress)?;
                 self.entries += report.summary.entries;
                 findings(report)

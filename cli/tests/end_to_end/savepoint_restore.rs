@@ -56,6 +56,12 @@ fn a_savepoint_is_restored_into_nothing_but_an_empty_root() {
     fs::write(folder.path().join("notes/mine"), "mine").unwrap();
     refused(&["saved", "--state", "notes"], &["notes holds something else already, mine for one"]);
 
+    let create = |to: &str| fail(&mut run(folder.path(), &["savepoint", "create", "--to", to]), 1);
+    assert!(create("notes").contains("notes holds something else already, mine for one"));
+    assert!(create("saved").contains("saved holds a state of its own already"));
+    let names = files(&folder.path().join("notes")).into_keys();
+    assert!(names.filter(|name| !name.ends_with("/mine")).all(|name| name.ends_with("LOCK")));
+
     // What was interrupted before its last object is made whole by the same command.
     let restore = ["savepoint", "restore", "saved", "--state", "again"];
     let told = succeed(&mut run(folder.path(), &restore));

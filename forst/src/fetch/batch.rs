@@ -43,12 +43,23 @@ impl Fetcher {
                 return done(Fetched { id: file.id, parts, from_disk: 0, from_store: 0, room: None });
             }
         };
+        self.read_wanted(file, wanted, self.coalesce_gap_bytes, done).await;
+    }
+
+    /// Reads blocks from the disk tier, and the rest from the store, those together that are at most a gap apart.
+    pub(super) async fn read_wanted(
+        &self,
+        file: &Arc<TableFile>,
+        wanted: Vec<Wanted>,
+        gap_bytes: u64,
+        done: Done<'_>,
+    ) {
         let remote = self.take_from_disk(file, wanted, done).await;
         if remote.is_empty() {
             return;
         }
         let blocks = remote.len();
-        let groups = coalesce(remote, self.coalesce_gap_bytes);
+        let groups = coalesce(remote, gap_bytes);
         let bytes = || groups.iter().map(|group| group.span.end - group.span.start).sum::<u64>();
         debug!(table = file.name(), blocks, bytes = bytes(), requests = groups.len(), "reads blocks");
         if self.near {

@@ -16,6 +16,7 @@ mod queue;
 mod ranges;
 mod requests;
 mod values;
+mod warm_up;
 
 #[cfg(fuzzing)]
 pub(crate) use disk::fuzz_header;
@@ -27,6 +28,7 @@ pub(crate) use ranges::Wanted;
 pub(crate) use ranges::coalesce;
 pub(crate) use requests::Creation;
 pub(crate) use values::ValueRequest;
+pub(crate) use warm_up::WarmBlocksRead;
 
 use std::ops::Range;
 use std::sync::Arc;

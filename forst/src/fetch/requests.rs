@@ -73,6 +73,11 @@ impl Requests {
         }
     }
 
+    /// Whether half of what may be under way is.
+    pub(super) fn is_busy(&self) -> bool {
+        self.permits.available_permits() < self.settings.max_requests / 2
+    }
+
     pub(super) fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
     }

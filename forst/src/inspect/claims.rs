@@ -20,6 +20,7 @@ pub struct ClaimedObject(Claim);
 enum Claim {
     Table(Box<TableRecord>),
     Values(ValueFileRecord),
+    /// Or a hint: where it is, is said the same way.
     Delta(DeltaRecord),
 }
 
@@ -28,9 +29,9 @@ enum Claim {
 /// # Errors
 /// `Corruption` if it is none, `Invalid` if another version wrote it.
 pub(crate) fn claims(manifest: &[u8]) -> Result<Vec<ClaimedObject>> {
-    let Manifest { tables, value_files, memtables, .. } = Manifest::decode(manifest)?;
+    let Manifest { tables, value_files, memtables, hints, .. } = Manifest::decode(manifest)?;
     let tables = tables.into_iter().map(|table| Claim::Table(Box::new(table)));
-    let deltas = memtables.into_iter().flat_map(|memtable| memtable.deltas).map(Claim::Delta);
+    let deltas = memtables.into_iter().flat_map(|memtable| memtable.deltas).chain(hints).map(Claim::Delta);
     let all = tables.chain(value_files.into_iter().map(Claim::Values)).chain(deltas);
     Ok(all.map(ClaimedObject).collect())
 }

@@ -4,6 +4,7 @@ use alluvium_env::Result;
 use super::object::ReadAt;
 use super::report::DeltaReport;
 use crate::coding::section_checksums;
+use crate::hint;
 use crate::memtable::{LogRecord, Memtable, read_log};
 use crate::store::{DELTA_MAGIC, pack_ranges, strip_frame};
 
@@ -21,7 +22,21 @@ pub fn verify_delta(object: &dyn ReadAt, progress: &mut dyn FnMut(u64)) -> Resul
     Ok(report)
 }
 
-/// Checks every byte of a pack, which is read whole: its deltas are small ones.
+/// Checks every byte of a hotness hint.
+///
+/// # Errors
+/// What reading the object fails with. What is wrong with its bytes is in the report.
+pub fn verify_hint(object: &dyn ReadAt, progress: &mut dyn FnMut(u64)) -> Result<DeltaReport> {
+    let mut report = DeltaReport::default();
+    let size = object.size_bytes();
+    report.summary.size_bytes = size;
+    let bytes = object.read(0..size)?;
+    progress(size);
+    check_hint(&bytes, 0, &mut report);
+    Ok(report)
+}
+
+/// Checks every byte of a pack, which is read whole: its pieces are small ones.
 ///
 /// # Errors
 /// What reading the object fails with. What is wrong with its bytes is in the report.
@@ -35,12 +50,23 @@ pub fn verify_pack(object: &dyn ReadAt, progress: &mut dyn FnMut(u64)) -> Result
         Ok(ranges) => {
             for range in ranges {
                 let delta = bytes.get(range.start as usize..range.end as usize).unwrap_or_default();
-                check(delta, range.start, &mut report);
+                if hint::is_hint(delta) {
+                    check_hint(delta, range.start, &mut report);
+                } else {
+                    check(delta, range.start, &mut report);
+                }
             }
         }
         Err(error) => report.find(size, "the directory", "the directory of a pack", error.to_string()),
     }
     Ok(report)
+}
+
+/// Checks a hint that begins at an offset of its object.
+fn check_hint(bytes: &[u8], at: u64, report: &mut DeltaReport) {
+    if let Err(error) = hint::decode(bytes) {
+        report.find(at, "the hint", "a hotness hint", error.to_string());
+    }
 }
 
 /// Checks a delta that begins at an offset of its object.

@@ -10,6 +10,8 @@ pub struct StoreCounters {
     pub disk_hits: u64,
     /// Blocks and tails that were read from the object store.
     pub misses: u64,
+    /// Blocks that a warm-up has brought into memory, from wherever.
+    pub warmed: u64,
     /// Memtables flushed.
     pub flushes: u64,
     /// Compactions done, trivial moves included.
@@ -27,6 +29,7 @@ pub(super) struct Counters {
     bottom_has: Cell<u8>,
     pub(super) disk_hits: u64,
     pub(super) misses: u64,
+    pub(super) warmed: u64,
     /// Reads of a key that memory could not answer.
     pub(super) missed_reads: u64,
     pub(super) flushes: u64,
@@ -43,6 +46,7 @@ impl Default for Counters {
             bottom_has: Cell::default(),
             disk_hits: 0,
             misses: 0,
+            warmed: 0,
             missed_reads: 0,
             flushes: 0,
             compactions: 0,
@@ -94,6 +98,11 @@ impl Counters {
         }
     }
 
+    /// Whether a read has been answered, of which so many have not been.
+    pub(super) fn has_answered(&self, under_way: u64) -> bool {
+        self.answered.get() > 0 || self.memory_hits.get() > 0 || self.missed_reads > under_way
+    }
+
     #[inline]
     pub(super) fn answered(&self) {
         self.answered.set(self.answered.get() + 1);
@@ -109,6 +118,7 @@ impl Counters {
             memory_hits: self.memory_hits.get(),
             disk_hits: self.disk_hits,
             misses: self.misses,
+            warmed: self.warmed,
             flushes: self.flushes,
             compactions: self.compactions,
         }

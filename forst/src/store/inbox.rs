@@ -3,13 +3,18 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use alluvium_env::Result;
 
+use super::warm_up::Warmed;
 use crate::compaction::{Compaction, Written};
 use crate::fetch::Fetched;
+use crate::hint::Portion;
 use crate::remote::Trip;
 
 /// Something to take over.
 pub(super) enum Event {
     Fetched(Fetched),
+    /// What a warm-up has to do, hottest first.
+    Planned(Vec<Portion>),
+    Warmed(Warmed),
     Flushed(Result<Written>),
     /// A compaction and what it wrote; and how its trip was, if it went elsewhere.
     Compacted(Option<Trip>, Result<(Compaction, Written)>),

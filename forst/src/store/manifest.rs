@@ -25,6 +25,9 @@ pub(crate) struct Manifest {
     /// Each once.
     #[prost(message, repeated, tag = "4")]
     pub(crate) value_files: Vec<ValueFileRecord>,
+    /// Where hotness hints are. Who overlooks them only starts colder.
+    #[prost(message, repeated, tag = "8")]
+    pub(crate) hints: Vec<DeltaRecord>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -133,8 +136,10 @@ impl Manifest {
         tables: Vec<TableRecord>,
         memtables: Vec<MemtableRecord>,
         value_files: Vec<ValueFileRecord>,
+        hints: Vec<DeltaRecord>,
     ) -> Bytes {
-        prost::Message::encode_to_vec(&Self { version: VERSION, tables, memtables, value_files }).into()
+        prost::Message::encode_to_vec(&Self { version: VERSION, tables, memtables, value_files, hints })
+            .into()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {

@@ -19,6 +19,7 @@ mod counters;
 mod deltas;
 mod expiring;
 mod flush;
+mod hints;
 mod inbox;
 mod jobs;
 mod manifest;
@@ -35,6 +36,7 @@ mod snapshot;
 mod trips;
 mod walk;
 mod warm;
+mod warm_up;
 
 pub use counters::StoreCounters;
 #[cfg(fuzzing)]
@@ -74,6 +76,7 @@ use crate::version::Version;
 use counters::Counters;
 use deltas::DeltaChain;
 use expiring::Expiring;
+use hints::Hints;
 use inbox::Inbox;
 use jobs::Jobs;
 use pace::Pace;
@@ -81,6 +84,7 @@ use pack::Membership;
 use reads::Reads;
 use report::Report;
 use trips::Elsewhere;
+use warm_up::WarmUp;
 
 /// Memtables that may wait for their flush before admission closes.
 const MAX_FROZEN: usize = 1;
@@ -127,6 +131,8 @@ pub struct Store {
     elsewhere: Elsewhere,
     packer: Arc<Packer>,
     membership: Option<Membership>,
+    hints: Hints,
+    warming: WarmUp,
     /// Writes so far.
     writes: u64,
 }
@@ -287,6 +293,8 @@ impl Store {
         for event in events {
             match event {
                 inbox::Event::Fetched(fetched) => self.take_fetched(fetched, answered),
+                inbox::Event::Planned(portions) => self.take_planned(portions),
+                inbox::Event::Warmed(warmed) => self.take_warmed(warmed),
                 inbox::Event::Flushed(result) => self.take_flushed(result),
                 inbox::Event::Compacted(trip, result) => self.take_compacted(trip, result),
             }
@@ -294,6 +302,8 @@ impl Store {
         self.answer_ready(answered);
         self.schedule();
         self.set_pace();
+        self.warm_up();
+        self.sweep();
         self.report(news);
         self.ring_for_help();
         match self.jobs.failure() {

@@ -10,9 +10,12 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use object_store::ObjectStore;
 
+use super::deltas::Place;
+use super::hints::{Hints, StoredHint};
 use super::inbox::Inbox;
 use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord, ValueFileRecord, unframe_delta};
 use super::pack::Packer;
+use super::warm_up::WarmUp;
 use super::{Counters, DeltaChain, Elsewhere, Expiring, Frozen, Jobs, Pace, Reads, Store};
 use crate::cache::BlockCache;
 use crate::fetch::{DiskCache, Fetcher};
@@ -94,6 +97,8 @@ impl Store {
             report: None,
             packer: Packer::new(),
             membership: None,
+            hints: Hints::default(),
+            warming: WarmUp::default(),
             expiring: Expiring::default(),
             elsewhere: Elsewhere::default(),
             writes: 0,
@@ -112,6 +117,7 @@ impl Store {
             let clip = KeyRange::new(&part.start, &part.end);
             let manifest = Manifest::decode(&part.manifest)?;
             let values = self.value_files(manifest.value_files, &mut known)?;
+            self.restore_hints(manifest.hints);
             for record in manifest.tables {
                 self.reference(&mut version, record, &clip, &values)?;
             }
@@ -126,6 +132,19 @@ impl Store {
         }
         self.version = Arc::new(version);
         self.replay(memtables)
+    }
+
+    /// Goes on naming hints until there is a newer one; they are read once the first record is done.
+    fn restore_hints(&mut self, records: Vec<DeltaRecord>) {
+        if !self.settings.warm_up {
+            return;
+        }
+        for record in records {
+            let object = Arc::new(self.naming.hold_existing(&record.name));
+            let place = Place { object, offset: record.offset, object_bytes: record.object_bytes() };
+            self.hints.restore(StoredHint { place, size_bytes: record.size_bytes });
+            self.warming = WarmUp::Awaiting;
+        }
     }
 
     /// The value files of a manifest, in its order. A scale-in brings references of several former subtasks to one file

@@ -2,7 +2,8 @@
 //! do not grow with subtasks.
 //!
 //! The first store with a log waits for the others, a few milliseconds at most; then one request takes what has come. A log that is
-//! large enough to be worth a request goes alone, as a delta, and so does one that finds no company.
+//! large enough to be worth a request goes alone, as a delta, and so does one that finds no company. A hotness hint goes with a
+//! log of its store, or finds company like one.
 //!
 //! **Threads**: shared by the stores of a process; used on the I/O runtime.
 //!
@@ -22,15 +23,36 @@ use crate::fetch::Fetcher;
 use crate::naming::Naming;
 
 /// A log from this size on goes alone.
-const LARGE_BYTES: u64 = 1 << 20;
+pub(super) const LARGE_BYTES: u64 = 1 << 20;
 /// So long the first one waits for the others: less than a request takes.
 const COMPANY: Duration = Duration::from_millis(5);
 
-/// A log, and who waits for it.
+/// A log or a hint, framed.
+pub(super) struct Piece {
+    kind: &'static str,
+    parts: Vec<Bytes>,
+    pub(super) size_bytes: u64,
+}
+
+impl Piece {
+    pub(super) fn delta(log: Vec<Bytes>) -> Self {
+        Self::new("delta", frame_delta(log))
+    }
+
+    pub(super) fn hint(bytes: Vec<u8>) -> Self {
+        Self::new("hint", vec![bytes.into()])
+    }
+
+    fn new(kind: &'static str, parts: Vec<Bytes>) -> Self {
+        let size_bytes = parts.iter().map(|part| part.len() as u64).sum();
+        Self { kind, parts, size_bytes }
+    }
+}
+
+/// What one store brings, and who waits for it.
 struct Item {
-    delta: Vec<Bytes>,
-    size_bytes: u64,
-    done: oneshot::Sender<Result<Place>>,
+    pieces: Vec<Piece>,
+    done: oneshot::Sender<Result<Vec<Place>>>,
 }
 
 #[derive(Default)]
@@ -66,32 +88,46 @@ pub(super) struct Uploader {
 }
 
 impl Uploader {
-    /// Writes a log as an object of its own.
-    pub(super) async fn alone(&self, delta: Vec<Bytes>, size_bytes: u64) -> Result<Place> {
-        let held = self.naming.hold("delta");
-        self.fetcher.write(held.name(), delta).await?;
-        Ok(Place { object: Arc::new(held), offset: 0, object_bytes: size_bytes })
+    /// Writes what one store brings, in one object.
+    async fn alone(&self, pieces: Vec<Piece>) -> Result<Vec<Place>> {
+        let Piece { kind, parts, size_bytes } = match <[Piece; 1]>::try_from(pieces) {
+            Ok([piece]) => piece,
+            Err(pieces) => return self.pack(pieces).await,
+        };
+        let held = self.naming.hold(kind);
+        self.fetcher.write(held.name(), parts).await?;
+        Ok(vec![Place { object: Arc::new(held), offset: 0, object_bytes: size_bytes }])
     }
 
-    /// Writes several in one; each is told where it is.
-    async fn together(&self, items: Vec<Item>) {
-        let sizes: Vec<u64> = items.iter().map(|item| item.size_bytes).collect();
-        let (mut parts, mut waiting) = (Vec::new(), Vec::new());
-        for Item { delta, done, .. } in items {
-            parts.extend(delta);
-            waiting.push(done);
-        }
+    /// Writes several in one; returns where each is.
+    async fn pack(&self, pieces: Vec<Piece>) -> Result<Vec<Place>> {
+        let sizes: Vec<u64> = pieces.iter().map(|piece| piece.size_bytes).collect();
         let directory = pack_directory(&sizes);
         let object_bytes = sizes.iter().sum::<u64>() + directory.len() as u64;
-        parts.push(directory);
         let object = Arc::new(self.naming.hold("pack"));
-        let written = self.fetcher.write(object.name(), parts).await;
+        let parts = pieces.into_iter().flat_map(|piece| piece.parts).chain([directory]).collect();
+        self.fetcher.write(object.name(), parts).await?;
         let mut offset = 0;
-        for (done, size_bytes) in waiting.into_iter().zip(sizes) {
+        let place = |size_bytes| {
             let place = Place { object: Arc::clone(&object), offset, object_bytes };
             offset += size_bytes;
+            place
+        };
+        Ok(sizes.into_iter().map(place).collect())
+    }
+
+    /// Writes what several stores bring in one object; each is told where its own is.
+    async fn together(&self, items: Vec<Item>) {
+        let (mut pieces, mut waiting) = (Vec::new(), Vec::new());
+        for Item { pieces: brought, done } in items {
+            waiting.push((done, brought.len()));
+            pieces.extend(brought);
+        }
+        let mut packed = self.pack(pieces).await.map(Vec::into_iter);
+        for (done, count) in waiting {
+            let places = packed.as_mut().map(|places| places.by_ref().take(count).collect());
             // Who has given up does not listen; the object goes with its last place.
-            let _ = done.send(written.as_ref().map(|()| place).map_err(Error::duplicate));
+            let _ = done.send(places.map_err(|error| error.duplicate()));
         }
     }
 }
@@ -111,20 +147,23 @@ impl Packer {
         Membership(Arc::clone(self))
     }
 
-    /// Uploads a log, with others if some come at the same time.
+    /// Uploads what one store brings, with others if some come at the same time; returns where each piece is.
     ///
     /// # Errors
     /// `Unavailable` if the store did not take it.
-    pub(super) async fn upload(self: &Arc<Self>, log: Vec<Bytes>, uploader: &Uploader) -> Result<Place> {
-        let delta = frame_delta(log);
-        let size_bytes = delta.iter().map(|part| part.len() as u64).sum();
+    pub(super) async fn upload(
+        self: &Arc<Self>,
+        pieces: Vec<Piece>,
+        uploader: &Uploader,
+    ) -> Result<Vec<Place>> {
+        let size_bytes: u64 = pieces.iter().map(|piece| piece.size_bytes).sum();
         if self.members.load(Ordering::Relaxed) < 2 || size_bytes >= LARGE_BYTES {
-            return uploader.alone(delta, size_bytes).await;
+            return uploader.alone(pieces).await;
         }
-        let (done, place) = oneshot::channel();
+        let (done, places) = oneshot::channel();
         let leads = {
             let mut waiting = self.lock();
-            waiting.items.push(Item { delta, size_bytes, done });
+            waiting.items.push(Item { pieces, done });
             !std::mem::replace(&mut waiting.led, true)
         };
         self.came.notify_one();
@@ -134,7 +173,7 @@ impl Packer {
             let fetcher = Arc::clone(&uploader.fetcher);
             drop(fetcher.io().spawn(async move { packer.lead(&uploader).await }));
         }
-        place.await.map_err(|_| Error::closed("the process ends"))?
+        places.await.map_err(|_| Error::closed("the process ends"))?
     }
 
     /// Waits for company and uploads all that has come.
@@ -152,8 +191,8 @@ impl Packer {
             std::mem::take(&mut waiting.items)
         };
         match <[Item; 1]>::try_from(items) {
-            Ok([Item { delta, size_bytes, done }]) => {
-                let _ = done.send(uploader.alone(delta, size_bytes).await);
+            Ok([Item { pieces, done }]) => {
+                let _ = done.send(uploader.alone(pieces).await);
             }
             Err(items) => uploader.together(items).await,
         }

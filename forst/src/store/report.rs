@@ -24,6 +24,7 @@ pub(super) struct Report {
     disk_hits: Increase,
     misses: Increase,
     missed_reads: Increase,
+    warmed: Increase,
     stalled_since: Option<Duration>,
     flush_began: Duration,
     compaction_began: Duration,
@@ -120,6 +121,7 @@ impl Store {
             disk_hits: Increase::new(metrics.blocks(Tier::Disk)),
             misses: Increase::new(metrics.blocks(Tier::Store)),
             missed_reads: Increase::new(metrics.missed_reads.clone()),
+            warmed: Increase::new(metrics.warmed_blocks.clone()),
             stalled_since: None,
             flush_began: Duration::ZERO,
             compaction_began: Duration::ZERO,
@@ -203,6 +205,7 @@ impl Report {
         self.disk_hits.tell(counters.disk_hits);
         self.misses.tell(counters.misses);
         self.missed_reads.tell(store.counters.missed_reads);
+        self.warmed.tell(counters.warmed);
         let frozen: usize = store.frozen.iter().map(|frozen| frozen.table.size_bytes()).sum();
         self.shares.memtables.set((store.active.size_bytes() + frozen) as u64);
         self.shares.blocks.set(store.cache.bytes() as u64);

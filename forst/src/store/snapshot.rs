@@ -7,8 +7,9 @@ use futures_util::future::try_join_all;
 
 use super::Store;
 use super::deltas::{Delta, Upload};
+use super::hints::{NewHint, StoredHint};
 use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord};
-use super::pack::{Packer, Uploader};
+use super::pack::{LARGE_BYTES, Packer, Piece, Uploader};
 use super::records::ValueList;
 use crate::version::Version;
 
@@ -33,6 +34,9 @@ pub struct Snapshot {
     /// The deltas of each memtable that is not flushed, oldest first.
     memtables: Vec<Vec<Arc<Delta>>>,
     uploads: Vec<Upload>,
+    /// Hints that are on the store, and one that takes their place once it is there too.
+    hints: Vec<StoredHint>,
+    new_hint: Option<Arc<NewHint>>,
 }
 
 impl Store {
@@ -51,13 +55,44 @@ impl Store {
             self.frozen.iter_mut().map(|frozen| extend(frozen.deltas.extend(&frozen.table))).collect();
         memtables.push(extend(self.active_deltas.extend(&self.active)));
         memtables.retain(|deltas| !deltas.is_empty());
+        let (hints, new_hint) = self.hints_of_checkpoint(&uploads);
         Snapshot {
             packer: Arc::clone(&self.packer),
             uploader: Uploader { fetcher: Arc::clone(&self.fetcher), naming: Arc::clone(&self.naming) },
             version: Arc::clone(&self.version),
             memtables,
             uploads,
+            hints,
+            new_hint,
         }
+    }
+}
+
+/// Pieces that go in one object, and to whom each belongs.
+struct Bundle {
+    delta: Option<Arc<Delta>>,
+    hint: Option<Arc<NewHint>>,
+    log: Vec<Bytes>,
+}
+
+impl Bundle {
+    /// Returns the bytes that were uploaded.
+    async fn upload(self, packer: &Arc<Packer>, uploader: &Uploader) -> Result<u64> {
+        let Self { delta, hint, log } = self;
+        let mut pieces = Vec::new();
+        if delta.is_some() {
+            pieces.push(Piece::delta(log));
+        }
+        pieces.extend(hint.as_ref().map(|hint| Piece::hint(hint.encode())));
+        let sizes: Vec<u64> = pieces.iter().map(|piece| piece.size_bytes).collect();
+        let mut places = packer.upload(pieces, uploader).await?.into_iter().zip(sizes.iter().copied());
+        if let Some((delta, (place, _))) = delta.and_then(|delta| Some((delta, places.next()?))) {
+            delta.set_place(place);
+        }
+        if let Some((hint, (place, size_bytes))) = hint.and_then(|hint| Some((hint, places.next()?))) {
+            hint.set_stored(StoredHint { place, size_bytes });
+        }
+        Ok(sizes.iter().sum())
     }
 }
 
@@ -68,10 +103,18 @@ impl Snapshot {
     /// `Unavailable` if the store did not take it. The next snapshot uploads it again.
     pub async fn upload(&mut self) -> Result<u64> {
         let (packer, uploader) = (&self.packer, &self.uploader);
-        let uploads = std::mem::take(&mut self.uploads).into_iter().map(|Upload { delta, log }| async move {
-            delta.set_place(packer.upload(log, uploader).await?);
-            Ok(delta.size_bytes)
-        });
+        let bundle = |Upload { delta, log }| Bundle { delta: Some(delta), hint: None, log };
+        let mut bundles: Vec<_> = std::mem::take(&mut self.uploads).into_iter().map(bundle).collect();
+        let is_small =
+            |bundle: &&mut Bundle| bundle.delta.as_ref().is_some_and(|delta| delta.size_bytes < LARGE_BYTES);
+        if let Some(hint) = self.new_hint.as_ref().filter(|hint| hint.stored().is_none()).cloned() {
+            match bundles.iter_mut().find(is_small) {
+                Some(bundle) => bundle.hint = Some(hint),
+                // A large log is gone soon, and a hint would keep all of it.
+                None => bundles.push(Bundle { delta: None, hint: Some(hint), log: Vec::new() }),
+            }
+        }
+        let uploads = bundles.into_iter().map(|bundle| bundle.upload(packer, uploader));
         Ok(try_join_all(uploads).await?.into_iter().sum())
     }
 
@@ -92,13 +135,22 @@ impl Snapshot {
         let record = |delta: &Arc<Delta>| Some(DeltaRecord::of(delta.size_bytes, delta.place()?));
         let memtables =
             self.memtables.iter().map(|m| MemtableRecord { deltas: m.iter().filter_map(record).collect() });
-        Manifest::encode(tables, memtables.collect(), values.records())
+        let hints = self.hints().map(StoredHint::record).collect();
+        Manifest::encode(tables, memtables.collect(), values.records(), hints)
+    }
+
+    /// The newest hints that are on the store.
+    fn hints(&self) -> impl Iterator<Item = &StoredHint> {
+        let new = self.new_hint.as_ref().and_then(|hint| hint.stored());
+        let older = if new.is_some() { &[][..] } else { self.hints.as_slice() };
+        new.into_iter().chain(older)
     }
 
     /// Every object the manifest names; once it is uploaded.
     pub fn files(&self) -> Vec<SnapshotFile> {
         let tables = self.version.files().map(|(_, file)| (file.name(), file.meta.size_bytes));
         let places = self.memtables.iter().flatten().filter_map(|delta| delta.place());
+        let places = places.chain(self.hints().map(|hint| &hint.place));
         let deltas = places.map(|place| (place.object.name(), place.object_bytes));
         let values = self.version.values.iter().map(|live| (live.file.name(), live.file.meta().size_bytes));
         let mut files: Vec<_> = tables

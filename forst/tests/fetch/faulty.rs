@@ -62,6 +62,11 @@ impl FaultyStore {
         self.most_in_flight.store(0, Ordering::SeqCst);
     }
 
+    /// Reads that are not answered.
+    pub fn under_way(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
     fn next(&self, location: &Path, start: u64) -> Answer {
         self.requests.fetch_add(1, Ordering::SeqCst);
         let before = {

@@ -14,4 +14,5 @@ mod help;
 mod patience;
 mod rounds;
 mod warm;
+mod warm_up;
 mod world;

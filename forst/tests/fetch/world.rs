@@ -31,6 +31,11 @@ impl World {
     }
 
     pub fn open(&self, attempt: &str, restored: Option<&Restored>) -> Store {
+        self.open_all(attempt, restored.map_or(&[], std::slice::from_ref))
+    }
+
+    /// A store from several checkpoints of different keys.
+    pub fn open_all(&self, attempt: &str, restored: &[Restored]) -> Store {
         let opened = Store::open(StoreOptions {
             settings: self.settings.clone(),
             store: Arc::clone(&self.objects),
@@ -41,7 +46,7 @@ impl World {
             ownership: Arc::new(KeepAll),
             notify: self.bell.ringer(),
             prefix: attempt.to_owned(),
-            restored: restored.cloned().into_iter().collect(),
+            restored: restored.to_vec(),
         });
         opened.unwrap()
     }

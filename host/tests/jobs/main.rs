@@ -17,4 +17,5 @@ mod policies;
 mod preludes;
 mod slow_backend;
 mod timers;
+mod warm_up;
 mod words;

@@ -1,0 +1,230 @@
+//! The hotness hint of a store: when it is made anew, and where the last one is.
+//!
+//! It is made between checkpoints, a few hundred blocks a poll, so that a barrier does not wait for it, and it travels with a
+//! delta where there is a small one. Checkpoints name the last one until there is a newer.
+//!
+//! **Invariants**: what hints cost stays below one part in [`DELTA_SHARE`] of the bytes that checkpoints upload, and they make
+//! no more than one request in [`ALONE_EVERY`] checkpoints. Where a checkpoint has nothing to upload, one in [`QUIET_EVERY`].
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::Store;
+use super::deltas::{Place, Upload};
+use super::manifest::DeltaRecord;
+use super::pack::LARGE_BYTES;
+use crate::cache::BlockCache;
+use crate::hint::{HotRun, HotTable, encode_within};
+use crate::table::FileId;
+use crate::version::Version;
+
+/// What a hint may take on the store.
+const MOST_BYTES: usize = 64 << 10;
+/// A hint is made anew once so many times its bytes have been uploaded as deltas.
+const DELTA_SHARE: u64 = 32;
+/// A hint that no delta takes along waits for so many checkpoints.
+const ALONE_EVERY: u64 = 16;
+/// Where nothing is written, what is hot changes by reads alone; so many checkpoints are between two hints of that.
+const QUIET_EVERY: u64 = 64;
+/// For each of these in memory one more checkpoint is between two hints, so that a large memory is looked over no faster.
+const SWEEP_BYTES: u64 = 64 << 20;
+/// Places that a poll looks at: some ten microseconds.
+const STEP_PLACES: usize = 256;
+
+/// A hint that is on the store.
+#[derive(Clone, Debug)]
+pub(super) struct StoredHint {
+    pub(super) place: Place,
+    pub(super) size_bytes: u64,
+}
+
+impl StoredHint {
+    pub(super) fn record(&self) -> DeltaRecord {
+        DeltaRecord::of(self.size_bytes, &self.place)
+    }
+}
+
+/// A hint on its way.
+#[derive(Debug, Default)]
+pub(super) struct NewHint {
+    tables: Mutex<Vec<HotTable>>,
+    /// Known once it is uploaded.
+    stored: OnceLock<StoredHint>,
+}
+
+impl NewHint {
+    /// Its bytes: made where it is uploaded, which is not on the task thread. Asked once; what does not arrive is made anew.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let tables = std::mem::take(&mut *self.tables.lock().unwrap_or_else(PoisonError::into_inner));
+        encode_within(tables, MOST_BYTES)
+    }
+
+    pub(super) fn set_stored(&self, stored: StoredHint) {
+        let _ = self.stored.set(stored);
+    }
+
+    pub(super) fn stored(&self) -> Option<&StoredHint> {
+        self.stored.get()
+    }
+}
+
+/// A pass over what is in memory.
+#[derive(Debug)]
+struct Sweep {
+    /// Files to look at, the next one last, with the hash of what each holds.
+    files: Vec<(FileId, u64)>,
+    /// The place to go on from in the file at hand, and what was found before.
+    place: usize,
+    found: Vec<HotRun>,
+    tables: Vec<HotTable>,
+}
+
+impl Sweep {
+    fn of(version: &Version) -> Self {
+        let mut files: Vec<_> = version.files().map(|(_, file)| (file.id, file.meta.content_hash)).collect();
+        // Clips of one table have the same blocks.
+        files.sort_unstable();
+        files.dedup();
+        Self { files, place: 0, found: Vec::new(), tables: Vec::new() }
+    }
+
+    /// Looks at some places; `false` if there are no more.
+    fn step(&mut self, cache: &BlockCache) -> bool {
+        let mut left = STEP_PLACES;
+        while let Some((file, content_hash)) = self.files.last().copied().filter(|_| left > 0) {
+            let mut table = HotTable { content_hash, runs: std::mem::take(&mut self.found) };
+            let looked = cache.hot_blocks(file, self.place..self.place + left, &mut |block, heat| {
+                table.push(block, heat);
+            });
+            if looked == left {
+                (self.place, self.found) = (self.place + left, table.runs);
+                return true;
+            }
+            // One of which no block is there is looked at as well.
+            left -= (looked + 1).min(left);
+            self.place = 0;
+            self.files.pop();
+            if !table.runs.is_empty() {
+                self.tables.push(table);
+            }
+        }
+        !self.files.is_empty()
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    /// What checkpoints name. Several after a restore from several former subtasks.
+    kept: Vec<StoredHint>,
+    /// Made, and not known to be on the store.
+    next: Option<Arc<NewHint>>,
+    /// Whether it was handed to a checkpoint.
+    sent: bool,
+    wanted: bool,
+    sweep: Option<Sweep>,
+    /// Checkpoints, and bytes of their deltas, since the last one was sent.
+    checkpoints: u64,
+    delta_bytes: u64,
+    /// What had been read and written when the last one was made.
+    uses: u64,
+}
+
+/// What decides whether a hint is due.
+struct Use {
+    /// What is in memory, or nothing if that says nothing.
+    cached_bytes: u64,
+    /// What has been read and written so far.
+    uses: u64,
+}
+
+impl Hints {
+    /// Goes on naming what a checkpoint named.
+    pub(super) fn restore(&mut self, stored: StoredHint) {
+        self.kept.push(stored);
+    }
+
+    pub(super) fn kept(&self) -> &[StoredHint] {
+        &self.kept
+    }
+
+    /// A checkpoint that uploads these: what it names besides, and the hint to take along.
+    fn of_checkpoint(&mut self, uploads: &[Upload], now: &Use) -> (Vec<StoredHint>, Option<Arc<NewHint>>) {
+        self.settle();
+        self.checkpoints += 1;
+        self.delta_bytes += uploads.iter().map(|upload| upload.delta.size_bytes).sum::<u64>();
+        let rides = uploads.iter().any(|upload| upload.delta.size_bytes < LARGE_BYTES);
+        let patient = if uploads.is_empty() { QUIET_EVERY } else { ALONE_EVERY };
+        let goes = !self.sent && (rides || self.checkpoints >= patient);
+        let hint = self.next.clone().filter(|_| goes);
+        if hint.is_some() {
+            (self.sent, self.checkpoints, self.delta_bytes) = (true, 0, 0);
+        }
+        self.wanted = self.next.is_none() && self.sweep.is_none() && self.is_due(now);
+        if self.wanted {
+            self.uses = now.uses;
+        }
+        (self.kept.clone(), hint)
+    }
+
+    /// Takes over a hint that has arrived; one that was given up is made anew.
+    fn settle(&mut self) {
+        let Some(next) = self.next.as_ref().filter(|_| self.sent) else { return };
+        if let Some(stored) = next.stored() {
+            self.kept = vec![stored.clone()];
+        } else if Arc::strong_count(next) > 1 {
+            return;
+        }
+        (self.next, self.sent) = (None, false);
+    }
+
+    fn is_due(&self, now: &Use) -> bool {
+        let kept_bytes: u64 = self.kept.iter().map(|hint| hint.size_bytes).sum();
+        let changed = self.delta_bytes >= kept_bytes * DELTA_SHARE || self.checkpoints >= QUIET_EVERY;
+        let is_used = now.cached_bytes > 0 && now.uses != self.uses;
+        is_used && changed && self.checkpoints >= now.cached_bytes / SWEEP_BYTES
+    }
+}
+
+impl Store {
+    /// The hints that a checkpoint names, and the one that it uploads.
+    pub(super) fn hints_of_checkpoint(
+        &mut self,
+        uploads: &[Upload],
+    ) -> (Vec<StoredHint>, Option<Arc<NewHint>>) {
+        if !self.settings.warm_up {
+            return (Vec::new(), None);
+        }
+        if self.version.is_empty() {
+            // Nothing is left of what they name.
+            self.hints = Hints::default();
+            return (Vec::new(), None);
+        }
+        // What is warming up is not yet as hot as what was.
+        let cached_bytes = if self.warming.is_over() { self.cache.bytes() as u64 } else { 0 };
+        let counted = self.counters.read();
+        let uses = self.writes + counted.memory_hits + counted.disk_hits + counted.misses;
+        self.hints.of_checkpoint(uploads, &Use { cached_bytes, uses })
+    }
+
+    /// Looks over some of what is in memory, if a hint is to be made.
+    #[inline]
+    pub(super) fn sweep(&mut self) {
+        if self.hints.wanted || self.hints.sweep.is_some() {
+            self.go_on_sweeping();
+        }
+    }
+
+    fn go_on_sweeping(&mut self) {
+        if std::mem::take(&mut self.hints.wanted) {
+            self.hints.sweep = Some(Sweep::of(&self.version));
+        }
+        let Some(sweep) = &mut self.hints.sweep else { return };
+        if sweep.step(&self.cache) {
+            // Nothing else may come, and the next checkpoint would wait for it.
+            return self.inbox.ring();
+        }
+        let tables = self.hints.sweep.take().map(|sweep| sweep.tables).unwrap_or_default();
+        if !tables.is_empty() {
+            self.hints.next = Some(Arc::new(NewHint { tables: Mutex::new(tables), ..NewHint::default() }));
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The warm-up of a restored store: fetches what a hotness hint names, in the background, until memory is full of it.
+//!
+//! ```text
+//!  restored ─► first record done ─► hint read, portions planned ─► a few portions at a time ─► over
+//!                                                     ▲ hottest first           │ blocks
+//!                                                     └──────── next ◄── cache ◄┘
+//! ```
+//!
+//! **Invariants**: no block leaves memory for one that it brings. What is under way has room in the cache, and its requests a
+//! small share of the buffers; there are at most [`LANES`] of them, and one while reads that somebody waits for are many.
+//!
+//! **Threads**: the task thread says what is next; planning and reading run on the I/O runtime.
+//!
+//! **Failure**: a hint that cannot be read or says what is not so, and blocks that do not come, are done without. A store that is
+//! closed takes what is under way with it.
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::task::JoinHandle;
+use tracing::{Instrument as _, debug, info_span};
+
+use super::Store;
+use super::hints::StoredHint;
+use super::inbox::{Event, Inbox};
+use crate::fetch::{Fetcher, WarmBlocksRead};
+use crate::hint::{Heat, HotRun, Portion, decode, plan};
+use crate::table::FileId;
+
+/// Portions under way.
+const LANES: usize = 4;
+/// What a portion spans, in parts of the store's memory: with all lanes taken one part in 32.
+const SPAN_SHARE: u64 = 128;
+/// From there on the time that bytes take hides the request's.
+const MAX_SPAN_BYTES: u64 = 1 << 20;
+/// What decoding may bring beside a block's bytes: its lookup, and its account.
+const BLOCK_OVERHEAD_BYTES: u64 = 256;
+/// Portions that are looked at in one go, of which nothing is missing or the table has gone.
+const MOST_SKIPPED: usize = 64;
+/// Memory is full when less than one part in so many is free.
+const FULL_SHARE: usize = 64;
+
+/// What runs ends with whoever waits for it.
+pub(super) struct UnderWay(JoinHandle<()>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Blocks of a portion that came.
+pub(super) struct Warmed {
+    id: FileId,
+    runs: Vec<HotRun>,
+    lane: usize,
+    read: WarmBlocksRead,
+}
+
+/// Where a store is with it.
+#[derive(Default)]
+pub(super) enum WarmUp {
+    /// Nothing to do, or nothing left.
+    #[default]
+    Over,
+    /// It waits for the first record.
+    Awaiting,
+    /// The hint is being read.
+    Planning {
+        _task: UnderWay,
+    },
+    Going(Going),
+}
+
+/// Portions to fetch, and those that are being fetched.
+#[derive(Default)]
+pub(super) struct Going {
+    portions: VecDeque<Portion>,
+    lanes: [Option<Lane>; LANES],
+    blocks: u64,
+}
+
+pub(super) struct Lane {
+    _task: UnderWay,
+    /// What its blocks will take of the cache.
+    bytes: u64,
+}
+
+impl WarmUp {
+    #[inline]
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+}
+
+/// Reads hints and says what to fetch.
+async fn planned(
+    fetcher: &Fetcher,
+    hints: Vec<StoredHint>,
+    plan_of: impl Fn(&[u8]) -> Vec<Portion>,
+) -> Vec<Portion> {
+    let reads = hints.iter().map(|hint| async move {
+        let range = hint.record().range()?;
+        let read = fetcher.read_range(hint.place.object.name(), range).await;
+        read.inspect_err(|error| debug!(%error, "goes on without a hotness hint")).ok()
+    });
+    let read = join_all(reads).await;
+    // What is hottest of each former subtask comes before what is less so of any: portions of several are in turn.
+    let mut plans: Vec<_> = read.iter().flatten().map(|bytes| plan_of(bytes).into_iter()).collect();
+    let mut all = Vec::new();
+    while !plans.is_empty() {
+        plans.retain_mut(|plan| {
+            plan.next().is_some_and(|portion| {
+                all.push(portion);
+                true
+            })
+        });
+    }
+    all
+}
+
+impl Store {
+    /// Begins it, or goes on with it.
+    #[inline]
+    pub(super) fn warm_up(&mut self) {
+        match self.warming {
+            WarmUp::Over | WarmUp::Planning { .. } => {}
+            WarmUp::Awaiting => self.begin_warm_up(),
+            WarmUp::Going(_) => self.fill_lanes(),
+        }
+    }
+
+    /// What comes up behind the first record does not delay it.
+    fn begin_warm_up(&mut self) {
+        let has_served = self.writes > 0 || self.counters.has_answered(self.reads_under_way() as u64);
+        if !has_served {
+            return;
+        }
+        let (fetcher, inbox) = (Arc::clone(&self.fetcher), Arc::clone(&self.inbox));
+        let (hints, version) = (self.hints.kept().to_vec(), Arc::clone(&self.version));
+        let block_bytes = self.settings.block_size_bytes as u64;
+        let span_bytes = (self.settings.memory_bytes / SPAN_SHARE).min(MAX_SPAN_BYTES);
+        let span_blocks = u32::try_from(span_bytes / block_bytes).unwrap_or(u32::MAX);
+        let most_blocks = self.budget.resident_bytes as u64 / block_bytes;
+        let planning = async move {
+            let plan_of = |bytes: &[u8]| match decode(bytes) {
+                Ok(tables) => plan(&tables, &version, span_blocks, most_blocks),
+                Err(error) => {
+                    debug!(%error, "goes on without a hotness hint");
+                    Vec::new()
+                }
+            };
+            inbox.push(Event::Planned(planned(&fetcher, hints, plan_of).await));
+        };
+        let task = self.fetcher.io().spawn(planning.instrument(info_span!("warm_up")));
+        self.warming = WarmUp::Planning { _task: UnderWay(task) };
+    }
+
+    pub(super) fn take_planned(&mut self, portions: Vec<Portion>) {
+        debug!(portions = portions.len(), "warms up");
+        self.warming = WarmUp::Going(Going { portions: portions.into(), ..Going::default() });
+    }
+
+    /// Has portions fetched as long as there is room for them.
+    fn fill_lanes(&mut self) {
+        let WarmUp::Going(mut going) = std::mem::take(&mut self.warming) else { return };
+        let under_way = |going: &Going| going.lanes.iter().flatten().count();
+        let most = if self.fetcher.is_busy() { 1 } else { LANES };
+        while under_way(&going) < most
+            && let Some(portion) = self.next_portion(&mut going)
+        {
+            self.fetch_portion(&mut going, portion);
+        }
+        if under_way(&going) == 0 && going.portions.is_empty() {
+            debug!(blocks = going.blocks, "is as warm as it was");
+            return;
+        }
+        self.warming = WarmUp::Going(going);
+    }
+
+    /// The next portion of which something is missing, as far as it has room; none if memory is full.
+    fn next_portion(&self, going: &mut Going) -> Option<Portion> {
+        let taken: u64 = going.lanes.iter().flatten().map(|lane| lane.bytes).sum();
+        let free = (self.cache.free_bytes() as u64).saturating_sub(taken);
+        if free < (self.budget.resident_bytes / FULL_SHARE) as u64 {
+            if taken == 0 {
+                going.portions.clear();
+            }
+            return None;
+        }
+        for _ in 0..MOST_SKIPPED {
+            let mut portion = going.portions.pop_front()?;
+            let id = portion.id;
+            portion.keep(free / self.block_bytes(), |block| self.cache.peek(id, block).is_none());
+            if portion.file.strong_count() > 0 && !portion.runs.is_empty() {
+                return Some(portion);
+            }
+        }
+        // The task has other things to do as well.
+        self.inbox.ring();
+        None
+    }
+
+    /// What a block takes in memory, about.
+    fn block_bytes(&self) -> u64 {
+        self.settings.block_size_bytes as u64 + BLOCK_OVERHEAD_BYTES
+    }
+
+    fn fetch_portion(&self, going: &mut Going, portion: Portion) {
+        let free = going.lanes.iter_mut().enumerate().find(|(_, lane)| lane.is_none());
+        let (Some((lane, place)), Some(file)) = (free, portion.file.upgrade()) else { return };
+        let bytes = portion.blocks() * self.block_bytes();
+        let (fetcher, inbox): (_, Arc<Inbox>) = (Arc::clone(&self.fetcher), Arc::clone(&self.inbox));
+        let (id, runs) = (portion.id, portion.runs);
+        let fetching = async move {
+            let read = fetcher.warm(&file, &runs).await.unwrap_or_else(|error| {
+                debug!(%error, table = file.name(), "goes on without some blocks");
+                WarmBlocksRead::default()
+            });
+            drop(file);
+            inbox.push(Event::Warmed(Warmed { id, runs, lane, read }));
+        };
+        *place = Some(Lane { _task: UnderWay(self.fetcher.io().spawn(fetching)), bytes });
+    }
+
+    /// Keeps what came, if there is still room: what was asked for meanwhile goes first.
+    pub(super) fn take_warmed(&mut self, Warmed { id, runs, lane, read }: Warmed) {
+        for (number, block) in read.blocks {
+            if block.size_bytes() + BLOCK_OVERHEAD_BYTES as usize > self.cache.free_bytes() {
+                continue;
+            }
+            self.counters.warmed += 1;
+            let run = runs.partition_point(|run| run.end() <= number);
+            if runs.get(run).is_some_and(|run| run.heat > Heat::Seen) {
+                self.cache.insert_warm(id, number, block);
+            } else {
+                self.cache.insert(id, number, block);
+            }
+        }
+        if let WarmUp::Going(going) = &mut self.warming {
+            if let Some(place) = going.lanes.get_mut(lane) {
+                *place = None;
+            }
+            going.blocks = self.counters.warmed;
+        }
+        if read.read_tail {
+            self.account_tails();
+        }
+    }
+}
