@@ -69,6 +69,7 @@ fn snapshot(subtask: u16, subtasks: u16, files: usize) -> SubtaskSnapshot {
         backend: "forst",
         payload: payload.into(),
         files,
+        pages: Vec::new(),
         uploaded_bytes: 0,
         pins: Box::new(()),
     }

@@ -15,7 +15,8 @@ const SEQUENCE: u64 = 2;
 pub fn ledger(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     let _ = refused(wire::decode(SEQUENCE, &bytes));
-    if let Some(entry) = refused(wire::decode(SEQUENCE, &envelope::seal(&bytes))) {
+    if let Some(entry) = refused(wire::decode(SEQUENCE, &envelope::seal_as(envelope::FORMAT_VERSION, &bytes)))
+    {
         let again = wire::decode(SEQUENCE, &wire::encode(&entry)).map(|again| again == entry);
         assert!(again.unwrap_or(false), "{entry:?} is not what was written of it");
     }
@@ -35,7 +36,7 @@ pub fn ledger_seed(object: &[u8]) -> Option<Vec<u8>> {
 
 /// The payloads of the subtasks in a ledger object.
 pub fn payloads(object: &[u8]) -> Vec<Bytes> {
-    let object = ledger_seed(object).map(|payload| envelope::seal(&payload));
+    let object = ledger_seed(object).map(|payload| envelope::seal_as(envelope::FORMAT_VERSION, &payload));
     let entry = object.and_then(|object| wire::decode(SEQUENCE, &object).ok());
     let EntryKind::Complete(metadata) = entry.map_or(EntryKind::Claim, |entry| entry.kind) else {
         return Vec::new();

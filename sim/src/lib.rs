@@ -25,6 +25,7 @@
 mod backend;
 mod job;
 mod network;
+mod page;
 mod process;
 mod random;
 mod report;

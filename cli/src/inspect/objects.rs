@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Delta,
     /// Several deltas.
     Pack,
+    /// Of a manifest.
+    Page,
     /// Of a canonical savepoint.
     Entries,
 }
@@ -33,6 +35,7 @@ impl Kind {
             "val" => Some(Self::ValueFile),
             "delta" => Some(Self::Delta),
             "pack" => Some(Self::Pack),
+            "page" => Some(Self::Page),
             "entries" => Some(Self::Entries),
             _ => None,
         }

@@ -22,10 +22,12 @@ mod flush;
 mod inbox;
 mod jobs;
 mod manifest;
+mod manifest_page;
 mod open;
 mod pace;
 mod pack;
 mod pages;
+mod paging;
 mod reader;
 mod reads;
 mod records;
@@ -37,16 +39,18 @@ mod walk;
 mod warm;
 
 pub use counters::StoreCounters;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use manifest::ValueShareRecord;
 pub(crate) use manifest::{
-    DELTA_MAGIC, DeltaRecord, Manifest, TableRecord, ValueFileRecord, pack_ranges, strip_frame,
+    DELTA_MAGIC, DeltaRecord, Manifest, PageRecord, TableRecord, ValueFileRecord, pack_ranges, strip_frame,
 };
 #[cfg(any(test, fuzzing))]
 pub(crate) use manifest::{frame_delta, pack_directory};
+pub(crate) use manifest_page::PageContent;
 pub use open::{Restored, StoreOptions};
 pub use pack::Packer;
 pub use pages::{Page, PageQuery};
+pub use paging::SnapshotPage;
 pub use reader::{ReaderScan, Share, SnapshotReader};
 pub use reads::Answer;
 pub(crate) use records::ValueList;
@@ -78,6 +82,7 @@ use inbox::Inbox;
 use jobs::Jobs;
 use pace::Pace;
 use pack::Membership;
+use paging::Paging;
 use reads::Reads;
 use report::Report;
 use trips::Elsewhere;
@@ -126,6 +131,7 @@ pub struct Store {
     expiring: Expiring,
     elsewhere: Elsewhere,
     packer: Arc<Packer>,
+    paging: Arc<Paging>,
     membership: Option<Membership>,
     /// Writes so far.
     writes: u64,

@@ -3,13 +3,15 @@ use std::sync::Arc;
 
 use alluvium_env::Result;
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 
 use super::Store;
 use super::deltas::{Delta, Upload};
 use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord};
 use super::pack::{Packer, Uploader};
+use super::paging::{self, Layout, Paging, Placed, SnapshotPage, placed};
 use super::records::ValueList;
+use crate::values::ValueFile;
 use crate::version::Version;
 
 /// Deltas of one memtable beyond which it is flushed: a restore reads them all.
@@ -32,6 +34,9 @@ pub struct Snapshot {
     /// The deltas of each memtable that is not flushed, oldest first.
     memtables: Vec<Vec<Arc<Delta>>>,
     uploads: Vec<Upload>,
+    paging: Arc<Paging>,
+    /// Where its tables are described; known once it is uploaded.
+    layout: Option<Layout>,
 }
 
 impl Store {
@@ -56,6 +61,8 @@ impl Store {
             version: Arc::clone(&self.version),
             memtables,
             uploads,
+            paging: Arc::clone(&self.paging),
+            layout: None,
         }
     }
 }
@@ -71,7 +78,10 @@ impl Snapshot {
             delta.set_place(packer.upload(log, uploader).await?);
             Ok(delta.size_bytes)
         });
-        Ok(try_join_all(uploads).await?.into_iter().sum())
+        let pages = self.paging.lay_out(&self.version, uploader);
+        let (deltas, (layout, page_bytes)) = try_join(try_join_all(uploads), pages).await?;
+        self.layout = Some(layout);
+        Ok(deltas.into_iter().sum::<u64>() + page_bytes)
     }
 
     /// Whether all of it is in tables, so that no log has to be uploaded or replayed.
@@ -79,35 +89,52 @@ impl Snapshot {
         self.memtables.is_empty()
     }
 
+    /// Tables that no page describes.
+    fn inline(&self) -> Vec<Placed> {
+        self.layout.as_ref().map_or_else(|| placed(&self.version).collect(), |layout| layout.inline.clone())
+    }
+
     /// How to open a store in this state; once it is uploaded.
     pub fn manifest(&self) -> Bytes {
         let mut values = ValueList::default();
-        let level0 = self.version.level0.iter().enumerate();
-        let level0 = level0.flat_map(|(run, files)| files.iter().map(move |file| (0, run, file)));
-        let deeper = self.version.files().filter(|(level, _)| *level > 0);
-        let tables = level0.chain(deeper.map(|(level, file)| (level, 0, file)));
-        let tables: Vec<_> =
-            tables.map(|(level, run, file)| TableRecord::of((level, run), file, &mut values)).collect();
+        let inline = self.inline();
+        let tables = inline.iter().map(|(place, file)| TableRecord::of(*place, file, &mut values)).collect();
         let record = |delta: &Arc<Delta>| Some(DeltaRecord::of(delta.size_bytes, delta.place()?));
         let memtables =
             self.memtables.iter().map(|m| MemtableRecord { deltas: m.iter().filter_map(record).collect() });
-        Manifest::encode(tables, memtables.collect(), values.records())
+        let pages = self.layout.iter().flat_map(|layout| &layout.pages).map(|(_, page)| page.clone());
+        Manifest::encode(tables, memtables.collect(), values.records(), pages.collect())
     }
 
-    /// Every object the manifest names; once it is uploaded.
-    pub fn files(&self) -> Vec<SnapshotFile> {
-        let tables = self.version.files().map(|(_, file)| (file.name(), file.meta.size_bytes));
+    /// Every object that the manifest names and that is no page, once; once it is uploaded.
+    pub fn named(&self) -> Vec<SnapshotFile> {
+        let inline = self.inline();
+        let tables = inline.iter().map(|(_, file)| (file.name(), file.meta.size_bytes));
         let places = self.memtables.iter().flatten().filter_map(|delta| delta.place());
         let deltas = places.map(|place| (place.object.name(), place.object_bytes));
-        let values = self.version.values.iter().map(|live| (live.file.name(), live.file.meta().size_bytes));
-        let mut files: Vec<_> = tables
-            .chain(deltas)
-            .chain(values)
-            .map(|(name, size_bytes)| SnapshotFile { name: name.to_owned(), size_bytes })
-            .collect();
-        // A table of which a scale-in brought two clips together is one object, and so is a pack with two deltas.
-        files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        files.dedup();
-        files
+        let value_of = |file: &Arc<ValueFile>| (file.name().to_owned(), file.meta().size_bytes);
+        let values = inline.iter().flat_map(|(_, table)| table.values()).map(|share| value_of(&share.file));
+        let files =
+            tables.chain(deltas).map(|(name, size_bytes)| (name.to_owned(), size_bytes)).chain(values);
+        once(files.map(|(name, size_bytes)| SnapshotFile { name, size_bytes }).collect())
     }
+
+    /// The pages that the manifest names; once it is uploaded.
+    pub fn pages(&self) -> impl Iterator<Item = &Arc<SnapshotPage>> {
+        self.layout.iter().flat_map(|layout| &layout.pages).map(|(page, _)| page)
+    }
+
+    /// Every object that it takes to open a store in this state, once; once it is uploaded.
+    pub fn files(&self) -> Vec<SnapshotFile> {
+        let mut files = self.named();
+        files.extend(self.layout.iter().flat_map(paging::objects));
+        once(files)
+    }
+}
+
+/// A table of which a scale-in brought two clips together is one object, and so is a pack with two deltas.
+fn once(mut files: Vec<SnapshotFile>) -> Vec<SnapshotFile> {
+    files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    files.dedup();
+    files
 }
