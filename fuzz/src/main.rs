@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 type Target = fn(&[u8]);
 
 /// Every decoder, by name.
-const TARGETS: [(&str, Target); 21] = [
+const TARGETS: [(&str, Target); 23] = [
     ("section", alluvium_forst::fuzzing::section),
     ("block", alluvium_forst::fuzzing::block),
     ("table", alluvium_forst::fuzzing::table),
@@ -23,6 +23,7 @@ const TARGETS: [(&str, Target); 21] = [
     ("pointer", alluvium_forst::fuzzing::pointer),
     ("delta", alluvium_forst::fuzzing::delta),
     ("manifest", alluvium_forst::fuzzing::manifest),
+    ("page", alluvium_forst::fuzzing::page),
     ("payload", alluvium_forst::fuzzing::payload),
     ("mirror", alluvium_forst::fuzzing::mirror),
     ("job", alluvium_forst::fuzzing::job),
@@ -30,6 +31,7 @@ const TARGETS: [(&str, Target); 21] = [
     ("result", alluvium_forst::fuzzing::result),
     ("operators", alluvium_forst::fuzzing::operators),
     ("ledger", alluvium_checkpoint::fuzzing::ledger),
+    ("page_names", alluvium_checkpoint::fuzzing::page_names),
     ("canonical", alluvium_checkpoint::fuzzing::canonical),
     ("entries", alluvium_checkpoint::fuzzing::entries),
     ("source", alluvium_host::fuzzing::source),

@@ -31,6 +31,14 @@ struct FileMessage {
     size_bytes: u64,
 }
 
+/// A message as an object.
+pub(crate) fn frame_page(message: &[u8]) -> Bytes {
+    let mut object = [&MAGIC, message].concat();
+    let crc = crc32c(&object);
+    object.extend_from_slice(&crc.to_le_bytes());
+    object.into()
+}
+
 /// What a page says. Where its tables stand now, at which level and in which run, a manifest says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PageContent {
@@ -55,11 +63,7 @@ impl PageContent {
             files.push(taken(&mut file.name, &mut file.size_bytes));
         }
         let message = PageMessage { files, tables: self.tables, value_files: self.value_files };
-        let mut object = MAGIC.to_vec();
-        object.extend_from_slice(&prost::Message::encode_to_vec(&message));
-        let crc = crc32c(&object);
-        object.extend_from_slice(&crc.to_le_bytes());
-        object.into()
+        frame_page(&prost::Message::encode_to_vec(&message))
     }
 
     /// What an object says.
@@ -139,8 +143,7 @@ mod tests {
             prost::Message::decode(&object[8..object.len() - 4]).unwrap()
         };
         message.files.pop();
-        let mut object = [&MAGIC[..], &prost::Message::encode_to_vec(&message)].concat();
-        object.extend_from_slice(&crc32c(&object).to_le_bytes());
+        let object = frame_page(&prost::Message::encode_to_vec(&message));
         let error = PageContent::decode(&object).unwrap_err();
         assert!(error.to_string().contains("3 names of 4 files"), "{error}");
     }
@@ -148,9 +151,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_refused_or_a_page(bytes: Vec<u8>) {
-            let mut object = [&MAGIC[..], &bytes].concat();
-            object.extend_from_slice(&crc32c(&object).to_le_bytes());
-            for object in [&bytes, &object] {
+            let object = frame_page(&bytes);
+            for object in [&bytes[..], &object] {
                 if let Ok(page) = PageContent::decode(object) {
                     prop_assert_eq!(PageContent::decode(&page.clone().encode()).unwrap(), page);
                 }

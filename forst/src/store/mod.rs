@@ -47,6 +47,8 @@ pub(crate) use manifest::{
 #[cfg(any(test, fuzzing))]
 pub(crate) use manifest::{frame_delta, pack_directory};
 pub(crate) use manifest_page::PageContent;
+#[cfg(fuzzing)]
+pub(crate) use manifest_page::frame_page;
 pub use open::{Restored, StoreOptions};
 pub use pack::Packer;
 pub use pages::{Page, PageQuery};
