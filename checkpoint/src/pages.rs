@@ -124,14 +124,14 @@ impl PageReader {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use alluvium_env::ErrorKind;
 
     use super::*;
 
-    const PAGE: &str = include_str!("../../docs/formats/page.md");
-
-    fn worked() -> Bytes {
+    /// The worked bytes of the format's page.
+    pub(crate) fn worked() -> Bytes {
+        const PAGE: &str = include_str!("../../docs/formats/page.md");
         let block = PAGE.split("```worked page\n").nth(1).unwrap().split("```").next().unwrap();
         let hex: String = block.lines().filter_map(|line| line.split('│').next()).collect();
         let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();

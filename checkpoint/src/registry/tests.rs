@@ -188,6 +188,28 @@ fn exactly_the_files_that_are_held_or_named_exist() {
 }
 
 #[test]
+fn what_a_page_named_goes_although_the_page_was_given_up_before_it_was_read() {
+    let (objects, io) = (Objects::new(Arc::new(InMemory::new())), IoRuntime::new(1).unwrap());
+    let registry = SharedFileRegistry::new(objects.clone(), io.clone());
+    let bytes = crate::pages::tests::worked();
+    let page = FileRef { name: "state/00000001/0/9.page".into(), size_bytes: bytes.len() as u64 };
+    let named = crate::pages::decode(&page.name, &bytes).unwrap();
+    io.block_on(objects.create(&page.name, bytes)).unwrap();
+    for file in &named {
+        io.block_on(objects.create(&file.name, "x".into())).unwrap();
+    }
+    let used = &named[1].name;
+    registry.hold(used);
+    registry.refer_unread(CheckpointId(1), &page, &objects);
+    registry.forget(CheckpointId(1));
+    assert_eq!(registry.settle().waiting, 0);
+    assert_eq!(existing(&objects, &io), [used.clone()].into());
+    registry.release(used);
+    registry.settle();
+    assert!(existing(&objects, &io).is_empty());
+}
+
+#[test]
 #[should_panic(expected = "given back more often than it was taken")]
 fn a_release_without_a_hold_is_a_bug_and_not_a_deletion() {
     let (objects, io) = (Objects::new(Arc::new(InMemory::new())), IoRuntime::new(1).unwrap());

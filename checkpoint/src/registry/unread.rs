@@ -32,17 +32,17 @@ impl SharedFileRegistry {
         id: CheckpointId,
         objects: &Objects,
     ) {
-        let mut table = self.lock();
         for subtask in &checkpoint.subtasks {
-            for file in &subtask.files {
-                table.refer_from(id, &file.name);
-            }
-            for page in &subtask.pages {
-                table.refer_from(id, &page.object.name);
-                let unread = Unread { page: page.object.clone(), objects: objects.clone() };
-                table.unread.insert(page.object.name.clone(), unread);
-            }
+            self.refer(id, &subtask.files, &[]);
+            subtask.pages.iter().for_each(|page| self.refer_unread(id, &page.object, objects));
         }
+    }
+
+    pub(super) fn refer_unread(&self, id: CheckpointId, page: &FileRef, objects: &Objects) {
+        let mut table = self.lock();
+        table.refer_from(id, &page.name);
+        let unread = Unread { page: page.clone(), objects: objects.clone() };
+        table.unread.insert(page.name.clone(), unread);
     }
 
     /// Reads in the background what is not read yet, unless that is being done.

@@ -14,6 +14,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::job::{Job, Oracle, RETAINED, named, names_in};
+use crate::page::encode;
 
 /// A root whose job was killed; what its latest checkpoint names in pages, and a file that no checkpoint names.
 struct Killed {
@@ -110,12 +111,12 @@ fn a_damaged_page_that_no_checkpoint_needs_any_more_holds_nothing_up() {
 
 #[test]
 fn whoever_follows_pages_names_a_damaged_or_missing_one_and_deletes_nothing() {
-    for is_missing in [false, true] {
+    for damage in ["a bit", "gone", "another"] {
         let killed = killed();
-        if is_missing {
-            killed.io.block_on(killed.store.delete(&Path::from(killed.page.as_str()))).unwrap();
-        } else {
-            killed.damage_the_page();
+        match damage {
+            "gone" => killed.io.block_on(killed.store.delete(&Path::from(killed.page.as_str()))).unwrap(),
+            "another" => killed.write(&killed.page, encode(&[])),
+            _ => drop(killed.damage_the_page()),
         }
         let (before, io) = (killed.there(), &killed.io);
         let store = || Arc::clone(&killed.store);

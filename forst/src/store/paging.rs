@@ -14,14 +14,14 @@
 //! names the page depends on nothing that could be missing. Pages of which too much is gone are given up, so what is held for
 //! nothing stays a small part. A page is known to the store once its upload has succeeded, and not before.
 //!
-//! **Threads**: on the I/O runtime, within uploads of snapshots, one at a time.
+//! **Threads**: on the I/O runtime, within uploads of snapshots. Several may be under way, and none waits for another: each writes what
+//! it knows no page for, and the pages of the one that began last are those that the next one goes on with.
 use std::iter;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use alluvium_env::{HashMap, HashSet, Result};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use futures_util::lock::Mutex;
 
 use super::manifest::{PageRecord, StretchRecord, TableRecord};
 use super::manifest_page::PageContent;
@@ -127,12 +127,43 @@ pub(super) struct Layout {
 pub(super) struct Paging {
     /// From so many tables on there are pages.
     from_tables: usize,
-    pages: Mutex<Vec<Arc<SnapshotPage>>>,
+    known: Mutex<Known>,
+}
+
+/// Pages that are there.
+#[derive(Default)]
+struct Known {
+    pages: Vec<Arc<SnapshotPage>>,
+    /// Uploads that have begun, and which of them these are of.
+    begun: u64,
+    of: u64,
 }
 
 impl Paging {
     pub(super) fn new(from_tables: usize) -> Self {
-        Self { from_tables, pages: Mutex::default() }
+        Self { from_tables, known: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pages to begin with, and a number to end with.
+    fn begin(&self) -> (Vec<Arc<SnapshotPage>>, u64) {
+        let mut known = self.lock();
+        known.begun += 1;
+        (known.pages.clone(), known.begun)
+    }
+
+    /// The next one begins with these, unless one that began later has ended before.
+    fn end(&self, mut pages: Vec<Arc<SnapshotPage>>, of: u64) {
+        let mut known = self.lock();
+        if known.of < of {
+            known.of = of;
+            std::mem::swap(&mut known.pages, &mut pages);
+        }
+        // What is given up is released without the lock.
+        drop(known);
     }
 
     /// Says where a version's tables are described, and writes the pages that are missing for it; returns their bytes.
@@ -141,9 +172,9 @@ impl Paging {
     /// `Unavailable` if the store did not take a page. The next snapshot writes it again.
     pub(super) async fn lay_out(&self, version: &Version, uploader: &Uploader) -> Result<(Layout, u64)> {
         let tables: Vec<Placed> = placed(version).collect();
-        let mut known = self.pages.lock().await;
+        let (known, number) = self.begin();
         if tables.len() < self.from_tables {
-            known.clear();
+            self.end(Vec::new(), number);
             return Ok((Layout { pages: Vec::new(), inline: tables }, 0));
         }
         let places: HashMap<usize, (usize, usize)> =
@@ -152,7 +183,7 @@ impl Paging {
         let written = try_join_all(fresh.iter().map(|tables| SnapshotPage::write(tables, uploader))).await?;
         let bytes = written.iter().map(|page| page.size_bytes).sum();
         kept.extend(written);
-        known.clone_from(&kept);
+        self.end(kept.clone(), number);
         let record = |page: Arc<SnapshotPage>| {
             let record = record_of(&page, &places);
             (page, record)
