@@ -158,19 +158,22 @@ fn a_state_is_begun_in_an_empty_root_only_or_once_more_from_the_same_checkpoint(
 
 #[test]
 fn what_an_interrupted_beginning_has_brought_is_not_swept_from_under_the_next_one() {
-    let io = IoRuntime::new(1).unwrap();
-    let (from, to) = (original(&io, 1, false), memory());
-    let first = origin(&from, &to, RestoreMode::NoClaim);
-    let mut crashed = Job::start_from(Arc::clone(&to), &io, 2, &first).unwrap();
-    crashed.begin_checkpoint().unwrap();
-    drop(crashed);
-    let brought = names_in(&to, &io, "state/00000001");
-    assert_eq!(brought.len(), 3);
-    let (again, entropy) = (origin(&from, &to, RestoreMode::NoClaim), Entropy::from_seed(3));
-    let opened = CheckpointStore::open_from(Arc::clone(&to), io.clone(), &entropy, &again).unwrap();
-    // Nobody holds them yet: the backends are not open.
-    assert!(opened.files.settle().swept);
-    assert_eq!(names_in(&to, &io, "state/00000001"), brought);
+    for paged in [false, true] {
+        let io = IoRuntime::new(1).unwrap();
+        let (from, to) = (original(&io, 1, paged), memory());
+        let first = origin(&from, &to, RestoreMode::NoClaim);
+        let mut crashed = Job::start_from(Arc::clone(&to), &io, 2, &first).unwrap().paged(paged);
+        crashed.begin_checkpoint().unwrap();
+        drop(crashed);
+        let brought = names_in(&to, &io, "state/00000001");
+        assert_eq!(brought.len(), 3);
+        let (again, entropy) = (origin(&from, &to, RestoreMode::NoClaim), Entropy::from_seed(3));
+        let opened = CheckpointStore::open_from(Arc::clone(&to), io.clone(), &entropy, &again).unwrap();
+        // Nobody holds them yet: the backends are not open.
+        let stats = opened.files.settle();
+        assert!(stats.swept && stats.waiting == 0, "{stats:?}");
+        assert_eq!(names_in(&to, &io, "state/00000001"), brought);
+    }
 }
 
 #[test]
