@@ -52,7 +52,7 @@ pub struct Opened {
     pub checkpoints: CheckpointStore,
     /// This attempt: part of the name of every file it writes, `state/{incarnation:08}/…`.
     pub incarnation: u64,
-    /// For the backends; the retained checkpoints' files are in it already.
+    /// For the backends; what the retained checkpoints name is in it already.
     pub files: Arc<SharedFileRegistry>,
     /// What can be restored, oldest first.
     pub retained: Vec<CheckpointMetadata>,
@@ -125,7 +125,8 @@ impl CheckpointStore {
     ) -> Result<Opened> {
         let Looked { metadata, origin: found } = Self::look_at(origin, entropy).await?;
         let begin = Begin::From(found.clone());
-        let opened = Self::begin((store, io), entropy.next_u64(), (begin, Some(metadata))).await?;
+        let there = (metadata, Objects::new(Arc::clone(&origin.transfer.from)));
+        let opened = Self::begin((store, io), entropy.next_u64(), (begin, Some(there))).await?;
         origin.set_found(found)?;
         Ok(opened)
     }
@@ -152,19 +153,20 @@ impl CheckpointStore {
     async fn begin(
         (store, io): (Arc<dyn ObjectStore>, IoRuntime),
         token: u64,
-        (begin, origin): (Begin, Option<CheckpointMetadata>),
+        (begin, origin): (Begin, Option<(CheckpointMetadata, Objects)>),
     ) -> Result<Opened> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
         let Claimed { claim, retained, leftovers } = ledger.claim(token, &begin).await?;
         probe::conditional_create(&objects, &claim).await?;
-        let files = Arc::new(SharedFileRegistry::new(objects.clone(), io.clone()));
-        if let Some(origin) = &origin {
-            files.refer(ORIGIN, origin.files());
+        let files = SharedFileRegistry::new(objects.clone(), io.clone());
+        if let Some((origin, objects)) = &origin {
+            files.refer_restored(origin, ORIGIN, objects);
         }
         for (_, checkpoint) in &retained {
-            files.refer(checkpoint.id, checkpoint.files());
+            files.refer_restored(checkpoint, checkpoint.id, &objects);
         }
+        files.read_pages();
         files.delete(claim.dropped.iter().copied().map(name_of).chain(leftovers).collect());
         let incarnation = claim.writer.incarnation;
         sweep::start(&files, objects, incarnation);
@@ -184,6 +186,7 @@ impl CheckpointStore {
         };
         let retained = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
         let begun_from = claim.origin.map(|origin| origin.to_string());
+        let origin = origin.map(|(checkpoint, _)| checkpoint);
         Ok(Opened { checkpoints, incarnation, files, retained, origin, begun_from })
     }
 
@@ -260,6 +263,6 @@ impl CheckpointStore {
         if std::mem::take(&mut self.has_origin) {
             self.files.forget(ORIGIN);
         }
-        self.files.retry_deletes();
+        self.files.retry();
     }
 }

@@ -9,8 +9,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 /// The first bytes of every object.
 const MAGIC: [u8; 8] = *b"ALLUVLED";
-/// The format that this build writes, and the newest it reads.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+/// The newest format that this build writes and reads.
+pub(crate) const FORMAT_VERSION: u32 = 3;
 /// Where the format version is.
 const VERSION_AT: usize = 8;
 /// Where the length of the payload is.
@@ -25,12 +25,8 @@ const EMPTY_LEN: usize = PAYLOAD_AT + CHECKSUM_LEN;
 const _: () =
     assert!(VERSION_AT == MAGIC.len() && LENGTH_AT == VERSION_AT + 4 && PAYLOAD_AT == LENGTH_AT + 8);
 
-/// Frames a payload in the current format.
-pub(crate) fn seal(payload: &[u8]) -> Bytes {
-    seal_as(FORMAT_VERSION, payload)
-}
-
-fn seal_as(version: u32, payload: &[u8]) -> Bytes {
+/// Frames a payload in the format of a version.
+pub(crate) fn seal_as(version: u32, payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(EMPTY_LEN + payload.len());
     out.put_slice(&MAGIC);
     out.put_u32_le(version);
@@ -96,6 +92,10 @@ mod tests {
 
     use super::*;
 
+    fn seal(payload: &[u8]) -> Bytes {
+        seal_as(FORMAT_VERSION, payload)
+    }
+
     #[test]
     fn what_was_sealed_opens_and_every_flipped_bit_and_every_cut_is_corruption() {
         let sealed = seal(b"payload");
@@ -119,7 +119,7 @@ mod tests {
         }
         let newer = open("ledger/7", &seal_as(FORMAT_VERSION + 1, b"?")).unwrap_err();
         assert_eq!(newer.kind(), ErrorKind::Invalid);
-        assert!(newer.message().contains("ledger/7 has format version 3"), "{newer}");
+        assert!(newer.message().contains("ledger/7 has format version 4"), "{newer}");
         assert_eq!(open("x", &seal_as(0, b"")).unwrap_err().kind(), ErrorKind::Corruption);
     }
 }

@@ -1,4 +1,4 @@
-//! What the fuzz targets call (`fuzz/`): the decoders of ledger entries and of canonical savepoints. Only there with
+//! What the fuzz targets call (`fuzz/`): the decoders of ledger entries, of pages' names and of canonical savepoints. Only there with
 //! `--cfg fuzzing`.
 use alluvium_env::{ErrorKind, Result};
 use bytes::Bytes;
@@ -6,6 +6,7 @@ use bytes::Bytes;
 use crate::canonical::{Block, Opened, Payload, check_header, seal};
 use crate::envelope;
 use crate::ledger::EntryKind;
+use crate::pages;
 use crate::wire;
 
 /// Of the entry that is decoded.
@@ -15,7 +16,8 @@ const SEQUENCE: u64 = 2;
 pub fn ledger(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     let _ = refused(wire::decode(SEQUENCE, &bytes));
-    if let Some(entry) = refused(wire::decode(SEQUENCE, &envelope::seal(&bytes))) {
+    if let Some(entry) = refused(wire::decode(SEQUENCE, &envelope::seal_as(envelope::FORMAT_VERSION, &bytes)))
+    {
         let again = wire::decode(SEQUENCE, &wire::encode(&entry)).map(|again| again == entry);
         assert!(again.unwrap_or(false), "{entry:?} is not what was written of it");
     }
@@ -35,12 +37,23 @@ pub fn ledger_seed(object: &[u8]) -> Option<Vec<u8>> {
 
 /// The payloads of the subtasks in a ledger object.
 pub fn payloads(object: &[u8]) -> Vec<Bytes> {
-    let object = ledger_seed(object).map(|payload| envelope::seal(&payload));
+    let object = ledger_seed(object).map(|payload| envelope::seal_as(envelope::FORMAT_VERSION, &payload));
     let entry = object.and_then(|object| wire::decode(SEQUENCE, &object).ok());
     let EntryKind::Complete(metadata) = entry.map_or(EntryKind::Claim, |entry| entry.kind) else {
         return Vec::new();
     };
     metadata.subtasks.into_iter().map(|subtask| subtask.payload).collect()
+}
+
+/// A manifest page as it is, and one with this message and its checksum right: what it names.
+pub fn page_names(bytes: &[u8]) {
+    const NAME: &str = "ledger/00000000000000000002 names 1.page";
+    let mut framed = [b"ALVMPAG\x01", bytes].concat();
+    let crc = crc_fast::crc32_iscsi(&framed);
+    framed.extend_from_slice(&crc.to_le_bytes());
+    for object in [bytes.to_vec(), framed] {
+        let _ = refused(pages::decode(NAME, &object.into()));
+    }
 }
 
 /// A canonical part's payload.

@@ -19,6 +19,7 @@ use object_store::ObjectStore;
 use crate::ledger::{Begin, Claimed, Ledger, name_of};
 use crate::metadata::CheckpointMetadata;
 use crate::objects::{Objects, StoredObject};
+use crate::pages::PageReader;
 use crate::probe;
 use crate::sweep::{BULK, FOLDERS, incarnation_of};
 
@@ -60,12 +61,12 @@ impl Garbage {
     ///
     /// # Errors
     /// `Invalid` if there is no state, or a newer Alluvium wrote it; `Corruption` names the ledger object that is
-    /// damaged; `Unavailable` from the store.
+    /// damaged, or a page of a retained checkpoint that is missing or damaged; `Unavailable` from the store.
     pub async fn look(store: Arc<dyn ObjectStore>) -> Result<Self> {
         let objects = Objects::new(store);
         let (last, retained, entries) = Ledger::new(objects.clone()).survey().await?;
         let up_to = last.ok_or_else(|| no_state(&objects))?.incarnation;
-        Ok(Self { named: named(&retained), objects, up_to, entries, deletes: false })
+        Ok(Self { named: named(&objects, &retained).await?, objects, up_to, entries, deletes: false })
     }
 
     /// For whoever wants it gone: takes the state over, so that a job that still runs on it stops.
@@ -83,7 +84,7 @@ impl Garbage {
         let retained: Vec<_> = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
         let entries = claim.dropped.iter().copied().map(name_of).chain(leftovers).collect();
         let up_to = claim.writer.incarnation;
-        Ok(Self { named: named(&retained), objects, up_to, entries, deletes: true })
+        Ok(Self { named: named(&objects, &retained).await?, objects, up_to, entries, deletes: true })
     }
 
     /// Goes through everything once, in bulks of bounded size; tells each orphan before it is deleted.
@@ -134,8 +135,13 @@ impl Garbage {
     }
 }
 
-fn named(retained: &[CheckpointMetadata]) -> HashSet<String> {
-    retained.iter().flat_map(CheckpointMetadata::files).map(|file| file.name.clone()).collect()
+/// What must stay. A page that cannot be read fails it: what that names would look like garbage.
+async fn named(objects: &Objects, retained: &[CheckpointMetadata]) -> Result<HashSet<String>> {
+    let (mut pages, mut named) = (PageReader::over(objects), HashSet::default());
+    for checkpoint in retained {
+        named.extend(pages.objects_of(checkpoint).await?.into_iter().map(|file| file.name));
+    }
+    Ok(named)
 }
 
 fn no_state(objects: &Objects) -> Error {

@@ -56,6 +56,7 @@
 //!     backend: "heap",
 //!     payload: Bytes::from("the state"),
 //!     files: Vec::new(),
+//!     pages: Vec::new(),
 //!     uploaded_bytes: 9,
 //!     pins: Box::new(()),
 //! };
@@ -85,6 +86,7 @@ mod ledger;
 mod metadata;
 mod objects;
 mod origin;
+mod pages;
 mod probe;
 mod registry;
 mod restore;
@@ -102,6 +104,7 @@ pub use coordinator::{CheckpointCounters, CompletedCheckpoint, Coordinator, Subt
 pub use garbage::{Garbage, GarbageReport, Orphan};
 pub use metadata::{CheckpointMetadata, SubtaskMetadata};
 pub use origin::{Origin, RestoreMode};
+pub use pages::{PageReader, PageRef};
 pub use registry::{RegistryStats, SharedFileRegistry};
 pub use restore::RestorePlan;
 pub use retained::RetainedCheckpoints;

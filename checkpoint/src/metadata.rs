@@ -3,9 +3,11 @@
 //! **Invariants**: the subtasks' key groups partition `0..max_parallelism`, checked when a checkpoint is written
 //! and when it is read; file names are relative to the root of the state URL, so that the same state can be
 //! opened through another endpoint.
-use alluvium_env::Result;
+use alluvium_env::{HashSet, Result};
 use alluvium_state_api::{CheckpointId, FileRef, KeyGroupRange, OperatorStatePart};
 use bytes::Bytes;
+
+use crate::pages::PageRef;
 
 /// A completed checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +39,10 @@ pub struct SubtaskMetadata {
     pub backend: String,
     /// The backend's description of its state; opaque to the protocol.
     pub payload: Bytes,
-    /// Every object that the payload names.
+    /// Every object that the payload names itself.
     pub files: Vec<FileRef>,
+    /// Manifest pages that the payload names, which name objects in turn.
+    pub pages: Vec<PageRef>,
     /// Records that were admitted and had done nothing yet, as `RecordRef::write_to` writes them.
     pub inputs: Bytes,
     /// How many records `inputs` holds.
@@ -47,10 +51,36 @@ pub struct SubtaskMetadata {
     pub operator_states: Vec<OperatorStatePart>,
 }
 
+impl SubtaskMetadata {
+    /// Every object that it names itself, pages included.
+    pub fn named(&self) -> impl Iterator<Item = &FileRef> {
+        self.files.iter().chain(self.pages.iter().map(|page| &page.object))
+    }
+
+    /// How many objects it needs, and their bytes, as its pages tell of theirs: for a person, without a look at one.
+    pub fn totals(&self) -> (u64, u64) {
+        totals(self.named(), &self.pages)
+    }
+}
+
 impl CheckpointMetadata {
-    /// Every object that the checkpoint depends on; one that two subtasks share comes twice.
+    /// Every object that the checkpoint names itself, pages included; one that two subtasks share comes twice. What pages
+    /// name comes of [`PageReader::objects_of`](crate::PageReader::objects_of).
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
-        self.subtasks.iter().flat_map(|subtask| &subtask.files)
+        self.subtasks.iter().flat_map(SubtaskMetadata::named)
+    }
+
+    /// Its manifest pages; one that two subtasks share comes twice.
+    pub fn pages(&self) -> impl Iterator<Item = &PageRef> {
+        self.subtasks.iter().flat_map(|subtask| &subtask.pages)
+    }
+
+    /// How many objects it needs, and their bytes, as its pages tell of theirs: for a person, without a look at one. What two
+    /// subtasks share counts once, but for what two of their pages have in common.
+    pub fn totals(&self) -> (u64, u64) {
+        let (mut files, mut pages) = (HashSet::default(), HashSet::default());
+        let files = self.files().filter(|file| files.insert(file.name.as_str()));
+        totals(files, self.pages().filter(|page| pages.insert(page.object.name.as_str())))
     }
 
     /// What subtask `subtask` of `parallelism` takes over of the operator states.
@@ -80,6 +110,15 @@ impl CheckpointMetadata {
     }
 }
 
+fn totals<'a>(
+    files: impl Iterator<Item = &'a FileRef>,
+    pages: impl IntoIterator<Item = &'a PageRef>,
+) -> (u64, u64) {
+    let of_files = files.map(|file| (1, file.size_bytes));
+    let of_pages = pages.into_iter().map(|page| (page.files, page.files_bytes));
+    of_files.chain(of_pages).fold((0, 0), |(count, bytes), one| (count + one.0, bytes.saturating_add(one.1)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +129,7 @@ mod tests {
             backend: "heap".into(),
             payload: Bytes::new(),
             files: Vec::new(),
+            pages: Vec::new(),
             inputs: Bytes::new(),
             inputs_count: 0,
             operator_states: Vec::new(),

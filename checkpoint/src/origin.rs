@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use alluvium_env::{Error, HashSet, Result};
-use alluvium_state_api::{CheckpointId, FileRef};
+use alluvium_state_api::{CheckpointId, FileRef, ManifestPage};
 use object_store::ObjectStore;
 
 use crate::objects::Objects;
@@ -134,14 +134,23 @@ impl Origin {
         self.is_origins(name) && !self.lock().contains(name)
     }
 
-    /// Copies those of the files into the own root that are not there yet; returns their bytes.
+    /// Copies those files into the own root, of the named ones and of those that pages name, that are not there yet; returns
+    /// their bytes.
     ///
     /// # Errors
     /// `Corruption` names an object that is missing or too short; `Unavailable` or `Invalid` is the stores'. What was copied
     /// stays copied.
-    pub async fn bring(&self, files: &[FileRef]) -> Result<u64> {
+    pub async fn bring(&self, files: &[FileRef], pages: &[Arc<dyn ManifestPage>]) -> Result<u64> {
         let _turn = self.turn.lock().await;
-        let missing: Vec<FileRef> = files.iter().filter(|file| self.holds(&file.name)).cloned().collect();
+        let mut missing: Vec<FileRef> = files.iter().filter(|file| self.holds(&file.name)).cloned().collect();
+        let mut seen = HashSet::default();
+        for page in pages {
+            page.files(&mut |name, size_bytes| {
+                if self.holds(name) && seen.insert(name.to_owned()) {
+                    missing.push(FileRef { name: name.to_owned(), size_bytes });
+                }
+            });
+        }
         let arrived = |file: &FileRef| {
             self.lock().insert(file.name.clone());
         };

@@ -67,6 +67,7 @@ mod tests {
             backend: "heap".into(),
             payload: Bytes::from(vec![index as u8]),
             files: Vec::new(),
+            pages: Vec::new(),
             inputs: if index == 0 { Bytes::from("input") } else { Bytes::new() },
             inputs_count: u64::from(index == 0),
             operator_states: Vec::new(),

@@ -13,6 +13,7 @@ use object_store::ObjectStore;
 
 use crate::ledger::{Begin, Ledger, name_of};
 use crate::objects::Objects;
+use crate::pages::PageReader;
 use crate::retained::by_id;
 use crate::sweep::{FOLDERS, incarnation_of};
 
@@ -52,17 +53,18 @@ pub(crate) async fn retire(objects: &Objects, token: u64, ids: &[CheckpointId]) 
     let claimed = ledger.claim(token, &Begin::Without(ids.to_vec())).await?;
     let claim = &claimed.claim;
     let mut unneeded: Vec<String> = claim.dropped.iter().copied().map(name_of).collect();
-    let needed: HashSet<&str> = claimed
-        .retained
-        .iter()
-        .filter(|(sequence, _)| claim.retained.contains(sequence))
-        .flat_map(|(_, checkpoint)| checkpoint.files())
-        .map(|file| file.name.as_str())
-        .collect();
+    let retired = |error: Error| {
+        error.context(
+            "the checkpoints are retired and their files still there; the next job on the state deletes them",
+        )
+    };
+    let (mut pages, mut needed) = (PageReader::over(objects), HashSet::default());
+    for (_, checkpoint) in claimed.retained.iter().filter(|(sequence, _)| claim.retained.contains(sequence)) {
+        let all = pages.objects_of(checkpoint).await.map_err(retired)?;
+        needed.extend(all.into_iter().map(|file| file.name));
+    }
     for folder in FOLDERS {
-        let names: Vec<String> = objects.list(folder).try_collect().await.map_err(|error: Error| {
-            error.context("the checkpoints are retired and their files still there; the next job on the state deletes them")
-        })?;
+        let names: Vec<String> = objects.list(folder).try_collect().await.map_err(retired)?;
         let former = |name: &String| {
             incarnation_of(folder, name).is_some_and(|writer| writer < claim.writer.incarnation)
         };

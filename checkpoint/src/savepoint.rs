@@ -25,6 +25,7 @@ use crate::canonical::{self, Folder};
 use crate::ledger::{Appended, Begin, Entry, EntryKind, Ledger, Looked};
 use crate::metadata::CheckpointMetadata;
 use crate::objects::Objects;
+use crate::pages::PageReader;
 use crate::probe;
 use crate::transfer::Transfer;
 
@@ -45,7 +46,7 @@ pub struct SavepointRequest<'a> {
 pub struct Savepoint {
     /// What it holds.
     pub checkpoint: CheckpointMetadata,
-    /// Objects that it names.
+    /// Objects that it needs.
     pub objects: u64,
     /// What they take.
     pub bytes: u64,
@@ -94,15 +95,18 @@ pub fn create_canonical_savepoint(
         let payload = canonical::write(entries.as_mut(), &mut folder, request.copied)?;
         CANONICAL.clone_into(&mut subtask.backend);
         subtask.files = payload.files.iter().map(|file| file.file.clone()).collect();
+        subtask.pages.clear();
         subtask.payload = payload.encode().into();
     }
-    io.block_on(begun.complete(metadata))
+    let objects = distinct(&metadata);
+    io.block_on(begun.complete(metadata, &objects))
 }
 
 async fn create(request: &SavepointRequest<'_>, token: u64) -> Result<Savepoint> {
     let (metadata, begun) = begin(request, token).await?;
-    request.transfer.copy_all(&distinct(&metadata), &|file| (request.copied)(file.size_bytes)).await?;
-    begun.complete(metadata).await
+    let objects = PageReader::new(Arc::clone(&request.transfer.from)).objects_of(&metadata).await?;
+    request.transfer.copy_all(&objects, &|file| (request.copied)(file.size_bytes)).await?;
+    begun.complete(metadata, &objects).await
 }
 
 /// A savepoint without an entry.
@@ -139,11 +143,11 @@ impl Begun {
         }
     }
 
-    /// Writes the entry: all that it names is there.
-    async fn complete(self, metadata: CheckpointMetadata) -> Result<Savepoint> {
+    /// Writes the entry: all that it needs is there.
+    async fn complete(self, metadata: CheckpointMetadata, objects: &[FileRef]) -> Result<Savepoint> {
         let Self { ledger, claim: Entry { sequence, writer, .. }, .. } = self;
         let metadata = CheckpointMetadata { incarnation: writer.incarnation, ..metadata };
-        let (sequence, files) = (sequence + 1, distinct(&metadata));
+        let sequence = sequence + 1;
         let (retained, dropped) = (vec![sequence], Vec::new());
         let kind = EntryKind::Complete(Box::new(metadata.clone()));
         let entry = Entry { sequence, writer, retained, dropped, origin: None, kind };
@@ -151,12 +155,12 @@ impl Begun {
             Appended::Ours(_) => {}
             Appended::Taken(other) => return Err(ledger.fenced_by(&other, writer.incarnation)),
         }
-        let bytes = files.iter().map(|file| file.size_bytes).sum();
-        Ok(Savepoint { checkpoint: metadata, objects: files.len() as u64, bytes })
+        let bytes = objects.iter().map(|file| file.size_bytes).sum();
+        Ok(Savepoint { checkpoint: metadata, objects: objects.len() as u64, bytes })
     }
 }
 
-/// Every object of a checkpoint, once.
+/// Every object of a checkpoint without pages, once.
 fn distinct(metadata: &CheckpointMetadata) -> Vec<FileRef> {
     let mut seen = HashSet::default();
     metadata.files().filter(|file| seen.insert(file.name.as_str())).cloned().collect()

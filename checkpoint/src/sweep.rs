@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn only_unused_files_of_former_attempts_go() {
         let (io, objects) = (IoRuntime::new(1).unwrap(), Objects::new(Arc::new(InMemory::new())));
-        let files = Arc::new(SharedFileRegistry::new(objects.clone(), io.clone()));
+        let files = SharedFileRegistry::new(objects.clone(), io.clone());
         files.hold("state/00000001/used");
         let names = ["00000001/used", "00000001/orphan", "00000002/own", "00000003/later", "foreign"];
         let in_both = || FOLDERS.iter().flat_map(|folder| names.map(|name| format!("{folder}/{name}")));

@@ -13,6 +13,7 @@ use crate::envelope::{self, PAYLOAD_AT, damaged};
 use crate::ledger::{Entry, EntryKind, Writer, name_of};
 use crate::metadata::{CheckpointMetadata, SubtaskMetadata};
 use crate::origin::OriginRecord;
+use crate::pages::PageRef;
 
 #[derive(Clone, PartialEq, Message)]
 struct EntryMessage {
@@ -93,6 +94,20 @@ struct SubtaskMessage {
     inputs_count: u64,
     #[prost(message, repeated, tag = "8")]
     operator_states: Vec<OperatorStateMessage>,
+    #[prost(message, repeated, tag = "10")]
+    pages: Vec<PageRefMessage>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+struct PageRefMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint64, tag = "2")]
+    size_bytes: u64,
+    #[prost(uint64, tag = "3")]
+    files: u64,
+    #[prost(uint64, tag = "4")]
+    files_bytes: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
@@ -112,12 +127,15 @@ struct OperatorStateMessage {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
-struct FileMessage {
+pub(crate) struct FileMessage {
     #[prost(string, tag = "1")]
-    name: String,
+    pub(crate) name: String,
     #[prost(uint64, tag = "2")]
-    size_bytes: u64,
+    pub(crate) size_bytes: u64,
 }
+
+/// What builds write and read that know no pages. An entry without any is for them as well.
+const VERSION_WITHOUT_PAGES: u32 = 2;
 
 /// An entry as an object.
 pub(crate) fn encode(entry: &Entry) -> Bytes {
@@ -134,7 +152,9 @@ pub(crate) fn encode(entry: &Entry) -> Bytes {
         kind: Some(kind),
         origin: entry.origin.as_ref().map(origin_message),
     };
-    envelope::seal(&message.encode_to_vec())
+    let has_pages = matches!(&entry.kind, EntryKind::Complete(metadata) if metadata.pages().next().is_some());
+    let version = if has_pages { envelope::FORMAT_VERSION } else { VERSION_WITHOUT_PAGES };
+    envelope::seal_as(version, &message.encode_to_vec())
 }
 
 /// The entry in the object with this number.
@@ -212,7 +232,13 @@ fn subtask_message(subtask: &SubtaskMetadata) -> SubtaskMessage {
         inputs: subtask.inputs.clone(),
         inputs_count: subtask.inputs_count,
         operator_states: subtask.operator_states.iter().map(operator_state_message).collect(),
+        pages: subtask.pages.iter().map(page_message).collect(),
     }
+}
+
+fn page_message(page: &PageRef) -> PageRefMessage {
+    let PageRef { object: FileRef { name, size_bytes }, files, files_bytes } = page.clone();
+    PageRefMessage { name, size_bytes, files, files_bytes }
 }
 
 fn operator_state_message(part: &OperatorStatePart) -> OperatorStateMessage {
@@ -265,7 +291,12 @@ fn subtask_metadata(message: SubtaskMessage) -> Result<SubtaskMetadata, Mismatch
         inputs: message.inputs,
         inputs_count: message.inputs_count,
         operator_states: message.operator_states.into_iter().map(operator_state).collect::<Result<_, _>>()?,
+        pages: message.pages.into_iter().map(page_ref).collect(),
     })
+}
+
+fn page_ref(PageRefMessage { name, size_bytes, files, files_bytes }: PageRefMessage) -> PageRef {
+    PageRef { object: FileRef { name, size_bytes }, files, files_bytes }
 }
 
 fn operator_state(message: OperatorStateMessage) -> Result<OperatorStatePart, Mismatch> {

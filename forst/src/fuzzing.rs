@@ -16,9 +16,11 @@ use crate::coding::{crc32c, put_section, read_section};
 use crate::compression::Compression;
 use crate::expiry::Moment;
 use crate::hint;
-use crate::inspect::{TableInspector, verify_delta, verify_pack, verify_table, verify_values};
+use crate::inspect::{TableInspector, verify_delta, verify_pack, verify_page, verify_table, verify_values};
 use crate::memtable::read_log;
-use crate::store::{Manifest, Restored, Store, StoreOptions, frame_delta, pack_directory};
+use crate::store::{
+    Manifest, PageContent, Restored, Store, StoreOptions, frame_delta, frame_page, pack_directory,
+};
 use crate::table::{FOOTER_BYTES, FileId, Held, Index, KeepAll, TailLayout, filter_hash};
 use crate::values::{ValueFile, ValueMeta, ValuePlace, ValueShare};
 use crate::{DescribedOperators as _, ForstSettings, MergeOperator, MergeOperators, StateOperators};
@@ -216,7 +218,24 @@ pub fn hint(bytes: &[u8]) {
     assert!(small.len() <= 1 << 10, "a hint of {} bytes", small.len());
 }
 
-/// A store's manifest, and one log for all deltas that it names.
+/// A page as it is, and one with this message and its checksum right.
+pub fn page(bytes: &[u8]) {
+    let _ = refused(PageContent::decode(bytes));
+    let object = frame_page(bytes);
+    let page = refused(PageContent::decode(&object));
+    let report = refused(verify_page(&object, &mut |_| ()));
+    assert_eq!(
+        page.is_some(),
+        report.is_some_and(|report| report.is_sound()),
+        "a page is as sound as it is read"
+    );
+    if let Some(page) = page {
+        let again = PageContent::decode(&page.clone().encode());
+        assert!(again.is_ok_and(|again| again.tables.len() == page.tables.len()), "{page:?}");
+    }
+}
+
+/// A store's manifest with a page that has the manifest's own tables, and one log for all deltas that it names.
 pub fn manifest(bytes: &[u8]) {
     static IO: LazyLock<Option<(IoRuntime, Arc<Background>)>> =
         LazyLock::new(|| Some((IoRuntime::new(1).ok()?, Arc::new(Background::new(1).ok()?))));
@@ -234,6 +253,14 @@ pub fn manifest(bytes: &[u8]) {
         }
         let path = object_store::path::Path::from(record.name.as_str());
         let _ = io.block_on(store.put(&path, delta.clone().into()));
+    }
+    manifest.pages.truncate(1);
+    let content = PageContent { tables: manifest.tables.clone(), value_files: manifest.value_files.clone() };
+    let page = content.encode();
+    for record in &mut manifest.pages {
+        record.size_bytes = page.len() as u64;
+        let path = object_store::path::Path::from(record.name.as_str());
+        let _ = io.block_on(store.put(&path, page.clone().into()));
     }
     let opened = Store::open(StoreOptions {
         settings: ForstSettings { memory_bytes: ForstSettings::MIN_MEMORY_BYTES, ..ForstSettings::default() },
@@ -298,6 +325,10 @@ pub fn seeds(name: &str, object: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
             vec![("value_file", object.to_vec()), ("section", object.get(..100).unwrap_or_default().to_vec())]
         }
         "delta" => vec![("delta", object.get(8..object.len() - 4).unwrap_or_default().to_vec())],
+        "page" => {
+            let message = object.get(8..object.len().saturating_sub(4)).unwrap_or_default();
+            vec![("page", message.to_vec()), ("page_names", message.to_vec())]
+        }
         "blocks" => vec![("mirror", object.get(..128).unwrap_or_default().to_vec())],
         "job" => vec![("job", message_of(object))],
         "claim" | "beat" => vec![("claim", message_of(object)), ("claim", object.to_vec())],

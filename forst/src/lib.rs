@@ -84,6 +84,6 @@ pub use remote::{
 pub use settings::{FetchSettings, ForstSettings};
 pub use store::{
     Answer, Answered, Packer, Page, PageQuery, ReaderScan, Resident, Restored, Share, Snapshot, SnapshotFile,
-    SnapshotReader, Store, StoreCounters, StoreOptions, StoreScan,
+    SnapshotPage, SnapshotReader, Store, StoreCounters, StoreOptions, StoreScan,
 };
 pub use table::{KeepAll, Ownership};

@@ -61,6 +61,11 @@ pub struct ForstSettings {
     /// without, by 1055, 828 and 1531 requests against 27785, 406 and 53354. With thousands of records in flight the latency is
     /// hidden anyway.
     pub warm_up: bool,
+    /// Tables from which on checkpoints describe most of them in pages, immutable objects of up to a quarter as many tables
+    /// (RFC 0006), so that a checkpoint does not grow with state that stays as it is. With fewer, small stores make requests
+    /// for pages, and restarts have one more round trip; with more, checkpoints are larger: 175 bytes a table, of up to a
+    /// sixteenth as many tables a subtask. Measured for 100 TB (`docs/scale.md`).
+    pub paged_tables: usize,
     /// How patiently the object store is asked.
     pub fetch: FetchSettings,
     /// Whether compactions are offered to compactors; `None` does all of them at home.
@@ -128,6 +133,7 @@ impl Default for ForstSettings {
             vectored_reads: false,
             value_threshold_bytes: 4 << 10,
             value_garbage_percent: 30,
+            paged_tables: 1024,
             cache_dir: None,
             cache_size_bytes: 1 << 30,
             cache_min_free_bytes: 1 << 30,

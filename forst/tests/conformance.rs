@@ -41,7 +41,7 @@ fn forst_conforms_with_state_in_tables() {
 
 #[test]
 fn forst_conforms_with_values_apart() {
-    let settings = ForstSettings { value_threshold_bytes: 32, ..small() };
+    let settings = ForstSettings { value_threshold_bytes: 32, paged_tables: 4, ..small() };
     conforms(Arc::new(InMemory::new()), settings, 30_000, 3);
 }
 
@@ -83,6 +83,7 @@ fn forst_conforms_on_files_with_a_disk_tier() {
         cache_dir: Some(cache.path().to_owned()),
         cache_size_bytes: 4 << 20,
         vectored_reads: true,
+        paged_tables: 1,
         ..small()
     };
     let store = LocalFileSystem::new_with_prefix(root.path()).unwrap();

@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 type Target = fn(&[u8]);
 
 /// Every decoder, by name.
-const TARGETS: [(&str, Target); 22] = [
+const TARGETS: [(&str, Target); 24] = [
     ("section", alluvium_forst::fuzzing::section),
     ("block", alluvium_forst::fuzzing::block),
     ("table", alluvium_forst::fuzzing::table),
@@ -24,6 +24,7 @@ const TARGETS: [(&str, Target); 22] = [
     ("delta", alluvium_forst::fuzzing::delta),
     ("hint", alluvium_forst::fuzzing::hint),
     ("manifest", alluvium_forst::fuzzing::manifest),
+    ("page", alluvium_forst::fuzzing::page),
     ("payload", alluvium_forst::fuzzing::payload),
     ("mirror", alluvium_forst::fuzzing::mirror),
     ("job", alluvium_forst::fuzzing::job),
@@ -31,6 +32,7 @@ const TARGETS: [(&str, Target); 22] = [
     ("result", alluvium_forst::fuzzing::result),
     ("operators", alluvium_forst::fuzzing::operators),
     ("ledger", alluvium_checkpoint::fuzzing::ledger),
+    ("page_names", alluvium_checkpoint::fuzzing::page_names),
     ("canonical", alluvium_checkpoint::fuzzing::canonical),
     ("entries", alluvium_checkpoint::fuzzing::entries),
     ("source", alluvium_host::fuzzing::source),

@@ -2,7 +2,8 @@
 //!
 //! It does with files what `forst` does (`forst/src/store/deltas.rs`): a file is held before it is written; a delta whose
 //! upload is not known to have succeeded is written again under another name; a restore refers to files with a clip; a
-//! compaction releases its inputs.
+//! compaction releases its inputs. A paged one has a page for what was there when it wrote it, and names that page as long as any
+//! of it still counts.
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use alluvium_state_api::{FileOwnership, FileRef, KeyGroupRange};
 use bytes::Bytes;
 
 use crate::job::{Counts, GROUPS, decode, encode};
+use crate::page::Page;
 
 /// A file, and the key groups of it that count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,14 +94,17 @@ pub(crate) struct Backend {
     log: Vec<u16>,
     tables: Vec<(Held, KeyGroupRange)>,
     deltas: Vec<Delta>,
+    paged: bool,
+    page: Option<(Arc<Page>, Rc<Cell<bool>>)>,
 }
 
 /// A snapshot whose synchronous part is done.
 pub(crate) struct Taken {
     pub(crate) parts: Vec<Part>,
     pub(crate) pins: Vec<Held>,
+    pub(crate) page: Option<Arc<Page>>,
     /// What has to be uploaded for it, and where to say that it was.
-    pub(crate) upload: Option<(String, Bytes, Rc<Cell<bool>>)>,
+    pub(crate) uploads: Vec<(String, Bytes, Rc<Cell<bool>>)>,
 }
 
 /// A compaction that is under way.
@@ -114,12 +119,13 @@ impl Backend {
     pub(crate) fn new(
         files: &Arc<SharedFileRegistry>,
         key_groups: KeyGroupRange,
-        folder: String,
+        (folder, paged): (String, bool),
         restored: &[Part],
     ) -> Self {
         let tables = restored.iter().map(|part| (Held::new(files, part.name.clone()), part.clip)).collect();
         let files = Arc::clone(files);
-        Self { files, key_groups, folder, written: 0, log: Vec::new(), tables, deltas: Vec::new() }
+        let (log, deltas) = (Vec::new(), Vec::new());
+        Self { files, key_groups, folder, written: 0, log, tables, deltas, paged, page: None }
     }
 
     pub(crate) fn add(&mut self, group: u16) {
@@ -144,19 +150,35 @@ impl Backend {
         let sound = self.deltas.iter().take_while(|delta| delta.uploaded.get()).count();
         self.deltas.truncate(sound);
         let from = self.deltas.last().map_or(0, |delta| delta.end);
-        let mut upload = None;
+        let mut uploads: Vec<_> = self.turn_page().into_iter().collect();
         if self.log.len() > from {
             let mut counts = Counts::default();
             for group in self.log.iter().skip(from) {
                 crate::job::add(&mut counts, *group, 1);
             }
             let (held, end, uploaded) = (self.name("delta"), self.log.len(), Rc::new(Cell::new(false)));
-            upload = Some((held.name.clone(), encode(counts), Rc::clone(&uploaded)));
+            uploads.push((held.name.clone(), encode(counts), Rc::clone(&uploaded)));
             self.deltas.push(Delta { held, end, uploaded });
         }
         let tables = self.tables.iter().map(|(held, _)| held.clone());
         let pins = tables.chain(self.deltas.iter().map(|delta| delta.held.clone())).collect();
-        Taken { parts: self.parts(), pins, upload }
+        let page = self.page.as_ref().map(|(page, _)| Arc::clone(page));
+        Taken { parts: self.parts(), pins, page, uploads }
+    }
+
+    /// Begins another page, if it has any and nothing of the last one counts or that was not uploaded.
+    fn turn_page(&mut self) -> Option<(String, Bytes, Rc<Cell<bool>>)> {
+        let parts = self.parts();
+        let counts = |page: &Page| parts.iter().any(|part| page.names(&part.name));
+        let goes_on = self.page.as_ref().is_some_and(|(page, uploaded)| uploaded.get() && counts(page));
+        if goes_on || !self.paged || parts.is_empty() {
+            return None;
+        }
+        let (object, uploaded) = (self.name("page"), Rc::new(Cell::new(false)));
+        let (page, content) = Page::of(&self.files, object, &refs(&parts));
+        let name = page.name().to_owned();
+        self.page = Some((page, Rc::clone(&uploaded)));
+        Some((name, content, uploaded))
     }
 
     /// What a compaction of all that is uploaded would read.

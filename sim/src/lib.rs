@@ -4,7 +4,7 @@
 //!  schedule ── starts, kills, leaves behind ──► process: Coordinator, CheckpointStore, SharedFileRegistry as they are
 //!                                                  │ acknowledgements: lost, twice, late       ▲
 //!                                               sources ──lanes──► subtasks (model backend) ───┘
-//!                                                                     │ deltas, tables, compactions
+//!                                                                     │ deltas, tables, pages, compactions
 //!                              world: objects, trace, truth ◄── store: calls that fail, are slow, are done and fail,
 //!                                                                      come later, or say that a name exists
 //! ```
@@ -29,6 +29,7 @@ mod backend;
 mod fork;
 mod job;
 mod network;
+mod page;
 mod process;
 mod random;
 mod report;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use alluvium_checkpoint::{CheckpointMetadata, CheckpointStore, RestoreMode};
+use alluvium_checkpoint::{CheckpointStore, RestoreMode};
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
@@ -185,8 +185,7 @@ impl Job<'_> {
             _ if !has_finished => {}
             latest => world.violate(format!("{:?} is not the end", latest.map(positions_of))),
         }
-        let named = opened.retained.iter().flat_map(CheckpointMetadata::files);
-        let named: BTreeSet<String> = named.map(|file| file.name.clone()).collect();
+        let named = world.needed(&opened.retained);
         match names(world, "state").await {
             Ok(there) if there == named => {}
             Ok(there) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use alluvium_checkpoint::{Origin, SubtaskAck};
 use alluvium_env::{Error, Result};
-use alluvium_state_api::{CheckpointId, KeyGroupRange, SubtaskSnapshot};
+use alluvium_state_api::{CheckpointId, FileRef, KeyGroupRange, ManifestPage, SubtaskSnapshot};
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use crate::backend::{Backend, Compaction, Description, Held, Part, Taken, refs};
 use crate::job::{BACKEND, Counts, add, encode};
 use crate::network::{Message, Network};
+use crate::page::Page;
 use crate::store::ProcessStore;
 
 /// Tries of a request, as a backend has them.
@@ -135,30 +136,32 @@ async fn upload(
     taken: Taken,
     answer: Answer,
 ) {
-    let Taken { parts, pins, upload } = taken;
+    let Taken { parts, pins, page, uploads } = taken;
     let mut outcome = Ok(());
-    if let Some((name, content, uploaded)) = upload {
-        outcome = write(&store, &name, &content).await;
-        uploaded.set(outcome.is_ok());
+    for (name, content, uploaded) in uploads {
+        outcome = outcome.and(write(&store, &name, &content).await.map(|()| uploaded.set(true)));
     }
     // What it names must be in its own root before it is complete.
     if let (Ok(()), Some(origin)) = (&outcome, origin) {
-        outcome = origin.bring(&refs(&parts)).await.map(|_| ());
+        outcome = origin.bring(&refs(&parts), &[]).await.map(|_| ());
     }
     network.send(|| {
-        let ack = outcome.as_ref().map_err(Error::duplicate).map(|()| ack(&parts, &pins, &answer));
+        let ack =
+            outcome.as_ref().map_err(Error::duplicate).map(|()| ack(&parts, (&pins, page.as_ref()), &answer));
         Message::Subtask { id: answer.id, subtask: answer.subtask, ack }
     });
 }
 
-fn ack(parts: &[Part], pins: &[Held], answer: &Answer) -> SubtaskAck {
+fn ack(parts: &[Part], (pins, page): (&[Held], Option<&Arc<Page>>), answer: &Answer) -> SubtaskAck {
+    let is_inline = |file: &FileRef| !page.is_some_and(|page| page.names(&file.name));
     let snapshot = SubtaskSnapshot {
         key_groups: answer.key_groups,
         backend: BACKEND,
         payload: Description::encode(parts),
-        files: refs(parts),
+        files: refs(parts).into_iter().filter(is_inline).collect(),
+        pages: page.map(|page| Arc::clone(page) as Arc<dyn ManifestPage>).into_iter().collect(),
         uploaded_bytes: 0,
-        pins: Box::new(pins.to_vec()),
+        pins: Box::new((pins.to_vec(), page.cloned())),
     };
     let (inputs, inputs_count) = (answer.inputs.clone(), answer.inputs_count);
     SubtaskAck { snapshot, inputs, inputs_count, operator_states: Vec::new(), sync_micros: 0 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use alluvium_checkpoint::{CheckpointMetadata, RetainedCheckpoints};
+use alluvium_checkpoint::{CheckpointMetadata, PageReader, RetainedCheckpoints};
 use alluvium_env::Error;
 use futures_util::FutureExt;
 use object_store::memory::InMemory;
@@ -174,8 +174,7 @@ impl World {
         match self.retained() {
             Err(error) => self.violate(format!("the ledger cannot be read: {error}")),
             Ok(retained) => {
-                let named = retained.all().iter().flat_map(CheckpointMetadata::files);
-                self.lock().named = named.map(|file| file.name.clone()).collect();
+                self.lock().named = self.needed(retained.all());
                 for checkpoint in retained.all() {
                     if self.lock().seen.insert((checkpoint.id.0, checkpoint.incarnation)) {
                         self.verify(checkpoint);
@@ -183,6 +182,22 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Every object that checkpoints need.
+    pub(crate) fn needed(&self, checkpoints: &[CheckpointMetadata]) -> BTreeSet<String> {
+        let mut pages = PageReader::new(Arc::clone(&self.objects) as Arc<dyn ObjectStore>);
+        let mut names = BTreeSet::new();
+        for checkpoint in checkpoints {
+            match pages.objects_of(checkpoint).now_or_never() {
+                Some(Ok(objects)) => names.extend(objects.into_iter().map(|file| file.name)),
+                Some(Err(error)) => {
+                    self.violate(format!("checkpoint {} lost a page: {error}", checkpoint.id));
+                }
+                None => self.violate("reading objects takes time".to_owned()),
+            }
+        }
+        names
     }
 
     /// Looks at every retained checkpoint once more.

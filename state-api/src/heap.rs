@@ -211,6 +211,7 @@ impl KeyedStateBackend for HeapStore {
                 uploaded_bytes: payload.len() as u64,
                 payload,
                 files: Vec::new(),
+                pages: Vec::new(),
                 pins: Box::new(()),
             })
         }))

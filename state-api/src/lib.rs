@@ -310,7 +310,9 @@ pub use reads::{ReadBatch, ReadId, ReadTable, RecordSlot};
 pub use record::{RecordBatch, RecordBatchBuilder, RecordRef};
 pub use schema::{Schema, StoredSchema};
 pub use scope::{InNamespace, Scope};
-pub use snapshot::{CheckpointId, FileOwnership, FileRef, RestoredPart, SnapshotTask, SubtaskSnapshot};
+pub use snapshot::{
+    CheckpointId, FileOwnership, FileRef, ManifestPage, RestoredPart, SnapshotTask, SubtaskSnapshot,
+};
 pub use state::{AggregatingState, ListState, MapState, ReducingState, States, ValueState};
 pub use state_table::StateTable;
 pub use timers::{TimeDomain, Timer, Timestamp};

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use alluvium_env::Result;
 use bytes::Bytes;
@@ -29,6 +30,19 @@ pub struct FileRef {
     pub size_bytes: u64,
 }
 
+/// An immutable object that describes a part of a snapshot and names objects in turn, so that a checkpoint of a large state
+/// need not: it is written once and named by many checkpoints (RFC 0006).
+///
+/// It is handed over as what its writer has of it. Whoever counts references asks it for its files when he first hears of it.
+pub trait ManifestPage: Send + Sync {
+    /// Its object.
+    fn object(&self) -> FileRef;
+    /// How many objects it names, and their bytes.
+    fn totals(&self) -> (u64, u64);
+    /// Gives every object that it names, none of which is a page. The writer keeps them as long as it keeps the page itself.
+    fn files(&self, each: &mut dyn FnMut(&str, u64));
+}
+
 /// What one subtask adds to a checkpoint.
 pub struct SubtaskSnapshot {
     /// The key groups it covers.
@@ -37,8 +51,10 @@ pub struct SubtaskSnapshot {
     pub backend: &'static str,
     /// The backend's own description of its state, opaque to the protocol.
     pub payload: Bytes,
-    /// Every object the payload names.
+    /// Every object the payload names itself.
     pub files: Vec<FileRef>,
+    /// Objects the payload names that name others. A small state has none.
+    pub pages: Vec<Arc<dyn ManifestPage>>,
     /// What was uploaded for this checkpoint.
     pub uploaded_bytes: u64,
     /// Keeps the files from being released until the checkpoint has taken its own references.

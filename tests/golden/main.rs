@@ -28,7 +28,7 @@ use content::{PAUSE, READ_AFTER, expected, key_of};
 use world::{INPUTS, SOURCE, World, copy, shape, within};
 
 /// What is below this folder; older builds wrote all but the last.
-const GENERATIONS: [&str; 5] = ["v1", "v2", "v3", "v4", "v5"];
+const GENERATIONS: [&str; 6] = ["v1", "v2", "v3", "v4", "v5", "v6"];
 /// Those that were written before there was operator state.
 const WITHOUT_OPERATOR_STATE: [&str; 3] = ["v1", "v2", "v3"];
 
@@ -36,10 +36,11 @@ fn golden(generation: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(generation)
 }
 
-/// Has this build write a store: the first half with LZ4, the other with Zstandard.
+/// Has this build write a store: the first half with LZ4, the other with Zstandard and manifests by page.
 fn write(folder: &Path) {
     let half = |compression| ForstSettings { compression, ..ForstSettings::default() };
-    let halves = [half(Compression::Lz4), half(Compression::Zstd { level: 1 })];
+    let paged = ForstSettings { paged_tables: 2, ..half(Compression::Zstd { level: 1 }) };
+    let halves = [half(Compression::Lz4), paged];
     World::open(folder, Duration::ZERO).write(halves);
 }
 

@@ -210,7 +210,7 @@ impl Coordinator {
         let files = Arc::clone(self.checkpoints.files());
         let Some(pending) = self.pending_mut(id) else { return };
         let taken = ack.and_then(|ack| {
-            files.refer(id, &ack.snapshot.files);
+            files.refer(id, &ack.snapshot.files, &ack.snapshot.pages);
             pending.acknowledge_subtask(subtask, ack)
         });
         if let Err(error) = taken {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::SubtaskAck;
 use crate::metadata::SubtaskMetadata;
+use crate::pages::PageRef;
 use crate::settings::JobShape;
 
 pub(super) struct Pending {
@@ -56,6 +57,7 @@ impl Pending {
             backend: snapshot.backend.to_owned(),
             payload: snapshot.payload,
             files: snapshot.files,
+            pages: snapshot.pages.iter().map(|page| PageRef::of(page.as_ref())).collect(),
             inputs,
             inputs_count,
             operator_states,

@@ -30,6 +30,7 @@ fn ack(start: u16, end: u16) -> SubtaskAck {
         backend: "heap",
         payload: Bytes::new(),
         files: Vec::new(),
+        pages: Vec::new(),
         uploaded_bytes: 100,
         pins: Box::new(()),
     };

@@ -27,6 +27,7 @@ fn complete(sequence: u64, writer: Writer, id: u64, retained: &[u64]) -> Entry {
         key_groups: alluvium_state_api::KeyGroupRange { start: 0, end: 1 },
         backend: "heap".into(),
         payload: Bytes::new(),
+        pages: Vec::new(),
         files: Vec::new(),
         inputs: Bytes::new(),
         inputs_count: 0,

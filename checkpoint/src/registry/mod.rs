@@ -1,4 +1,4 @@
-//! Who may delete a file (design D12): holders and checkpoints are counted, and a file goes when both are none.
+//! Who may delete a file (design D12): holders and references are counted, and a file goes when both are none.
 //!
 //! ```text
 //!              hold / release                    refer / forget
@@ -8,6 +8,9 @@
 //!                     Deleter: in the background, retried, counted
 //! ```
 //!
+//! A manifest page is a file like any other, and as long as a checkpoint names it, it refers to what it names, once. So a
+//! checkpoint counts what it names itself and what is new (RFC 0006).
+//!
 //! **Invariants**: a name is written once and never again, so a file that nobody holds and no checkpoint names
 //! stays that way: deleting it late, twice, or by an attempt that was fenced meanwhile harms nobody. What a crash
 //! leaves behind (held, never named) is found by the next attempt's sweep.
@@ -16,20 +19,24 @@
 //!
 //! **Failure**: a delete that fails is counted and tried again after the next checkpoint.
 mod deleter;
+mod unread;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use alluvium_env::{HashMap, IoRuntime};
-use alluvium_state_api::{CheckpointId, FileOwnership, FileRef};
+use alluvium_state_api::{CheckpointId, FileOwnership, FileRef, ManifestPage};
 
 use crate::objects::Objects;
 use deleter::Deleter;
+use unread::Unread;
 
 /// The registry of one state URL, shared by the job's backends and its coordinator.
 pub struct SharedFileRegistry {
     table: Mutex<Table>,
     deleter: Deleter,
+    /// For what it does in the background.
+    this: Weak<Self>,
 }
 
 /// Figures for a person.
@@ -57,6 +64,14 @@ struct Table {
     /// What each checkpoint names; a place comes once for each reference. A large job's checkpoint names millions, so they are
     /// found once, when it begins, and given back without a look at their names.
     checkpoints: BTreeMap<CheckpointId, Vec<Place>>,
+    /// What each page names that is referred to and read, as a place for each reference.
+    pages: HashMap<Place, Vec<Place>>,
+    /// Pages that checkpoints of former attempts name, until they are read.
+    unread: BTreeMap<String, Unread>,
+    /// Whether somebody reads them.
+    is_reading: bool,
+    /// What looks unused while there are such.
+    parked: Vec<String>,
 }
 
 type Place = u32;
@@ -90,6 +105,20 @@ impl Table {
         file.expect("a place is given back with its last use, and nobody keeps it then")
     }
 
+    /// One more reference to a file; where that is.
+    fn refer(&mut self, name: &str) -> Place {
+        let place = self.place(name);
+        self.at(place).references += 1;
+        place
+    }
+
+    /// A checkpoint names a file.
+    fn refer_from(&mut self, checkpoint: CheckpointId, name: &str) -> Place {
+        let place = self.refer(name);
+        self.checkpoints.entry(checkpoint).or_default().push(place);
+        place
+    }
+
     /// Takes one use away and returns the name if that was the last.
     fn drop_use(&mut self, place: Place, count: impl Fn(&mut File) -> &mut u32) -> Option<String> {
         let file = self.at(place);
@@ -104,37 +133,61 @@ impl Table {
         self.free.push(place);
         Some(name.as_ref().to_owned())
     }
+
+    /// Takes a reference away; a page takes those with it that it has itself. What was used by nothing else is added.
+    fn drop_reference(&mut self, place: Place, unused: &mut Vec<String>) {
+        if self.at(place).references == 1 {
+            for named in self.pages.remove(&place).into_iter().flatten() {
+                unused.extend(self.drop_use(named, |file| &mut file.references));
+            }
+        }
+        unused.extend(self.drop_use(place, |file| &mut file.references));
+    }
 }
 
 impl SharedFileRegistry {
-    pub(crate) fn new(objects: Objects, io: IoRuntime) -> Self {
-        Self { table: Mutex::default(), deleter: Deleter::new(objects, io) }
+    pub(crate) fn new(objects: Objects, io: IoRuntime) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            table: Mutex::default(),
+            deleter: Deleter::new(objects, io),
+            this: Weak::clone(this),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A checkpoint names these files, whether it is complete or not yet.
-    pub(crate) fn refer<'a>(&self, checkpoint: CheckpointId, files: impl IntoIterator<Item = &'a FileRef>) {
+    /// A checkpoint names these files and pages, whether it is complete or not yet.
+    pub(crate) fn refer(&self, checkpoint: CheckpointId, files: &[FileRef], pages: &[Arc<dyn ManifestPage>]) {
         let mut table = self.lock();
-        let mut places = table.checkpoints.remove(&checkpoint).unwrap_or_default();
         for file in files {
-            let place = table.place(&file.name);
-            table.at(place).references += 1;
-            places.push(place);
+            table.refer_from(checkpoint, &file.name);
         }
-        table.checkpoints.insert(checkpoint, places);
+        for page in pages {
+            let object = page.object().name;
+            let place = table.refer_from(checkpoint, &object);
+            if !table.pages.contains_key(&place) {
+                let mut named = Vec::new();
+                page.files(&mut |name, _| named.push(table.refer(name)));
+                table.pages.insert(place, named);
+                table.unread.remove(&object);
+            }
+        }
+        let unused = table.unparked();
+        drop(table);
+        self.deleter.delete(unused);
     }
 
     /// A checkpoint is no more, or never came to be.
     pub(crate) fn forget(&self, checkpoint: CheckpointId) {
         let mut table = self.lock();
         let places = table.checkpoints.remove(&checkpoint).unwrap_or_default();
-        let unused = places
-            .into_iter()
-            .filter_map(|place| table.drop_use(place, |file| &mut file.references))
-            .collect();
+        let mut unused = Vec::new();
+        for place in places {
+            table.drop_reference(place, &mut unused);
+        }
+        let unused = table.released(unused);
         drop(table);
         self.deleter.delete(unused);
     }
@@ -152,15 +205,17 @@ impl SharedFileRegistry {
     /// Deletes those of the names, written by former attempts, that nobody uses. Nothing can come to use them
     /// any more: only what a retained checkpoint names is ever read back.
     pub(crate) fn delete_unused(&self, mut names: Vec<String>) {
-        let table = self.lock();
+        let mut table = self.lock();
         names.retain(|name| !table.places.contains_key(name.as_str()));
+        let names = table.released(names);
         drop(table);
         self.deleter.delete(names);
     }
 
-    /// Tries again to delete what could not be deleted.
-    pub(crate) fn retry_deletes(&self) {
+    /// Tries again to delete what could not be deleted, and to read what could not be read.
+    pub(crate) fn retry(&self) {
         self.deleter.kick();
+        self.read_pages();
     }
 
     /// What the sweep runs beside.
@@ -172,13 +227,21 @@ impl SharedFileRegistry {
     /// the end of a job; blocks on I/O, so never for a task thread.
     pub fn settle(&self) -> RegistryStats {
         self.deleter.settle();
+        if !self.lock().unread.is_empty() {
+            self.read_pages();
+            self.deleter.settle();
+        }
         self.stats()
     }
 
     /// How it stands.
     pub fn stats(&self) -> RegistryStats {
-        let files = self.lock().places.len() as u64;
-        RegistryStats { files, ..self.deleter.stats() }
+        let (files, parked) = {
+            let table = self.lock();
+            (table.places.len() as u64, table.parked.len() as u64)
+        };
+        let stats = self.deleter.stats();
+        RegistryStats { files, waiting: stats.waiting + parked, ..stats }
     }
 }
 
@@ -194,10 +257,9 @@ impl FileOwnership for SharedFileRegistry {
         let place = table.places.get(name).copied();
         assert!(place.is_some(), "{name} is given back and was never taken");
         let unused = place.and_then(|place| table.drop_use(place, |file| &mut file.holders));
+        let unused = table.released(unused.into_iter().collect());
         drop(table);
-        if let Some(name) = unused {
-            self.deleter.delete(vec![name]);
-        }
+        self.deleter.delete(unused);
     }
 }
 

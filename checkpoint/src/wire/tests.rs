@@ -45,6 +45,7 @@ fn checkpoint() -> CheckpointMetadata {
         inputs: Bytes::from_static(inputs),
         inputs_count,
         operator_states: Vec::new(),
+        pages: Vec::new(),
     };
     let file = FileRef { name: "state/00000002/0/1.sst".into(), size_bytes: 4096 };
     CheckpointMetadata {
@@ -84,6 +85,14 @@ fn with_operator_states() -> CheckpointMetadata {
     metadata
 }
 
+/// The same with a page.
+fn with_pages() -> CheckpointMetadata {
+    let object = FileRef { name: "state/00000002/0/2.page".into(), size_bytes: 300 };
+    let mut metadata = checkpoint();
+    metadata.subtasks[0].pages = vec![PageRef { object, files: 20, files_bytes: 81_920 }];
+    metadata
+}
+
 fn complete(metadata: CheckpointMetadata) -> Entry {
     Entry {
         sequence: 4,
@@ -101,6 +110,7 @@ fn the_worked_bytes_of_the_page_decode_and_encode_to_themselves() {
         ("begun", begun()),
         ("complete", complete(checkpoint())),
         ("operator states", complete(with_operator_states())),
+        ("pages", complete(with_pages())),
     ];
     for (info, entry) in written {
         let bytes = worked_bytes(info);
@@ -137,14 +147,17 @@ fn what_was_written_wrongly_is_corruption_although_its_checksum_holds() {
         let mut message = checkpoint_message(&with_operator_states());
         spoil(&mut message.subtasks[0].operator_states[1]);
         let kind = Some(KindMessage::Complete(message));
-        envelope::seal(&EntryMessage { sequence: 4, kind, ..EntryMessage::default() }.encode_to_vec())
+        envelope::seal_as(
+            envelope::FORMAT_VERSION,
+            &EntryMessage { sequence: 4, kind, ..EntryMessage::default() }.encode_to_vec(),
+        )
     };
     let no_kind = EntryMessage { sequence: 4, ..EntryMessage::default() };
     let nonsense = [
         encode(&complete(gap)),
         encode(&complete(none)),
-        envelope::seal(&no_kind.encode_to_vec()),
-        envelope::seal(b"\xFF\xFF"),
+        envelope::seal_as(envelope::FORMAT_VERSION, &no_kind.encode_to_vec()),
+        envelope::seal_as(envelope::FORMAT_VERSION, b"\xFF\xFF"),
         wrong_state(|state| state.kind = 0),
         wrong_state(|state| state.kind = 257),
         wrong_state(|state| state.kind = 1),

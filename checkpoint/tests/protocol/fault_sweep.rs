@@ -12,10 +12,15 @@ use crate::job::{Job, Oracle, named, names_in};
 /// More calls than any run makes.
 const MANY: usize = 1000;
 
-/// Two attempts, the first of which crashes; returns the last checkpoint that a coordinator called complete.
-fn run(store: &Arc<dyn ObjectStore>, io: &IoRuntime, oracle: &mut Oracle, last: &mut u64) -> Result<()> {
+/// Two attempts, the first of which crashes; tells the last checkpoint that a coordinator called complete.
+fn run(
+    store: &Arc<dyn ObjectStore>,
+    io: &IoRuntime,
+    paged: bool,
+    (oracle, last): (&mut Oracle, &mut u64),
+) -> Result<()> {
     for attempt in 1..=2 {
-        let mut job = Job::start(Arc::clone(store), io, attempt)?;
+        let mut job = Job::start(Arc::clone(store), io, attempt)?.paged(paged);
         for _ in 0..4 {
             // A backend bears a failed flush: it tries again with another name.
             let _ = job.step();
@@ -38,7 +43,7 @@ fn run(store: &Arc<dyn ObjectStore>, io: &IoRuntime, oracle: &mut Oracle, last: 
 fn verify(store: &Arc<dyn ObjectStore>, io: &IoRuntime, oracle: &Oracle, last: u64) {
     let job = Job::start(Arc::clone(store), io, 99).unwrap();
     let existing = names_in(store, io, "state");
-    let wanted = named(&job.retained);
+    let wanted = named(store, io, &job.retained);
     assert!(existing.is_superset(&wanted), "a retained checkpoint lost {:?}", wanted.difference(&existing));
     if let Some(latest) = job.retained.last() {
         assert!(latest.id.0 >= last, "checkpoint {last} was called complete and {} is the latest", latest.id);
@@ -59,7 +64,8 @@ fn verify(store: &Arc<dyn ObjectStore>, io: &IoRuntime, oracle: &Oracle, last: u
 
 fn sweep(fresh: &dyn Fn() -> Arc<dyn ObjectStore>) {
     let io = IoRuntime::new(1).unwrap();
-    for (burst, when) in [(1, When::Before), (1, When::After), (3, When::Before), (3, When::After)] {
+    let bursts = [(1, When::Before), (1, When::After), (3, When::Before), (3, When::After)];
+    for ((burst, when), paged) in bursts.into_iter().flat_map(|burst| [(burst, false), (burst, true)]) {
         let mut runs = 0;
         let calls = (0..MANY).find(|call| {
             let (inner, plan) = (fresh(), Arc::new(Plan::default()));
@@ -67,8 +73,8 @@ fn sweep(fresh: &dyn Fn() -> Arc<dyn ObjectStore>) {
             let faulty: Arc<dyn ObjectStore> =
                 Arc::new(FaultyStore::new(Arc::clone(&inner), Arc::clone(&plan)));
             let (mut oracle, mut last) = (Oracle::new(), 0);
-            if let Err(error) = run(&faulty, &io, &mut oracle, &mut last) {
-                let case = format!("call {call}, {burst} {when:?}");
+            if let Err(error) = run(&faulty, &io, paged, (&mut oracle, &mut last)) {
+                let case = format!("call {call}, {burst} {when:?}, paged {paged}");
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{case}: {error}");
                 assert!(error.to_string().contains("injected fault"), "{case}: {error}");
             }

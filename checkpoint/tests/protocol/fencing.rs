@@ -48,7 +48,11 @@ fn a_zombie_is_fenced_and_touches_nothing_of_the_new_job() {
     assert_eq!((latest.incarnation, next.incarnation), (2, 3));
     assert!(oracle[&latest.id.0].contains(&latest.subtasks[0].payload));
     next.files.settle();
-    assert_eq!(names_in(&store, &io, "state"), named(&next.retained), "the zombie's waste was swept");
+    assert_eq!(
+        names_in(&store, &io, "state"),
+        named(&store, &io, &next.retained),
+        "the zombie's waste was swept"
+    );
 }
 
 #[test]

@@ -25,9 +25,9 @@ fn origin(from: &Arc<dyn ObjectStore>, to: &Arc<dyn ObjectStore>, mode: RestoreM
 }
 
 /// A root with two retained checkpoints, the latest of which has three files; its job has ended.
-fn original(io: &IoRuntime, seed: u64) -> Arc<dyn ObjectStore> {
+fn original(io: &IoRuntime, seed: u64, paged: bool) -> Arc<dyn ObjectStore> {
     let store = memory();
-    let mut job = Job::start(Arc::clone(&store), io, seed).unwrap();
+    let mut job = Job::start(Arc::clone(&store), io, seed).unwrap().paged(paged);
     for _ in 0..4 {
         job.step().unwrap();
         job.step().unwrap();
@@ -44,15 +44,19 @@ fn retained(store: &Arc<dyn ObjectStore>, io: &IoRuntime) -> RetainedCheckpoints
 /// Every retained checkpoint is whole in its root, and its files hold what was written under their names.
 fn whole(store: &Arc<dyn ObjectStore>, io: &IoRuntime) {
     let there = contents(store, io);
-    for name in named(retained(store, io).all()) {
-        assert!(there.get(&name).is_some_and(|bytes| bytes == name.as_bytes()), "{name} is missing");
+    for name in named(store, io, retained(store, io).all()) {
+        let is_page = Path::from(name.as_str()).extension() == Some("page");
+        assert!(
+            there.get(&name).is_some_and(|bytes| is_page || bytes == name.as_bytes()),
+            "{name} is missing"
+        );
     }
 }
 
 #[test]
 fn two_jobs_fork_from_one_checkpoint_and_neither_touches_it() {
     let io = IoRuntime::new(1).unwrap();
-    let from = original(&io, 1);
+    let from = original(&io, 1, false);
     let before = contents(&from, &io);
     let forks = [(2, memory()), (3, memory())];
     let mut jobs: Vec<Job> = forks
@@ -73,7 +77,7 @@ fn two_jobs_fork_from_one_checkpoint_and_neither_touches_it() {
         whole(to, &io);
         let of_origin = names_in(to, &io, "state/00000001").len();
         assert_eq!(of_origin, brought, "exactly what is needed was brought");
-        assert_eq!(names_in(to, &io, "state"), named(retained(to, &io).all()));
+        assert_eq!(names_in(to, &io, "state"), named(to, &io, retained(to, &io).all()));
     }
     assert_eq!(contents(&from, &io), before);
     // They need the origin no more.
@@ -113,7 +117,11 @@ fn a_claim_fences_the_former_owner_and_deletes_the_checkpoint_once_it_has_one_of
     io.block_on(claimed.retire(7)).unwrap();
     let left = retained(&from, &io);
     assert_eq!(left.all().iter().map(|one| one.id).collect::<Vec<_>>(), [CheckpointId(3)]);
-    assert_eq!(names_in(&from, &io, "state"), named(left.all()), "what the other one names stays");
+    assert_eq!(
+        names_in(&from, &io, "state"),
+        named(&from, &io, left.all()),
+        "what the other one names stays"
+    );
     whole(&from, &io);
     whole(&to, &io);
     owner.end();
@@ -123,7 +131,7 @@ fn a_claim_fences_the_former_owner_and_deletes_the_checkpoint_once_it_has_one_of
 #[test]
 fn a_state_is_begun_in_an_empty_root_only_or_once_more_from_the_same_checkpoint() {
     let io = IoRuntime::new(1).unwrap();
-    let (from, other, to) = (original(&io, 1), original(&io, 9), memory());
+    let (from, other, to) = (original(&io, 1, false), original(&io, 9, false), memory());
     let begin = |from, seed| {
         let origin = origin(from, &to, RestoreMode::NoClaim);
         Job::start_from(Arc::clone(&to), &io, seed, &origin).map(|job| job.incarnation)
@@ -150,26 +158,29 @@ fn a_state_is_begun_in_an_empty_root_only_or_once_more_from_the_same_checkpoint(
 
 #[test]
 fn what_an_interrupted_beginning_has_brought_is_not_swept_from_under_the_next_one() {
-    let io = IoRuntime::new(1).unwrap();
-    let (from, to) = (original(&io, 1), memory());
-    let first = origin(&from, &to, RestoreMode::NoClaim);
-    let mut crashed = Job::start_from(Arc::clone(&to), &io, 2, &first).unwrap();
-    crashed.begin_checkpoint().unwrap();
-    drop(crashed);
-    let brought = names_in(&to, &io, "state/00000001");
-    assert_eq!(brought.len(), 3);
-    let (again, entropy) = (origin(&from, &to, RestoreMode::NoClaim), Entropy::from_seed(3));
-    let opened = CheckpointStore::open_from(Arc::clone(&to), io.clone(), &entropy, &again).unwrap();
-    // Nobody holds them yet: the backends are not open.
-    assert!(opened.files.settle().swept);
-    assert_eq!(names_in(&to, &io, "state/00000001"), brought);
+    for paged in [false, true] {
+        let io = IoRuntime::new(1).unwrap();
+        let (from, to) = (original(&io, 1, paged), memory());
+        let first = origin(&from, &to, RestoreMode::NoClaim);
+        let mut crashed = Job::start_from(Arc::clone(&to), &io, 2, &first).unwrap().paged(paged);
+        crashed.begin_checkpoint().unwrap();
+        drop(crashed);
+        let brought = names_in(&to, &io, "state/00000001");
+        assert_eq!(brought.len(), 3);
+        let (again, entropy) = (origin(&from, &to, RestoreMode::NoClaim), Entropy::from_seed(3));
+        let opened = CheckpointStore::open_from(Arc::clone(&to), io.clone(), &entropy, &again).unwrap();
+        // Nobody holds them yet: the backends are not open.
+        let stats = opened.files.settle();
+        assert!(stats.swept && stats.waiting == 0, "{stats:?}");
+        assert_eq!(names_in(&to, &io, "state/00000001"), brought);
+    }
 }
 
 #[test]
 fn an_object_that_the_origin_has_lost_is_named_and_fails_the_job() {
     let io = IoRuntime::new(1).unwrap();
-    let (from, to) = (original(&io, 1), memory());
-    let lost = named(&retained(&from, &io).all()[1..]).pop_first().unwrap();
+    let (from, to) = (original(&io, 1, false), memory());
+    let lost = named(&from, &io, &retained(&from, &io).all()[1..]).pop_first().unwrap();
     io.block_on(from.delete(&Path::from(lost.as_str()))).unwrap();
     let origin = origin(&from, &to, RestoreMode::NoClaim);
     let mut job = Job::start_from(Arc::clone(&to), &io, 2, &origin).unwrap();
@@ -184,7 +195,7 @@ fn an_object_that_the_origin_has_lost_is_named_and_fails_the_job() {
 fn run(
     [from, to]: [&Arc<dyn ObjectStore>; 2],
     io: &IoRuntime,
-    mode: RestoreMode,
+    (mode, paged): (RestoreMode, bool),
     completed: &mut bool,
 ) -> Result<()> {
     for attempt in 2..=3 {
@@ -195,6 +206,7 @@ fn run(
         } else {
             Job::start_from(Arc::clone(to), io, attempt, &origin)?
         };
+        job = job.paged(paged);
         for _ in 0..2 {
             let _ = job.step();
             if job.checkpoint(&mut Oracle::new())?.is_some() {
@@ -209,16 +221,17 @@ fn run(
 
 fn sweep(mode: RestoreMode) {
     let io = IoRuntime::new(1).unwrap();
-    for (burst, when) in [(1, When::Before), (1, When::After), (3, When::Before), (3, When::After)] {
+    let bursts = [(1, When::Before), (1, When::After), (3, When::Before), (3, When::After)];
+    for ((burst, when), paged) in bursts.into_iter().flat_map(|burst| [(burst, false), (burst, true)]) {
         let calls = (0..MANY).find(|call| {
-            let (from, to, plan) = (original(&io, 1), memory(), Arc::new(Plan::default()));
+            let (from, to, plan) = (original(&io, 1, paged), memory(), Arc::new(Plan::default()));
             let before = contents(&from, &io);
             plan.arm(*call, burst, when);
             let faulty = [&from, &to].map(|store| -> Arc<dyn ObjectStore> {
                 Arc::new(FaultyStore::new(Arc::clone(store), Arc::clone(&plan)))
             });
-            let (case, mut completed) = (format!("call {call}, {burst} {when:?}"), false);
-            if let Err(error) = run([&faulty[0], &faulty[1]], &io, mode, &mut completed) {
+            let (case, mut completed) = (format!("call {call}, {burst} {when:?}, paged {paged}"), false);
+            if let Err(error) = run([&faulty[0], &faulty[1]], &io, (mode, paged), &mut completed) {
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{case}: {error}");
                 assert!(error.to_string().contains("injected fault"), "{case}: {error}");
             }
@@ -239,7 +252,7 @@ fn sweep(mode: RestoreMode) {
                 let stats = job.files.settle();
                 assert!(stats.swept && stats.waiting == 0, "{case}: {stats:?}");
                 let left: BTreeSet<String> = names_in(store, &io, "state");
-                assert_eq!(left, named(&job.retained), "{case}");
+                assert_eq!(left, named(store, &io, &job.retained), "{case}");
             }
             !plan.was_reached()
         });

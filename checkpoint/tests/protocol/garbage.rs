@@ -12,10 +12,10 @@ use crate::faulty_store::{FaultyStore, Plan, When};
 use crate::job::{Job, Oracle, contents, named, names_in};
 
 /// Two attempts that were killed with files that no checkpoint names, and the checkpoints they completed.
-fn killed_attempts(store: &Arc<dyn ObjectStore>, io: &IoRuntime) -> BTreeSet<String> {
+fn killed_attempts(store: &Arc<dyn ObjectStore>, io: &IoRuntime, paged: bool) -> BTreeSet<String> {
     let mut oracle = Oracle::new();
     for seed in 1..=2 {
-        let mut job = Job::start(Arc::clone(store), io, seed).unwrap();
+        let mut job = Job::start(Arc::clone(store), io, seed).unwrap().paged(paged);
         for _ in 0..3 {
             job.step().unwrap();
             job.checkpoint(&mut oracle).unwrap().unwrap();
@@ -24,7 +24,7 @@ fn killed_attempts(store: &Arc<dyn ObjectStore>, io: &IoRuntime) -> BTreeSet<Str
         job.files.settle();
     }
     let retained = alluvium_checkpoint::RetainedCheckpoints::read(Arc::clone(store), io).unwrap();
-    named(retained.all())
+    named(store, io, retained.all())
 }
 
 fn collect(store: &Arc<dyn ObjectStore>, io: &IoRuntime) -> Result<(GarbageReport, BTreeSet<String>)> {
@@ -48,7 +48,7 @@ async fn told(garbage: Garbage) -> Result<(GarbageReport, BTreeSet<String>)> {
 #[test]
 fn a_look_deletes_and_claims_nothing_and_tells_what_a_collection_then_deletes() {
     let (store, io): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), IoRuntime::new(1).unwrap());
-    let live = killed_attempts(&store, &io);
+    let live = killed_attempts(&store, &io, false);
     let before = contents(&store, &io);
     let orphans: BTreeSet<String> = names_in(&store, &io, "state").difference(&live).cloned().collect();
     assert!(!orphans.is_empty());
@@ -64,7 +64,7 @@ fn a_look_deletes_and_claims_nothing_and_tells_what_a_collection_then_deletes() 
     assert_eq!(names_in(&store, &io, "state"), live);
     assert_eq!(collect(&store, &io).unwrap().0.orphans, 0);
     let next = Job::start(Arc::clone(&store), &io, 3).unwrap();
-    assert_eq!((named(&next.retained), next.incarnation), (live, 5));
+    assert_eq!((named(&store, &io, &next.retained), next.incarnation), (live, 5));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_job_that_runs_is_fenced_before_anything_of_it_is_deleted() {
     assert_eq!(report.deleted, 1, "what it had written since");
     assert_eq!(job.checkpoint(&mut oracle).unwrap_err().kind(), ErrorKind::Fenced);
     let next = Job::start(Arc::clone(&store), &io, 2).unwrap();
-    assert_eq!(names_in(&store, &io, "state"), named(&next.retained));
+    assert_eq!(names_in(&store, &io, "state"), named(&store, &io, &next.retained));
 }
 
 #[test]
@@ -96,13 +96,14 @@ fn where_there_is_no_state_nothing_is_made() {
 fn a_collection_may_die_at_any_call_and_the_next_one_finishes_it() {
     let io = IoRuntime::new(1).unwrap();
     let root = tempfile::tempdir().unwrap();
-    for (burst, when) in [(1, When::Before), (1, When::After), (1_000, When::Before), (1_000, When::After)] {
+    let bursts = [(1, When::Before), (1, When::After), (1_000, When::Before), (1_000, When::After)];
+    for ((burst, when), paged) in bursts.into_iter().flat_map(|burst| [(burst, false), (burst, true)]) {
         let mut call = 0;
         loop {
-            let folder = root.path().join(format!("{burst}-{when:?}-{call}"));
+            let folder = root.path().join(format!("{burst}-{when:?}-{paged}-{call}"));
             std::fs::create_dir(&folder).unwrap();
             let inner: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder).unwrap());
-            let live = killed_attempts(&inner, &io);
+            let live = killed_attempts(&inner, &io, paged);
             let plan = Arc::new(Plan::default());
             let faulty: Arc<dyn ObjectStore> =
                 Arc::new(FaultyStore::new(Arc::clone(&inner), Arc::clone(&plan)));

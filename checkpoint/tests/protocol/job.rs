@@ -1,19 +1,22 @@
-//! A toy job of one subtask: its state is the list of its live files, a step writes one and compacts one away.
+//! A toy job of one subtask: its state is the list of its live files, a step writes one and compacts one away. A paged one
+//! has pages for all but the newest, and keeps a page as long as one of its files is live.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use alluvium_checkpoint::{
     CheckpointMetadata, CheckpointSettings, CheckpointStore, CompletedCheckpoint, Coordinator, JobShape,
-    Opened, Origin, SharedFileRegistry, SubtaskAck,
+    Opened, Origin, PageReader, SharedFileRegistry, SubtaskAck,
 };
 use alluvium_env::{Entropy, Error, IoRuntime, ManualClock, Result};
 use alluvium_state_api::{
-    CheckpointId, FileOwnership, FileRef, KeyGroupRange, MaxParallelism, SubtaskSnapshot,
+    CheckpointId, FileOwnership, FileRef, KeyGroupRange, ManifestPage, MaxParallelism, SubtaskSnapshot,
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+
+use crate::page::Page;
 
 /// How many checkpoints a job keeps.
 pub(crate) const RETAINED: usize = 2;
@@ -32,6 +35,8 @@ pub(crate) struct Job {
     io: IoRuntime,
     live: VecDeque<String>,
     written: usize,
+    paged: bool,
+    page: Option<Arc<Page>>,
     origin: Option<Arc<Origin>>,
 }
 
@@ -80,7 +85,7 @@ impl Job {
     ) -> Result<Self> {
         let restored = opened.origin.as_ref().or(opened.latest());
         let live: VecDeque<String> =
-            restored.into_iter().flat_map(|c| c.files().map(|file| file.name.clone())).collect();
+            restored.into_iter().flat_map(|c| lines(&c.subtasks[0].payload)).collect();
         for name in &live {
             opened.files.hold(name);
         }
@@ -102,14 +107,25 @@ impl Job {
             io: io.clone(),
             live,
             written: 0,
+            paged: false,
+            page: None,
             origin,
         })
     }
 
+    /// Whether its checkpoints have pages.
+    pub(crate) fn paged(self, paged: bool) -> Self {
+        Self { paged, ..self }
+    }
+
+    fn next_name(&mut self) -> String {
+        self.written += 1;
+        format!("state/{:08}/0/{}", self.incarnation, self.written - 1)
+    }
+
     /// Writes a file and, once there are enough, gives up the oldest.
     pub(crate) fn step(&mut self) -> Result<()> {
-        let name = format!("state/{:08}/0/{}", self.incarnation, self.written);
-        self.written += 1;
+        let name = self.next_name();
         self.files.hold(&name);
         let put = self.io.block_on(self.store.put(&Path::from(name.as_str()), name.clone().into()));
         if let Err(error) = put {
@@ -140,18 +156,24 @@ impl Job {
             self.files.hold(name);
         }
         let payload = Bytes::from(names.join("\n"));
+        let pins = Pins { files: Arc::clone(&self.files), names: names.clone() };
+        if let Err(error) = self.turn_page(&names) {
+            self.coordinator.acknowledge_subtask(id, 0, Err(error));
+            return Some((id, payload));
+        }
+        let page = self.page.clone();
+        let is_inline = |name: &&String| !page.as_ref().is_some_and(|page| page.names(name));
         let snapshot = SubtaskSnapshot {
             key_groups: KeyGroupRange { start: 0, end: 128 },
             backend: "toy",
             payload: payload.clone(),
-            files: names
-                .iter()
-                .map(|name| FileRef { name: name.clone(), size_bytes: name.len() as u64 })
-                .collect(),
+            files: names.iter().filter(is_inline).map(file).collect(),
+            pages: page.iter().map(|page| Arc::clone(page) as Arc<dyn ManifestPage>).collect(),
             uploaded_bytes: 0,
-            pins: Box::new(Pins { files: Arc::clone(&self.files), names }),
+            // The page pins its files, and itself.
+            pins: Box::new((pins, page)),
         };
-        let files = snapshot.files.clone();
+        let (files, pages) = (snapshot.files.clone(), snapshot.pages.clone());
         let ack = SubtaskAck {
             snapshot,
             inputs: Bytes::new(),
@@ -159,9 +181,25 @@ impl Job {
             operator_states: Vec::new(),
             sync_micros: 1,
         };
-        let brought = self.origin.as_ref().map_or(Ok(0), |origin| self.io.block_on(origin.bring(&files)));
+        let brought =
+            self.origin.as_ref().map_or(Ok(0), |origin| self.io.block_on(origin.bring(&files, &pages)));
         self.coordinator.acknowledge_subtask(id, 0, brought.map(|_| ack));
         Some((id, payload))
+    }
+
+    /// Goes on to another page, if it has any and nothing of the last one is live.
+    fn turn_page(&mut self, live: &[String]) -> Result<()> {
+        if !self.paged || self.page.as_ref().is_some_and(|page| live.iter().any(|name| page.names(name))) {
+            return Ok(());
+        }
+        self.page = None;
+        if let Some((_, older @ [_, ..])) = live.split_last() {
+            let name = format!("{}.page", self.next_name());
+            let files = older.iter().map(file).collect();
+            let page = self.io.block_on(Page::write(&self.files, &self.store, name, files))?;
+            self.page = Some(Arc::new(page));
+        }
+        Ok(())
     }
 
     /// Ends as a host would: the backends let go, then the deletes are waited for.
@@ -169,6 +207,7 @@ impl Job {
         for name in self.live.drain(..) {
             self.files.release(&name);
         }
+        self.page = None;
         self.files.settle();
     }
 }
@@ -191,7 +230,23 @@ pub(crate) fn contents(store: &Arc<dyn ObjectStore>, io: &IoRuntime) -> BTreeMap
     contents
 }
 
-/// The files that checkpoints name.
-pub(crate) fn named(checkpoints: &[CheckpointMetadata]) -> BTreeSet<String> {
-    checkpoints.iter().flat_map(CheckpointMetadata::files).map(|file| file.name.clone()).collect()
+/// The objects that checkpoints need.
+pub(crate) fn named(
+    store: &Arc<dyn ObjectStore>,
+    io: &IoRuntime,
+    checkpoints: &[CheckpointMetadata],
+) -> BTreeSet<String> {
+    let mut pages = PageReader::new(Arc::clone(store));
+    let mut objects = |checkpoint| io.block_on(pages.objects_of(checkpoint)).unwrap();
+    checkpoints.iter().flat_map(&mut objects).map(|file| file.name).collect()
+}
+
+fn file(name: impl AsRef<str>) -> FileRef {
+    let name = name.as_ref();
+    FileRef { name: name.to_owned(), size_bytes: name.len() as u64 }
+}
+
+/// What a payload names.
+fn lines(payload: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(payload).lines().map(str::to_owned).collect()
 }

@@ -14,6 +14,10 @@ mod garbage;
 #[cfg(test)]
 mod job;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod savepoints;

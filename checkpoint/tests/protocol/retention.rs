@@ -36,7 +36,7 @@ fn the_newest_are_kept_with_their_files_and_the_others_go() {
     assert_eq!(names_in(&store, &io, "ledger").len(), RETAINED + 1, "and the claim");
     let next = Job::start(Arc::clone(&store), &io, 2).unwrap();
     assert_eq!(ids(&next), [5, 6]);
-    assert_eq!(names_in(&store, &io, "state"), named(&next.retained));
+    assert_eq!(names_in(&store, &io, "state"), named(&store, &io, &next.retained));
 }
 
 #[test]
@@ -182,5 +182,5 @@ fn a_local_folder_serves_many_attempts_and_ends_with_what_is_retained() {
     let last = Job::start(Arc::clone(&store), &io, 6).unwrap();
     assert_eq!(ids(&last), [14, 15]);
     last.files.settle();
-    assert_eq!(names_in(&store, &io, "state"), named(&last.retained));
+    assert_eq!(names_in(&store, &io, "state"), named(&store, &io, &last.retained));
 }

@@ -21,9 +21,9 @@ fn memory() -> Arc<dyn ObjectStore> {
 }
 
 /// A root whose job goes on.
-fn running(io: &IoRuntime) -> (Arc<dyn ObjectStore>, Job) {
+fn running(io: &IoRuntime, paged: bool) -> (Arc<dyn ObjectStore>, Job) {
     let store = memory();
-    let mut job = Job::start(Arc::clone(&store), io, 1).unwrap();
+    let mut job = Job::start(Arc::clone(&store), io, 1).unwrap().paged(paged);
     for _ in 0..4 {
         job.step().unwrap();
         job.step().unwrap();
@@ -48,32 +48,38 @@ fn save(
 
 #[test]
 fn a_savepoint_stands_by_itself_and_its_job_goes_on_undisturbed() {
+    [false, true].into_iter().for_each(stands_by_itself);
+}
+
+fn stands_by_itself(paged: bool) {
     let io = IoRuntime::new(1).unwrap();
-    let (from, mut job) = running(&io);
+    let (from, mut job) = running(&io, paged);
     let before = contents(&from, &io);
     let to = memory();
     let made = save(&from, &to, &io, (Some(3), 2)).unwrap();
-    assert_eq!((made.checkpoint.id, made.objects), (CheckpointId(3), 3));
+    let objects = named(&from, &io, std::slice::from_ref(&made.checkpoint)).len() as u64;
+    assert_eq!((made.checkpoint.id, made.objects), (CheckpointId(3), objects));
+    assert_eq!(made.checkpoint.pages().count(), usize::from(paged));
     assert_eq!(contents(&from, &io), before);
     job.step().unwrap();
     job.checkpoint(&mut Oracle::new()).unwrap().expect("it was not fenced");
     // Everything that reads roots reads it, and a job goes on in it.
     let read = RetainedCheckpoints::read(Arc::clone(&to), &io).unwrap();
     assert_eq!(read.all().len(), 1);
-    assert_eq!(names_in(&to, &io, "state"), named(read.all()));
+    assert_eq!(names_in(&to, &io, "state"), named(&to, &io, read.all()));
     let mut next = Job::start(Arc::clone(&to), &io, 3).unwrap();
     assert_eq!(next.retained[0].subtasks, made.checkpoint.subtasks);
     next.step().unwrap();
     next.checkpoint(&mut Oracle::new()).unwrap().unwrap();
     next.end();
     let names = names_in(&to, &io, "state");
-    assert_eq!(names, named(RetainedCheckpoints::read(Arc::clone(&to), &io).unwrap().all()));
+    assert_eq!(names, named(&to, &io, RetainedCheckpoints::read(Arc::clone(&to), &io).unwrap().all()));
 }
 
 #[test]
 fn a_savepoint_is_put_where_nothing_is_and_taken_of_what_is_there() {
     let io = IoRuntime::new(1).unwrap();
-    let (from, _job) = running(&io);
+    let (from, _job) = running(&io, false);
     let to = memory();
     let error = save(&from, &to, &io, (Some(9), 2)).unwrap_err();
     assert!(error.to_string().contains("checkpoint 9 is not retained: there are 3, 4"), "{error}");
@@ -88,8 +94,12 @@ fn a_savepoint_is_put_where_nothing_is_and_taken_of_what_is_there() {
 
 #[test]
 fn any_call_may_fail_and_the_same_command_makes_the_savepoint_whole() {
+    [false, true].into_iter().for_each(any_call_may_fail);
+}
+
+fn any_call_may_fail(paged: bool) {
     let io = IoRuntime::new(1).unwrap();
-    let (from, _job) = running(&io);
+    let (from, _job) = running(&io, paged);
     for (burst, when) in [(1, When::Before), (1, When::After), (3, When::Before), (3, When::After)] {
         let calls = (0..100).find(|call| {
             let (to, plan) = (memory(), Arc::new(Plan::default()));
@@ -108,7 +118,7 @@ fn any_call_may_fail_and_the_same_command_makes_the_savepoint_whole() {
                 save(&from, &to, &io, (None, 3)).unwrap();
             }
             let read = RetainedCheckpoints::read(Arc::clone(&to), &io).unwrap();
-            assert_eq!(names_in(&to, &io, "state"), named(read.all()), "{case}");
+            assert_eq!(names_in(&to, &io, "state"), named(&to, &io, read.all()), "{case}");
             !plan.was_reached()
         });
         assert!(calls.is_some_and(|calls| calls > 8), "{calls:?} calls were swept");
@@ -169,7 +179,7 @@ fn save_canonical(
 #[test]
 fn any_call_may_fail_and_a_canonical_savepoint_exists_whole_or_not_at_all() {
     let io = IoRuntime::new(1).unwrap();
-    let (from, _job) = running(&io);
+    let (from, _job) = running(&io, true);
     for (burst, when) in [(1, When::Before), (1, When::After), (3, When::Before)] {
         let calls = (0..100).find(|call| {
             let (to, plan) = (memory(), Arc::new(Plan::default()));
@@ -191,7 +201,7 @@ fn any_call_may_fail_and_a_canonical_savepoint_exists_whole_or_not_at_all() {
                 save_canonical(&from, &to, &io, 3).unwrap();
             }
             let read = RetainedCheckpoints::read(Arc::clone(&to), &io).unwrap();
-            assert_eq!(names_in(&to, &io, "state"), named(read.all()), "{case}");
+            assert_eq!(names_in(&to, &io, "state"), named(&to, &io, read.all()), "{case}");
             let mut entries = 0;
             for part in read.latest().unwrap().restore_for(KeyGroupRange::ALL).parts {
                 let mut all = CanonicalEntries::open(&part, Arc::clone(&to), io.clone()).unwrap();
@@ -209,7 +219,7 @@ fn any_call_may_fail_and_a_canonical_savepoint_exists_whole_or_not_at_all() {
 #[test]
 fn of_two_makers_one_makes_it_and_the_other_is_fenced() {
     let io = IoRuntime::new(1).unwrap();
-    let (from, _job) = running(&io);
+    let (from, _job) = running(&io, false);
     let (to, plan) = (memory(), Arc::new(Plan::default()));
     let slow: Arc<dyn ObjectStore> = Arc::new(FaultyStore::new(Arc::clone(&to), Arc::clone(&plan)));
     // The first is interrupted behind its claim; the second makes it, and the first finds its place taken.
@@ -222,14 +232,18 @@ fn of_two_makers_one_makes_it_and_the_other_is_fenced() {
 
 #[test]
 fn a_retired_checkpoint_goes_with_what_no_other_names() {
+    [false, true].into_iter().for_each(retired);
+}
+
+fn retired(paged: bool) {
     let io = IoRuntime::new(1).unwrap();
-    let (store, job) = running(&io);
+    let (store, job) = running(&io, paged);
     job.end();
     let unknown = retire_checkpoints(Arc::clone(&store), &io, &Entropy::from_seed(2), &[CheckpointId(1)]);
     assert!(unknown.unwrap_err().to_string().contains("there are 3, 4"));
     let ids = |store: &Arc<dyn ObjectStore>| {
         let read = RetainedCheckpoints::read(Arc::clone(store), &io).unwrap();
-        assert_eq!(names_in(store, &io, "state"), named(read.all()));
+        assert_eq!(names_in(store, &io, "state"), named(store, &io, read.all()));
         read.all().iter().map(|one| one.id.0).collect::<Vec<_>>()
     };
     let retired = retire_checkpoints(Arc::clone(&store), &io, &Entropy::from_seed(3), &[CheckpointId(4)]);
@@ -237,6 +251,7 @@ fn a_retired_checkpoint_goes_with_what_no_other_names() {
     assert_eq!((retired.retained, retired.left), (vec![CheckpointId(3)], 0));
     assert_eq!(ids(&store), [3]);
     let mut next = Job::start(Arc::clone(&store), &io, 4).unwrap();
+    next = next.paged(paged);
     next.step().unwrap();
     next.checkpoint(&mut Oracle::new()).unwrap().unwrap();
     next.end();

@@ -105,9 +105,7 @@ fn totals(checkpoint: &Checkpoint, exact: bool) -> Result<Vec<Total>> {
 
 fn head(checkpoint: &Checkpoint) -> Head<'_> {
     let metadata = &checkpoint.metadata;
-    let mut files: Vec<_> = metadata.files().map(|file| (&file.name, file.size_bytes)).collect();
-    files.sort_unstable();
-    files.dedup();
+    let (objects, bytes) = metadata.totals();
     let mut subtasks: Vec<_> =
         metadata.subtasks.iter().map(|one| [one.key_groups.start, one.key_groups.end]).collect();
     subtasks.sort_unstable();
@@ -121,8 +119,8 @@ fn head(checkpoint: &Checkpoint) -> Head<'_> {
         completed_at: utc(metadata.completed_at_millis),
         max_parallelism: metadata.max_parallelism,
         subtasks,
-        objects: files.len() as u64,
-        bytes: files.iter().map(|(_, bytes)| bytes).sum(),
+        objects,
+        bytes,
         kept_inputs: metadata.subtasks.iter().map(|one| one.inputs_count).sum(),
     }
 }

@@ -2,12 +2,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use alluvium_checkpoint::RetainedCheckpoints;
+use alluvium_checkpoint::{PageReader, RetainedCheckpoints};
 use alluvium_env::{Error, ErrorKind, IoRuntime, Result};
 use alluvium_forst::claimed_objects;
 use alluvium_forst::inspect::{ClaimedObject, Finding, ReadAt, Report};
 use alluvium_state_api::{CheckpointId, RestoredPart};
-use object_store::ObjectStore;
+use bytes::Bytes;
+use object_store::path::Path as ObjectPath;
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _};
 
 /// An object that checkpoints need.
 pub(super) struct Named {
@@ -64,6 +66,15 @@ impl Named {
     }
 }
 
+/// An object, if it is there.
+async fn read(store: &Arc<dyn ObjectStore>, name: &str) -> Result<Option<Bytes>> {
+    match async { store.get(&ObjectPath::from(name)).await?.bytes().await }.await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(Error::unavailable(format!("cannot read {name}")).with_source(error)),
+    }
+}
+
 impl NamedObjects {
     /// Reads the ledger and the manifests of the checkpoints it retains; nothing of a state that has none.
     ///
@@ -71,9 +82,15 @@ impl NamedObjects {
     /// `Corruption` names the ledger's object that is damaged, or the checkpoint whose manifest is.
     pub(super) fn read(store: &Arc<dyn ObjectStore>, io: &IoRuntime) -> Result<Self> {
         let mut named = Self::default();
+        let mut pages = PageReader::new(Arc::clone(store));
         for checkpoint in RetainedCheckpoints::read(Arc::clone(store), io)?.all() {
             named.retained.push(checkpoint.id);
-            for file in checkpoint.files() {
+            let objects = match io.block_on(pages.objects_of(checkpoint)) {
+                // It is told when it is looked at itself.
+                Err(error) if error.kind() == ErrorKind::Corruption => checkpoint.files().cloned().collect(),
+                objects => objects?,
+            };
+            for file in objects {
                 named.add(&file.name, file.size_bytes, checkpoint.id);
             }
             for subtask in &checkpoint.subtasks {
@@ -82,7 +99,7 @@ impl NamedObjects {
                     backend: subtask.backend.clone(),
                     payload: subtask.payload.clone(),
                 };
-                let claims = match claimed_objects(&part) {
+                let claims = match claimed_objects(&part, &mut |name, _| io.block_on(read(store, name))) {
                     // What another backend's payload says, only that knows.
                     Err(error) if error.kind() == ErrorKind::Invalid => continue,
                     claims => {

@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Pack,
     /// A hotness hint.
     Hint,
+    /// Of a manifest.
+    Page,
     /// Of a canonical savepoint.
     Entries,
 }
@@ -36,6 +38,7 @@ impl Kind {
             "delta" => Some(Self::Delta),
             "pack" => Some(Self::Pack),
             "hint" => Some(Self::Hint),
+            "page" => Some(Self::Page),
             "entries" => Some(Self::Entries),
             _ => None,
         }

@@ -45,7 +45,7 @@ pub(super) struct Head<'a> {
 struct Part<'a> {
     key_groups: [u16; 2],
     backend: &'a str,
-    objects: usize,
+    objects: u64,
     bytes: u64,
     payload_bytes: usize,
     kept_inputs: u64,
@@ -53,7 +53,7 @@ struct Part<'a> {
 
 impl<'a> Head<'a> {
     pub(super) fn of(url: &'a str, metadata: &'a CheckpointMetadata) -> Self {
-        let objects = objects(metadata);
+        let (objects, bytes) = metadata.totals();
         Self {
             url,
             checkpoint: metadata.id.0,
@@ -63,8 +63,8 @@ impl<'a> Head<'a> {
             completed_at: utc(metadata.completed_at_millis),
             max_parallelism: metadata.max_parallelism,
             subtasks: metadata.subtasks.len(),
-            objects: objects.len() as u64,
-            bytes: objects.values().map(|(bytes, _)| bytes).sum(),
+            objects,
+            bytes,
             kept_inputs: metadata.subtasks.iter().map(|one| one.inputs_count).sum(),
             source_bytes: metadata.source.len(),
         }
@@ -90,7 +90,7 @@ impl<'a> Head<'a> {
 pub(super) const ROWS: &str =
     "checkpoint  completed             incarnation  subtasks    objects                bytes  job";
 
-/// Size, and how many subtasks name it, of each object.
+/// Size, and how many subtasks name it, of each object that the checkpoint names itself.
 fn objects(metadata: &CheckpointMetadata) -> BTreeMap<&str, (u64, u64)> {
     let mut objects = BTreeMap::new();
     for file in metadata.files() {
@@ -138,8 +138,8 @@ pub(super) fn show(args: &ShowArgs, io: &IoRuntime) -> Result<()> {
     let parts = checkpoint.subtasks.iter().map(|subtask| Part {
         key_groups: [subtask.key_groups.start, subtask.key_groups.end],
         backend: &subtask.backend,
-        objects: subtask.files.len(),
-        bytes: subtask.files.iter().map(|file| file.size_bytes).sum(),
+        objects: subtask.totals().0,
+        bytes: subtask.totals().1,
         payload_bytes: subtask.payload.len(),
         kept_inputs: subtask.inputs_count,
     });

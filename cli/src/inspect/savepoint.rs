@@ -143,7 +143,7 @@ fn total_bytes(from: &Storage, checkpoint: Option<CheckpointId>, io: &IoRuntime)
         Some(id) => retained.checkpoint(id)?,
         None => retained.latest().ok_or_else(none)?,
     };
-    Ok(chosen.files().map(|file| file.size_bytes).sum())
+    Ok(chosen.totals().1)
 }
 
 fn told(args: &CreateArgs, to: &Storage, made: &Savepoint) -> Result<()> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use alluvium_env::{Error, ErrorKind, IoRuntime, Result};
 use alluvium_forst::inspect::{
-    Finding, Report, verify_delta, verify_hint, verify_pack, verify_table, verify_values,
+    Finding, Report, verify_delta, verify_hint, verify_pack, verify_page, verify_table, verify_values,
 };
 use alluvium_state_api::CheckpointId;
 use serde::Serialize;
@@ -44,6 +44,8 @@ struct Total {
     tables: u64,
     value_files: u64,
     deltas: u64,
+    /// Of manifests.
+    pages: u64,
     /// Of canonical savepoints.
     entry_files: u64,
     bytes: u64,
@@ -215,6 +217,7 @@ impl Total {
             Kind::Table => &mut self.tables,
             Kind::ValueFile => &mut self.value_files,
             Kind::Delta | Kind::Pack | Kind::Hint => &mut self.deltas,
+            Kind::Page => &mut self.pages,
             Kind::Entries => &mut self.entry_files,
         };
         *count += 1;
@@ -251,6 +254,7 @@ impl Total {
                 self.entries += report.summary.entries;
                 findings(report)
             }
+            Kind::Page => verify_page(&bytes, progress)?,
             Kind::Entries => {
                 progress(object.size_bytes);
                 match objects.verify_entries(object) {
@@ -297,12 +301,11 @@ impl Total {
             [self.tables, self.value_files, self.deltas, self.bytes, self.entries, self.values].map(grouped);
         // What was not read was not counted.
         let held = if quick { String::new() } else { format!(", {entries} entries, {values} values apart") };
-        let canonical = match self.entry_files {
-            0 => String::new(),
-            files => format!(", {} files of entries", grouped(files)),
-        };
+        let seldom =
+            |count, what| if count == 0 { String::new() } else { format!(", {} {what}", grouped(count)) };
+        let [pages, canonical] = [seldom(self.pages, "pages"), seldom(self.entry_files, "files of entries")];
         format!(
-            "{tables} tables, {value_files} value files, {deltas} deltas{canonical}; {bytes} bytes{held}: {verdict}{orphans}{gone}"
+            "{tables} tables, {value_files} value files, {deltas} deltas{pages}{canonical}; {bytes} bytes{held}: {verdict}{orphans}{gone}"
         )
     }
 

@@ -7,7 +7,10 @@ use serde_json::Value;
 use crate::golden::{copy, golden};
 use crate::process::{alluvium, assert_sentence, fail, succeed, text};
 
-const GENERATIONS: [&str; 5] = ["v1", "v2", "v3", "v4", "v5"];
+const GENERATIONS: [&str; 6] = ["v1", "v2", "v3", "v4", "v5", "v6"];
+
+/// Kinds of objects, and a generation that has them.
+const KINDS: [(&str, &str); 4] = [("v3", "sst"), ("v3", "val"), ("v3", "delta"), ("v6", "page")];
 
 fn state_of(generation: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -66,8 +69,8 @@ fn a_state_of_every_generation_is_complete_and_is_what_its_checkpoints_say() {
 
 #[test]
 fn an_object_that_is_missing_is_named_with_the_checkpoints_that_need_it() {
-    for kind in ["sst", "val", "delta"] {
-        let folder = state_of("v3");
+    for (generation, kind) in KINDS {
+        let folder = state_of(generation);
         let lost = of_kind(&objects(folder.path()), kind).unwrap();
         fs::remove_file(&lost).unwrap();
         let name = lost.file_name().unwrap().to_str().unwrap();
@@ -90,8 +93,8 @@ fn an_object_that_is_missing_is_named_with_the_checkpoints_that_need_it() {
 
 #[test]
 fn an_object_that_was_cut_or_replaced_by_another_is_found_by_what_its_checkpoint_says() {
-    for kind in ["sst", "val", "delta"] {
-        let folder = state_of("v3");
+    for (generation, kind) in KINDS {
+        let folder = state_of(generation);
         let cut = of_kind(&objects(folder.path()), kind).unwrap();
         let whole = fs::read(&cut).unwrap();
         fs::write(&cut, &whole[..whole.len() - 7]).unwrap();
@@ -115,6 +118,32 @@ fn an_object_that_was_cut_or_replaced_by_another_is_found_by_what_its_checkpoint
     fs::copy(&tables[1], &tables[0]).unwrap();
     let (lines, error) = verified(folder.path(), &["--quick"]);
     assert!(error.contains("1 are damaged") && !lines("finding").is_empty(), "{error}");
+}
+
+#[test]
+fn what_pages_name_is_shown_and_saved_and_collected_around() {
+    let folder = state_of("v6");
+    let shown = text(&succeed(alluvium(folder.path(), "sst").args(["verify", "."])).stdout);
+    assert!(shown.contains(" pages; ") && shown.contains("sound"), "{shown}");
+    let before = objects(folder.path());
+    let saved = tempfile::tempdir().unwrap();
+    let saved = saved.path().join("saved");
+    let to = format!("file://{}", saved.display());
+    let made = succeed(alluvium(folder.path(), "savepoint").args(["create", "--state", ".", "--to", &to]));
+    drop(made);
+    let (lines, error) = verified(&saved, &[]);
+    assert_eq!((error.as_str(), &lines("summary")[0]["pages"]), ("", &2.into()));
+    assert_eq!(lines("summary")[0]["named_objects"], objects(&saved).len());
+    // A page that cannot be followed is named, and nothing is deleted.
+    let page = of_kind(&before, "page").unwrap();
+    let sound = fs::read(&page).unwrap();
+    fs::write(&page, &sound[1..]).unwrap();
+    let error = fail(alluvium(folder.path(), "gc").args(["--state", "."]), 1);
+    assert!(error.contains(".page is damaged"), "{error}");
+    assert_eq!(objects(folder.path()), before);
+    fs::write(&page, &sound).unwrap();
+    succeed(alluvium(folder.path(), "gc").args(["--state", "."]));
+    assert_eq!(objects(folder.path()), before, "nothing of it was garbage");
 }
 
 #[test]

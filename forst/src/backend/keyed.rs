@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alluvium_state_api::{
     Access, Age, Answered, BackendStats, CheckpointId, FileRef, KeyGroupRange, KeyedStateBackend, Lifetimes,
-    Lookup, PageBuilder, PageRequest, ReadBatch, ReadId, Result, SnapshotTask, StampedBackend,
+    Lookup, ManifestPage, PageBuilder, PageRequest, ReadBatch, ReadId, Result, SnapshotTask, StampedBackend,
     StateDescriptor, StateEntries, StateId, StateScan, StateTable, StoredSchema, StoredState,
     SubtaskSnapshot, state_key, unfoldable,
 };
@@ -14,7 +14,7 @@ use super::factory::NAME;
 use super::operators::{StateDescription, StatesDescription};
 use crate::expiry::{Expiry, Fate, Moment, Stamp};
 use crate::merge::{MergeOperator, MergeOperators};
-use crate::store::{Answer, Page, PageQuery, Resident, Store, StoreScan};
+use crate::store::{Answer, Page, PageQuery, Resident, SnapshotFile, SnapshotPage, Store, StoreScan};
 
 /// What is stored of a subtask besides the store's own manifest.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -174,6 +174,27 @@ impl Expiry for ByState {
     }
 }
 
+fn file(SnapshotFile { name, size_bytes }: SnapshotFile) -> FileRef {
+    FileRef { name, size_bytes }
+}
+
+/// A manifest's page, as the protocol calls it.
+struct Described(Arc<SnapshotPage>);
+
+impl ManifestPage for Described {
+    fn object(&self) -> FileRef {
+        file(self.0.object())
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        self.0.totals()
+    }
+
+    fn files(&self, each: &mut dyn FnMut(&str, u64)) {
+        self.0.files().for_each(|(name, size_bytes)| each(name, size_bytes));
+    }
+}
+
 /// The backend of one subtask; it holds the bytes of states with a TTL stamped.
 pub(super) struct ForstBackend {
     store: Store,
@@ -295,12 +316,12 @@ impl KeyedStateBackend for ForstBackend {
         Ok(Box::pin(async move {
             let uploaded_bytes = snapshot.upload().await?;
             let payload = Payload { states, manifest: snapshot.manifest(), time_millis };
-            let file = |f: crate::store::SnapshotFile| FileRef { name: f.name, size_bytes: f.size_bytes };
             Ok(SubtaskSnapshot {
                 key_groups,
                 backend: NAME,
                 payload: prost::Message::encode_to_vec(&payload).into(),
-                files: snapshot.files().into_iter().map(file).collect(),
+                files: snapshot.named().into_iter().map(file).collect(),
+                pages: snapshot.pages().map(|page| Arc::new(Described(Arc::clone(page))) as _).collect(),
                 uploaded_bytes,
                 pins: Box::new(snapshot),
             })

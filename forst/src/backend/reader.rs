@@ -10,7 +10,7 @@ use object_store::ObjectStore;
 
 use super::factory::{clipped, payload};
 use super::keyed::Adapted;
-use crate::inspect::{ClaimedObject, claims};
+use crate::inspect::{ClaimedObject, ReadObject, claims};
 use crate::merge::{MergeOperator, MergeOperators};
 use crate::store::{ReaderScan, Share, SnapshotReader};
 
@@ -45,12 +45,12 @@ impl MergeOperators for ByKind {
     }
 }
 
-/// Every object that a part of a checkpoint names, and what it says of it.
+/// Every object that a part of a checkpoint needs, and what it says of it; `read` gives the pages of its manifest.
 ///
 /// # Errors
-/// `Invalid` if another backend wrote the part, or another version; `Corruption` if it is damaged.
-pub fn claimed_objects(part: &RestoredPart) -> Result<Vec<ClaimedObject>> {
-    claims(&payload(part)?.manifest)
+/// `Invalid` if another backend wrote the part, or another version; `Corruption` if it is damaged; what `read` fails with.
+pub fn claimed_objects(part: &RestoredPart, read: &mut ReadObject<'_>) -> Result<Vec<ClaimedObject>> {
+    claims(&payload(part)?.manifest, read)
 }
 
 impl SubtaskReader {

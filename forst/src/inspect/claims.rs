@@ -2,13 +2,14 @@
 use std::ops::Range;
 
 use alluvium_env::{Error, Result};
+use bytes::Bytes;
 
 use super::object::ReadAt;
 use super::report::Report;
 use crate::block::{Block, BlockCursor};
 use crate::expiry::Ages;
 use crate::key_range::KeyRange;
-use crate::store::{DeltaRecord, Manifest, TableRecord, ValueFileRecord};
+use crate::store::{DeltaRecord, Manifest, PageRecord, TableRecord, ValueFileRecord};
 use crate::table::{FOOTER_BYTES, Index, TableTail, TailLayout};
 use crate::values::trailer;
 
@@ -22,18 +23,36 @@ enum Claim {
     Values(ValueFileRecord),
     /// Or a hint: where it is, is said the same way.
     Delta(DeltaRecord),
+    Page(PageRecord),
 }
 
-/// Every object that a manifest names.
+/// Gives an object by name and size, if it is there.
+pub type ReadObject<'a> = dyn FnMut(&str, u64) -> Result<Option<Bytes>> + 'a;
+
+/// Every object that a manifest and its pages say something of; `read` gives the pages. Of what is in a page that is missing or
+/// damaged nothing is said; that it is, its own claim finds.
 ///
 /// # Errors
-/// `Corruption` if it is none, `Invalid` if another version wrote it.
-pub(crate) fn claims(manifest: &[u8]) -> Result<Vec<ClaimedObject>> {
-    let Manifest { tables, value_files, memtables, hints, .. } = Manifest::decode(manifest)?;
-    let tables = tables.into_iter().map(|table| Claim::Table(Box::new(table)));
+/// `Corruption` if it is none, `Invalid` if another version wrote it; what `read` fails with.
+pub(crate) fn claims(manifest: &[u8], read: &mut ReadObject<'_>) -> Result<Vec<ClaimedObject>> {
+    let Manifest { tables, value_files, memtables, pages, hints, .. } = Manifest::decode(manifest)?;
+    let table = |table| Claim::Table(Box::new(table));
     let deltas = memtables.into_iter().flat_map(|memtable| memtable.deltas).chain(hints).map(Claim::Delta);
-    let all = tables.chain(value_files.into_iter().map(Claim::Values)).chain(deltas);
-    Ok(all.map(ClaimedObject).collect())
+    let mut all: Vec<Claim> = tables
+        .into_iter()
+        .map(table)
+        .chain(value_files.into_iter().map(Claim::Values))
+        .chain(deltas)
+        .collect();
+    for page in pages {
+        let object = read(&page.name, page.size_bytes)?;
+        if let Some(content) = object.and_then(|object| page.read(&object).ok()) {
+            all.extend(content.tables.into_iter().map(table));
+            all.extend(content.value_files.into_iter().map(Claim::Values));
+        }
+        all.push(Claim::Page(page));
+    }
+    Ok(all.into_iter().map(ClaimedObject).collect())
 }
 
 impl ClaimedObject {
@@ -43,6 +62,7 @@ impl ClaimedObject {
             Claim::Table(table) => &table.name,
             Claim::Values(file) => &file.name,
             Claim::Delta(delta) => &delta.name,
+            Claim::Page(page) => &page.name,
         }
     }
 
@@ -52,6 +72,7 @@ impl ClaimedObject {
             Claim::Table(table) => table.size_bytes,
             Claim::Values(file) => file.size_bytes,
             Claim::Delta(delta) => delta.object_bytes(),
+            Claim::Page(page) => page.size_bytes,
         }
     }
 
@@ -71,6 +92,7 @@ impl ClaimedObject {
             Claim::Table(table) => check_table(table, object, &mut report)?,
             Claim::Values(file) => check_values(file, object, &mut report)?,
             Claim::Delta(_) => {}
+            Claim::Page(page) => check_page(page, object, &mut report)?,
         }
         Ok(report)
     }
@@ -78,6 +100,14 @@ impl ClaimedObject {
 
 fn bytes(count: u64) -> String {
     format!("{count} bytes")
+}
+
+/// It is small, so it is read whole.
+fn check_page(page: &PageRecord, object: &dyn ReadAt, report: &mut Report<()>) -> Result<()> {
+    if let Err(error) = page.read(&object.read(0..object.size_bytes())?) {
+        report.find(0, "the page", "what its checkpoint says", error.to_string());
+    }
+    Ok(())
 }
 
 fn check_values(file: &ValueFileRecord, object: &dyn ReadAt, report: &mut Report<()>) -> Result<()> {
@@ -175,8 +205,6 @@ fn shown(keys: &KeyRange) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::deleted::DeletedRanges;
     use crate::entry::EntryKind;

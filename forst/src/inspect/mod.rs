@@ -4,8 +4,8 @@
 //!
 //! - a [`ReadAt`] gives the bytes: a [`StoredObject`], or [`Bytes`](bytes::Bytes);
 //! - a [`TableInspector`] says what a table holds, block by block and entry by entry;
-//! - [`verify_table`], [`verify_values`], [`verify_delta`], [`verify_pack`] and [`verify_hint`] check everything that a reader relies on, and report each
-//!   [`Finding`] with its offset;
+//! - [`verify_table`], [`verify_values`], [`verify_delta`], [`verify_pack`], [`verify_hint`] and [`verify_page`] check everything that
+//!   a reader relies on, and report each [`Finding`] with its offset;
 //! - a [`ClaimedObject`] is what a checkpoint says of an object, which is compared with it.
 //!
 //! ```
@@ -23,16 +23,18 @@ mod broken;
 mod claims;
 mod delta;
 mod object;
+mod page;
 mod report;
 mod table;
 mod values;
 mod verify;
 
 pub use blocks::{InspectedBlock, TableBlocks, TableEntry};
-pub use claims::ClaimedObject;
 pub(crate) use claims::claims;
+pub use claims::{ClaimedObject, ReadObject};
 pub use delta::{verify_delta, verify_hint, verify_pack};
 pub use object::{ReadAt, StoredObject};
+pub use page::verify_page;
 pub use report::{DeltaReport, DeltaSummary, Finding, Report, TableReport, ValuesReport, ValuesSummary};
 pub use table::{BlockPlace, DeletedRange, KeyGroupSummary, TableInspector, TableSummary};
 pub use values::verify_values;

@@ -5,11 +5,13 @@ use alluvium_env::{Error, Result};
 use bytes::Bytes;
 
 use super::deltas::Place;
+use super::manifest_page::PageContent;
 use crate::coding::crc32c;
 use crate::expiry::Ages;
 
-/// The version that this build writes.
-const VERSION: u32 = 4;
+/// The version of a manifest with pages. One without is written as version 4, which builds that know no pages read.
+const VERSION: u32 = 5;
+const VERSION_WITHOUT_PAGES: u32 = 4;
 /// Manifests of this version have no value files, and are read as well; those of 3 have no packs.
 const OLDEST_VERSION: u32 = 2;
 
@@ -28,6 +30,65 @@ pub(crate) struct Manifest {
     /// Where hotness hints are. Who overlooks them only starts colder.
     #[prost(message, repeated, tag = "8")]
     pub(crate) hints: Vec<DeltaRecord>,
+    /// Objects that describe more tables.
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) pages: Vec<PageRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct PageRecord {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(uint64, tag = "2")]
+    pub(crate) size_bytes: u64,
+    /// The first key of its tables.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) start: Vec<u8>,
+    /// Behind the last one; empty for no end.
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) end: Vec<u8>,
+    /// Where its tables stand, in their order.
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) stretches: Vec<StretchRecord>,
+}
+
+/// Neighbours in a page that stand at one place.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct StretchRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) tables: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) level: u32,
+    /// As a table's.
+    #[prost(uint32, tag = "3")]
+    pub(crate) run: u32,
+    /// They are not of the state any more, and stand nowhere.
+    #[prost(bool, tag = "4")]
+    pub(crate) gone: bool,
+}
+
+impl PageRecord {
+    /// Its tables as they stand, those that are gone left out, and the value files that they point to.
+    ///
+    /// # Errors
+    /// `Corruption` if it is no page, or not the one that this record means.
+    pub(crate) fn read(&self, object: &[u8]) -> Result<PageContent> {
+        let content = PageContent::decode(object).map_err(|e| e.context(self.name.clone()))?;
+        let told: u64 = self.stretches.iter().map(|stretch| u64::from(stretch.tables)).sum();
+        if told != content.tables.len() as u64 {
+            let (name, there) = (&self.name, content.tables.len());
+            return Err(Error::corruption(format!(
+                "a manifest tells of {told} tables in page {name}, which has {there}"
+            )));
+        }
+        let stretches = self.stretches.iter();
+        let places = stretches.flat_map(|stretch| std::iter::repeat_n(stretch, stretch.tables as usize));
+        let standing = |(table, place): (TableRecord, &StretchRecord)| {
+            (!place.gone).then_some(TableRecord { level: place.level, run: place.run, ..table })
+        };
+        let tables = content.tables.into_iter().zip(places).filter_map(standing).collect();
+        Ok(PageContent { tables, value_files: content.value_files })
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -137,9 +198,10 @@ impl Manifest {
         memtables: Vec<MemtableRecord>,
         value_files: Vec<ValueFileRecord>,
         hints: Vec<DeltaRecord>,
+        pages: Vec<PageRecord>,
     ) -> Bytes {
-        prost::Message::encode_to_vec(&Self { version: VERSION, tables, memtables, value_files, hints })
-            .into()
+        let version = if pages.is_empty() { VERSION_WITHOUT_PAGES } else { VERSION };
+        prost::Message::encode_to_vec(&Self { version, tables, memtables, value_files, hints, pages }).into()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
@@ -271,12 +333,12 @@ mod tests {
     }
 
     #[test]
-    fn manifests_of_version_2_and_3_are_read_and_one_of_another_version_is_refused() {
-        for version in 0..6 {
+    fn manifests_of_version_2_to_5_are_read_and_one_of_another_version_is_refused() {
+        for version in 0..7 {
             let manifest = Manifest { version, ..Manifest::default() };
             let read = Manifest::decode(&prost::Message::encode_to_vec(&manifest));
             match version {
-                2..=4 => assert_eq!(read.unwrap(), manifest),
+                2..=5 => assert_eq!(read.unwrap(), manifest),
                 _ => assert_eq!(read.unwrap_err().kind(), ErrorKind::Invalid),
             }
         }

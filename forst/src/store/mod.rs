@@ -23,10 +23,12 @@ mod hints;
 mod inbox;
 mod jobs;
 mod manifest;
+mod manifest_page;
 mod open;
 mod pace;
 mod pack;
 mod pages;
+mod paging;
 mod reader;
 mod reads;
 mod records;
@@ -39,16 +41,20 @@ mod warm;
 mod warm_up;
 
 pub use counters::StoreCounters;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use manifest::ValueShareRecord;
 pub(crate) use manifest::{
-    DELTA_MAGIC, DeltaRecord, Manifest, TableRecord, ValueFileRecord, pack_ranges, strip_frame,
+    DELTA_MAGIC, DeltaRecord, Manifest, PageRecord, TableRecord, ValueFileRecord, pack_ranges, strip_frame,
 };
 #[cfg(any(test, fuzzing))]
 pub(crate) use manifest::{frame_delta, pack_directory};
+pub(crate) use manifest_page::PageContent;
+#[cfg(fuzzing)]
+pub(crate) use manifest_page::frame_page;
 pub use open::{Restored, StoreOptions};
 pub use pack::Packer;
 pub use pages::{Page, PageQuery};
+pub use paging::SnapshotPage;
 pub use reader::{ReaderScan, Share, SnapshotReader};
 pub use reads::Answer;
 pub(crate) use records::ValueList;
@@ -81,6 +87,7 @@ use inbox::Inbox;
 use jobs::Jobs;
 use pace::Pace;
 use pack::Membership;
+use paging::Paging;
 use reads::Reads;
 use report::Report;
 use trips::Elsewhere;
@@ -130,6 +137,7 @@ pub struct Store {
     expiring: Expiring,
     elsewhere: Elsewhere,
     packer: Arc<Packer>,
+    paging: Arc<Paging>,
     membership: Option<Membership>,
     hints: Hints,
     warming: WarmUp,

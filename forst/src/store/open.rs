@@ -1,6 +1,6 @@
 //! Opening: an empty store, or one from the manifests of a checkpoint, clipped to the keys it now owns.
 //!
-//! Tables are referenced, not read. The logs of memtables that were not flushed are read and replayed: they are at
+//! Tables are referenced, not read; the pages that describe those of its keys are. The logs of memtables that were not flushed are read and replayed: they are at
 //! most a few memtables, however much state there is.
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,8 +13,12 @@ use object_store::ObjectStore;
 use super::deltas::Place;
 use super::hints::{Hints, StoredHint};
 use super::inbox::Inbox;
-use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord, ValueFileRecord, unframe_delta};
+use super::manifest::{
+    DeltaRecord, Manifest, MemtableRecord, PageRecord, TableRecord, ValueFileRecord, unframe_delta,
+};
+use super::manifest_page::PageContent;
 use super::pack::Packer;
+use super::paging::Paging;
 use super::warm_up::WarmUp;
 use super::{Counters, DeltaChain, Elsewhere, Expiring, Frozen, Jobs, Pace, Reads, Store};
 use crate::cache::BlockCache;
@@ -96,6 +100,7 @@ impl Store {
             counters: Counters::default(),
             report: None,
             packer: Packer::new(),
+            paging: Arc::new(Paging::new(settings.paged_tables)),
             membership: None,
             hints: Hints::default(),
             warming: WarmUp::default(),
@@ -113,13 +118,19 @@ impl Store {
     fn restore(&mut self, parts: &[Restored]) -> Result<()> {
         let (mut version, mut known) = (Version::default(), HashMap::default());
         let mut memtables: Vec<(KeyRange, MemtableRecord, usize)> = Vec::new();
-        for part in parts {
-            let clip = KeyRange::new(&part.start, &part.end);
-            let manifest = Manifest::decode(&part.manifest)?;
-            let values = self.value_files(manifest.value_files, &mut known)?;
+        let clips = parts.iter().map(|part| KeyRange::new(&part.start, &part.end));
+        let manifests = parts.iter().map(|part| Manifest::decode(&part.manifest));
+        let manifests =
+            clips.zip(manifests).map(|(clip, read)| Ok((clip, read?))).collect::<Result<Vec<_>>>()?;
+        let described = self.described_in_pages(&manifests)?;
+        for ((clip, manifest), pages) in manifests.into_iter().zip(described) {
             self.restore_hints(manifest.hints);
-            for record in manifest.tables {
-                self.reference(&mut version, record, &clip, &values)?;
+            let own = PageContent { tables: manifest.tables, value_files: manifest.value_files };
+            for PageContent { tables, value_files } in std::iter::once(own).chain(pages) {
+                let values = self.value_files(value_files, &mut known)?;
+                for record in tables {
+                    self.reference(&mut version, record, &clip, &values)?;
+                }
             }
             let count = manifest.memtables.len();
             // Ages are counted from the newest, so that memtables of several parts line up.
@@ -147,7 +158,19 @@ impl Store {
         }
     }
 
-    /// The value files of a manifest, in its order. A scale-in brings references of several former subtasks to one file
+    /// Reads the pages of manifests that can describe tables with keys of their clips, all at a time.
+    fn described_in_pages(&self, manifests: &[(KeyRange, Manifest)]) -> Result<Vec<Vec<PageContent>>> {
+        let read = |page: PageRecord| async move {
+            page.read(&self.fetcher.read_object(&page.name, page.size_bytes).await?)
+        };
+        let all = manifests.iter().map(|(clip, manifest)| {
+            let met = |page: &&PageRecord| KeyRange::new(&page.start, &page.end).overlaps(clip);
+            try_join_all(manifest.pages.iter().filter(met).cloned().map(read))
+        });
+        self.fetcher.io().block_on(try_join_all(all))
+    }
+
+    /// The value files of a manifest or page, in its order. A scale-in brings references of several former subtasks to one file
     /// together: it is one file here as well.
     fn value_files(
         &self,

@@ -3,14 +3,16 @@ use std::sync::Arc;
 
 use alluvium_env::Result;
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 
 use super::Store;
 use super::deltas::{Delta, Upload};
 use super::hints::{NewHint, StoredHint};
 use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord};
 use super::pack::{LARGE_BYTES, Packer, Piece, Uploader};
+use super::paging::{self, Layout, Paging, Placed, SnapshotPage, placed};
 use super::records::ValueList;
+use crate::values::ValueFile;
 use crate::version::Version;
 
 /// Deltas of one memtable beyond which it is flushed, and bytes in them: a restore reads them all.
@@ -37,6 +39,9 @@ pub struct Snapshot {
     /// Hints that are on the store, and one that takes their place once it is there too.
     hints: Vec<StoredHint>,
     new_hint: Option<Arc<NewHint>>,
+    paging: Arc<Paging>,
+    /// Where its tables are described; known once it is uploaded.
+    layout: Option<Layout>,
 }
 
 impl Store {
@@ -64,6 +69,8 @@ impl Store {
             uploads,
             hints,
             new_hint,
+            paging: Arc::clone(&self.paging),
+            layout: None,
         }
     }
 }
@@ -115,7 +122,10 @@ impl Snapshot {
             }
         }
         let uploads = bundles.into_iter().map(|bundle| bundle.upload(packer, uploader));
-        Ok(try_join_all(uploads).await?.into_iter().sum())
+        let pages = self.paging.lay_out(&self.version, uploader);
+        let (logs, (layout, page_bytes)) = try_join(try_join_all(uploads), pages).await?;
+        self.layout = Some(layout);
+        Ok(logs.into_iter().sum::<u64>() + page_bytes)
     }
 
     /// Whether all of it is in tables, so that no log has to be uploaded or replayed.
@@ -123,20 +133,22 @@ impl Snapshot {
         self.memtables.is_empty()
     }
 
+    /// Tables that no page describes.
+    fn inline(&self) -> Vec<Placed> {
+        self.layout.as_ref().map_or_else(|| placed(&self.version).collect(), |layout| layout.inline.clone())
+    }
+
     /// How to open a store in this state; once it is uploaded.
     pub fn manifest(&self) -> Bytes {
         let mut values = ValueList::default();
-        let level0 = self.version.level0.iter().enumerate();
-        let level0 = level0.flat_map(|(run, files)| files.iter().map(move |file| (0, run, file)));
-        let deeper = self.version.files().filter(|(level, _)| *level > 0);
-        let tables = level0.chain(deeper.map(|(level, file)| (level, 0, file)));
-        let tables: Vec<_> =
-            tables.map(|(level, run, file)| TableRecord::of((level, run), file, &mut values)).collect();
+        let inline = self.inline();
+        let tables = inline.iter().map(|(place, file)| TableRecord::of(*place, file, &mut values)).collect();
         let record = |delta: &Arc<Delta>| Some(DeltaRecord::of(delta.size_bytes, delta.place()?));
         let memtables =
             self.memtables.iter().map(|m| MemtableRecord { deltas: m.iter().filter_map(record).collect() });
         let hints = self.hints().map(StoredHint::record).collect();
-        Manifest::encode(tables, memtables.collect(), values.records(), hints)
+        let pages = self.layout.iter().flat_map(|layout| &layout.pages).map(|(_, page)| page.clone());
+        Manifest::encode(tables, memtables.collect(), values.records(), hints, pages.collect())
     }
 
     /// The newest hints that are on the store.
@@ -146,21 +158,36 @@ impl Snapshot {
         new.into_iter().chain(older)
     }
 
-    /// Every object the manifest names; once it is uploaded.
-    pub fn files(&self) -> Vec<SnapshotFile> {
-        let tables = self.version.files().map(|(_, file)| (file.name(), file.meta.size_bytes));
+    /// Every object that the manifest names and that is no page, once; once it is uploaded.
+    pub fn named(&self) -> Vec<SnapshotFile> {
+        let inline = self.inline();
+        let tables = inline.iter().map(|(_, file)| (file.name(), file.meta.size_bytes));
         let places = self.memtables.iter().flatten().filter_map(|delta| delta.place());
         let places = places.chain(self.hints().map(|hint| &hint.place));
         let deltas = places.map(|place| (place.object.name(), place.object_bytes));
-        let values = self.version.values.iter().map(|live| (live.file.name(), live.file.meta().size_bytes));
-        let mut files: Vec<_> = tables
-            .chain(deltas)
-            .chain(values)
-            .map(|(name, size_bytes)| SnapshotFile { name: name.to_owned(), size_bytes })
-            .collect();
-        // A table of which a scale-in brought two clips together is one object, and so is a pack with two deltas.
-        files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        files.dedup();
-        files
+        let value_of = |file: &Arc<ValueFile>| (file.name().to_owned(), file.meta().size_bytes);
+        let values = inline.iter().flat_map(|(_, table)| table.values()).map(|share| value_of(&share.file));
+        let files =
+            tables.chain(deltas).map(|(name, size_bytes)| (name.to_owned(), size_bytes)).chain(values);
+        once(files.map(|(name, size_bytes)| SnapshotFile { name, size_bytes }).collect())
     }
+
+    /// The pages that the manifest names; once it is uploaded.
+    pub fn pages(&self) -> impl Iterator<Item = &Arc<SnapshotPage>> {
+        self.layout.iter().flat_map(|layout| &layout.pages).map(|(page, _)| page)
+    }
+
+    /// Every object that it takes to open a store in this state, once; once it is uploaded.
+    pub fn files(&self) -> Vec<SnapshotFile> {
+        let mut files = self.named();
+        files.extend(self.layout.iter().flat_map(paging::objects));
+        once(files)
+    }
+}
+
+/// A table of which a scale-in brought two clips together is one object, and so is a pack with two deltas.
+fn once(mut files: Vec<SnapshotFile>) -> Vec<SnapshotFile> {
+    files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    files.dedup();
+    files
 }

@@ -1,4 +1,4 @@
-//! Holds `docs/formats/sst.md` and `docs/formats/delta.md` to the code: their worked bytes are built, compared, read.
+//! Holds `docs/formats/sst.md`, `docs/formats/delta.md` and `docs/formats/page.md` to the code: their worked bytes are built, compared, read.
 use super::{TableBuilder, TableOptions, TableTail, filter_hash};
 use crate::block::Block;
 use crate::coding::crc32c;
@@ -7,9 +7,11 @@ use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::key_range::KeyRange;
 use crate::memtable::{LogRecord, Memtable, read_log};
+use crate::store::{PageContent, TableRecord, ValueFileRecord, ValueShareRecord};
 
 const SST: &str = include_str!("../../../docs/formats/sst.md");
 const DELTA: &str = include_str!("../../../docs/formats/delta.md");
+const PAGE: &str = include_str!("../../../docs/formats/page.md");
 
 /// The bytes of the fenced block that is marked `worked`; everything behind `│` is for people.
 fn worked_bytes(page: &str) -> Vec<u8> {
@@ -157,6 +159,35 @@ fn the_worked_continuation_is_what_a_list_that_grows_logs() {
 #[test]
 fn the_worked_pack_ends_as_packs_do() {
     assert_eq!(hex(&crate::store::pack_directory(&[89, 28])), hex(&fenced(DELTA, "worked pack")));
+}
+
+#[test]
+fn the_worked_page_is_what_is_written_and_read() {
+    let table = |name: &str, size_bytes, keys: [&[u8]; 2]| TableRecord {
+        name: format!("state/00000002/0003/{name}.sst"),
+        size_bytes,
+        tail_bytes: 500,
+        start: keys[0].to_vec(),
+        end: keys[1].to_vec(),
+        entries: 20,
+        content_hash: 0x0123_4567_89AB_CDEF,
+        ..TableRecord::default()
+    };
+    let value_file = ValueFileRecord {
+        name: "state/00000002/0003/000000000003.val".into(),
+        size_bytes: 5200,
+        data_bytes: 5100,
+        content_hash: 0xFEDC_BA98_7654_3210,
+    };
+    let share = ValueShareRecord { file: 0, values: 1, bytes: 5010 };
+    let second = TableRecord { values: vec![share], ..table("000000000002", 3000, [b"c", b""]) };
+    let content = PageContent {
+        tables: vec![table("000000000001", 4096, [b"a", b"c"]), second],
+        value_files: vec![value_file],
+    };
+    let bytes = fenced(PAGE, "worked page");
+    assert_eq!(hex(&content.clone().encode()), hex(&bytes), "docs/formats/page.md has other worked bytes");
+    assert_eq!(PageContent::decode(&bytes).unwrap(), content);
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub(crate) fn options() -> impl Strategy<Value = Options> {
         prop_oneof![Just(512_usize), Just(1024), Just(4096), Just(16_000)],
         prop_oneof![Just(32_usize), Just(200), Just(4096), Just(usize::MAX)],
         prop_oneof![Just(5_u64), Just(30), Just(100)],
+        prop_oneof![Just(1_usize), Just(4), Just(20), Just(1024)],
     );
     let ways = (
         prop_oneof![Just(0_u64), Just(1 << 10), Just(64 << 10)],
@@ -33,13 +34,15 @@ pub(crate) fn options() -> impl Strategy<Value = Options> {
     );
     (sizes, ways, (compression(), compression())).prop_map(
         |(sizes, ways, (compression, cold_compression))| {
-            let (memory_bytes, block_size_bytes, value_threshold_bytes, value_garbage_percent) = sizes;
+            let (memory_bytes, block_size_bytes, value_threshold_bytes, value_garbage_percent, paged_tables) =
+                sizes;
             let (coalesce_gap_bytes, vectored_reads, hedge_factor, max_requests, disk_tier) = ways;
             let settings = ForstSettings {
                 memory_bytes,
                 block_size_bytes,
                 value_threshold_bytes,
                 value_garbage_percent,
+                paged_tables,
                 coalesce_gap_bytes,
                 vectored_reads,
                 compression,

@@ -55,6 +55,7 @@ impl World {
             memory_bytes: ForstSettings::MIN_MEMORY_BYTES,
             block_size_bytes: 1024,
             value_threshold_bytes: 1000,
+            paged_tables: 2,
             fetch: FetchSettings {
                 deadline: Duration::from_secs(2),
                 attempt_timeout: Duration::from_secs(1),

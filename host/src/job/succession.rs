@@ -55,7 +55,7 @@ impl Succession {
 /// Brings home what a subtask's part of a checkpoint names elsewhere; counts as uploaded.
 pub(super) async fn bring_home(origin: Option<Arc<Origin>>, mut ack: SubtaskAck) -> Result<SubtaskAck> {
     if let Some(origin) = origin {
-        ack.snapshot.uploaded_bytes += origin.bring(&ack.snapshot.files).await?;
+        ack.snapshot.uploaded_bytes += origin.bring(&ack.snapshot.files, &ack.snapshot.pages).await?;
     }
     Ok(ack)
 }

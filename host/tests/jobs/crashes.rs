@@ -182,6 +182,7 @@ fn forst(store: &Arc<dyn ObjectStore>, io: &IoRuntime) -> impl BackendFactory + 
         memory_bytes: ForstSettings::MIN_MEMORY_BYTES,
         block_size_bytes: 512,
         value_threshold_bytes: 900,
+        paged_tables: 1,
         ..ForstSettings::default()
     };
     let inner = ForstBackendFactory::new(settings, Arc::clone(store), io.clone()).expect("settings");

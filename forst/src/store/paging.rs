@@ -1,0 +1,260 @@
+//! Which tables a manifest describes in pages, and which itself (RFC 0006).
+//!
+//! ```text
+//!   version:   t1 t2 t3 t4 … t255 t256 │ t257 … t511 │ t512 t513            a checkpoint's manifest
+//!   page 1:    t1 t2 t3 t4 … t255 t256                                ─►    page 1, where its tables stand
+//!   page 2:                              t257 … t511                  ─►    page 2, where its tables stand
+//!   itself:                                            t512 t513      ─►    t512, t513
+//! ```
+//!
+//! A table that a compaction has clipped is another table. One that only moved to another level or run stays where it is
+//! described: the manifest says of each page where its tables stand, which are gone, and nothing else.
+//!
+//! **Invariants**: what a page names is held as long as the page is, also what is gone of it: so that a checkpoint that
+//! names the page depends on nothing that could be missing. Pages of which too much is gone are given up, so what is held for
+//! nothing stays a small part. A page is known to the store once its upload has succeeded, and not before.
+//!
+//! **Threads**: on the I/O runtime, within uploads of snapshots. Several may be under way, and none waits for another: each writes what
+//! it knows no page for, and the pages of the one that began last are those that the next one goes on with.
+use std::iter;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use alluvium_env::{HashMap, HashSet, Result};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+
+use super::manifest::{PageRecord, StretchRecord, TableRecord};
+use super::manifest_page::PageContent;
+use super::pack::Uploader;
+use super::records::ValueList;
+use super::snapshot::SnapshotFile;
+use crate::key_range::KeyRange;
+use crate::table::{Held, TableFile};
+use crate::version::Version;
+
+/// A page holds up to this part of the tables from which on there are pages.
+const PAGES: usize = 4;
+/// And a manifest describes up to this part of them itself.
+const INLINE: usize = 16;
+/// A page is given up when more than this part of its tables is gone: what they take is stored for nothing.
+const GONE: usize = 8;
+
+/// A table, with its level and run.
+pub(super) type Placed = ((usize, usize), Arc<TableFile>);
+
+/// Which table it is: of two that live at a time, no two have the same.
+fn identity(table: *const TableFile) -> usize {
+    table.addr()
+}
+
+/// All tables of a version as a manifest lists them: by run, in key order.
+pub(super) fn placed(version: &Version) -> impl Iterator<Item = Placed> + '_ {
+    let level0 = version
+        .level0
+        .iter()
+        .enumerate()
+        .flat_map(|(run, files)| files.iter().map(move |file| ((0, run), Arc::clone(file))));
+    let deeper = version.files().filter(|(level, _)| *level > 0);
+    level0.chain(deeper.map(|(level, file)| ((level, 0), Arc::clone(file))))
+}
+
+/// A page that was written.
+#[derive(Debug)]
+pub struct SnapshotPage {
+    object: Held,
+    size_bytes: u64,
+    /// What it names.
+    files: Vec<(Held, u64)>,
+    files_bytes: u64,
+    /// In their order. Weak: what a table has in memory does not stay because it is described somewhere; and another table
+    /// never gets the address of one that is remembered so.
+    tables: Vec<Weak<TableFile>>,
+    keys: KeyRange,
+}
+
+impl SnapshotPage {
+    /// Its object.
+    pub fn object(&self) -> SnapshotFile {
+        SnapshotFile { name: self.object.name().to_owned(), size_bytes: self.size_bytes }
+    }
+
+    /// Every object that it names, with its size; one twice, if two of its tables are clips of it.
+    pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.files.iter().map(|(held, size_bytes)| (held.name(), *size_bytes))
+    }
+
+    /// How many those are, and their bytes.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.files.len() as u64, self.files_bytes)
+    }
+
+    fn identities(&self) -> impl Iterator<Item = usize> {
+        self.tables.iter().map(|table| identity(table.as_ptr()))
+    }
+
+    /// Writes one that describes these tables.
+    async fn write(tables: &[Placed], uploader: &Uploader) -> Result<Arc<Self>> {
+        let mut values = ValueList::default();
+        let records: Vec<_> =
+            tables.iter().map(|(place, table)| TableRecord::of(*place, table, &mut values)).collect();
+        let content = PageContent { tables: records, value_files: values.records() };
+        let hold = |name: &str, size_bytes| (uploader.naming.hold_existing(name), size_bytes);
+        let named = content.tables.iter().map(|table| hold(&table.name, table.size_bytes));
+        let values = content.value_files.iter().map(|file| hold(&file.name, file.size_bytes));
+        let files: Vec<_> = named.chain(values).collect();
+        let files_bytes = files.iter().map(|(_, size_bytes)| size_bytes).sum();
+        let mut keys = tables.first().map(|(_, table)| table.keys().clone()).unwrap_or_default();
+        for (_, table) in tables {
+            keys.extend(table.keys());
+        }
+        let (object, bytes): (_, Bytes) = (uploader.naming.hold("page"), content.encode());
+        let size_bytes = bytes.len() as u64;
+        uploader.fetcher.write(object.name(), vec![bytes]).await?;
+        let tables = tables.iter().map(|(_, table)| Arc::downgrade(table)).collect();
+        Ok(Arc::new(Self { object, size_bytes, files, files_bytes, tables, keys }))
+    }
+}
+
+/// Where a manifest describes the tables of a version.
+#[derive(Default)]
+pub(super) struct Layout {
+    pub(super) pages: Vec<(Arc<SnapshotPage>, PageRecord)>,
+    /// What is in no page.
+    pub(super) inline: Vec<Placed>,
+}
+
+/// The pages of one store.
+pub(super) struct Paging {
+    /// From so many tables on there are pages.
+    from_tables: usize,
+    known: Mutex<Known>,
+}
+
+/// Pages that are there.
+#[derive(Default)]
+struct Known {
+    pages: Vec<Arc<SnapshotPage>>,
+    /// Uploads that have begun, and which of them these are of.
+    begun: u64,
+    of: u64,
+}
+
+impl Paging {
+    pub(super) fn new(from_tables: usize) -> Self {
+        Self { from_tables, known: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pages to begin with, and a number to end with.
+    fn begin(&self) -> (Vec<Arc<SnapshotPage>>, u64) {
+        let mut known = self.lock();
+        known.begun += 1;
+        (known.pages.clone(), known.begun)
+    }
+
+    /// The next one begins with these, unless one that began later has ended before.
+    fn end(&self, mut pages: Vec<Arc<SnapshotPage>>, of: u64) {
+        let mut known = self.lock();
+        if known.of < of {
+            known.of = of;
+            std::mem::swap(&mut known.pages, &mut pages);
+        }
+        // What is given up is released without the lock.
+        drop(known);
+    }
+
+    /// Says where a version's tables are described, and writes the pages that are missing for it; returns their bytes.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store did not take a page. The next snapshot writes it again.
+    pub(super) async fn lay_out(&self, version: &Version, uploader: &Uploader) -> Result<(Layout, u64)> {
+        let tables: Vec<Placed> = placed(version).collect();
+        let (known, number) = self.begin();
+        if tables.len() < self.from_tables {
+            self.end(Vec::new(), number);
+            return Ok((Layout { pages: Vec::new(), inline: tables }, 0));
+        }
+        let places: HashMap<usize, (usize, usize)> =
+            tables.iter().map(|(place, table)| (identity(Arc::as_ptr(table)), *place)).collect();
+        let Plan { mut kept, fresh, inline } = self.plan(&known, tables, &places);
+        let written = try_join_all(fresh.iter().map(|tables| SnapshotPage::write(tables, uploader))).await?;
+        let bytes = written.iter().map(|page| page.size_bytes).sum();
+        kept.extend(written);
+        self.end(kept.clone(), number);
+        let record = |page: Arc<SnapshotPage>| {
+            let record = record_of(&page, &places);
+            (page, record)
+        };
+        Ok((Layout { pages: kept.into_iter().map(record).collect(), inline }, bytes))
+    }
+
+    fn plan(
+        &self,
+        known: &[Arc<SnapshotPage>],
+        tables: Vec<Placed>,
+        places: &HashMap<usize, (usize, usize)>,
+    ) -> Plan {
+        let most = (self.from_tables / PAGES).max(1);
+        let living = |page: &SnapshotPage| page.identities().filter(|id| places.contains_key(id)).count();
+        let is_sound =
+            |page: &Arc<SnapshotPage>, living| (page.tables.len() - living) * GONE <= page.tables.len();
+        let mut kept: Vec<(Arc<SnapshotPage>, usize)> = known
+            .iter()
+            .map(|page| (Arc::clone(page), living(page)))
+            .filter(|(page, living)| *living > 0 && is_sound(page, *living))
+            .collect();
+        let described: usize = kept.iter().map(|(_, living)| living).sum();
+        let is_due = tables.len() - described > self.from_tables / INLINE;
+        if is_due {
+            // Small ones join what is written now, or there would be more of them every time.
+            kept.retain(|(_, living)| *living * 2 > most);
+        }
+        let kept: Vec<_> = kept.into_iter().map(|(page, _)| page).collect();
+        let described: HashSet<usize> = kept.iter().flat_map(|page| page.identities()).collect();
+        let mut inline: Vec<Placed> =
+            tables.into_iter().filter(|(_, t)| !described.contains(&identity(Arc::as_ptr(t)))).collect();
+        let mut fresh = Vec::new();
+        while is_due && inline.len() > self.from_tables / INLINE {
+            let rest = inline.split_off(inline.len().min(most));
+            fresh.push(std::mem::replace(&mut inline, rest));
+        }
+        Plan { kept, fresh, inline }
+    }
+}
+
+/// Which pages go on, which tables get one, and which stay in the manifest.
+struct Plan {
+    kept: Vec<Arc<SnapshotPage>>,
+    fresh: Vec<Vec<Placed>>,
+    inline: Vec<Placed>,
+}
+
+fn record_of(page: &SnapshotPage, places: &HashMap<usize, (usize, usize)>) -> PageRecord {
+    let mut stretches: Vec<StretchRecord> = Vec::new();
+    for place in page.identities().map(|id| places.get(&id)) {
+        let (level, run) = place.copied().unwrap_or_default();
+        let next = StretchRecord { tables: 1, level: level as u32, run: run as u32, gone: place.is_none() };
+        match stretches.last_mut() {
+            Some(last) if StretchRecord { tables: 1, ..*last } == next => last.tables += 1,
+            _ => stretches.push(next),
+        }
+    }
+    PageRecord {
+        name: page.object.name().to_owned(),
+        size_bytes: page.size_bytes,
+        start: page.keys.start.clone(),
+        end: page.keys.end.clone(),
+        stretches,
+    }
+}
+
+/// Every object that a layout's pages need, themselves included.
+pub(super) fn objects(layout: &Layout) -> impl Iterator<Item = SnapshotFile> + '_ {
+    layout.pages.iter().flat_map(|(page, _)| {
+        let files = page.files().map(|(name, size_bytes)| SnapshotFile { name: name.to_owned(), size_bytes });
+        iter::once(page.object()).chain(files)
+    })
+}

@@ -1,0 +1,308 @@
+//! Manifests by page: a snapshot costs what changed, a restart reads the pages of its keys, and what a page names lives as long as
+//! the page.
+#![expect(clippy::unwrap_used, reason = "a test ends where something fails")]
+mod common {
+    pub(crate) mod bell;
+    pub(crate) mod holders;
+}
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use alluvium_env::{Background, ErrorKind, IoRuntime};
+use alluvium_forst::inspect::verify_page;
+use alluvium_forst::{
+    FetchSettings, ForstSettings, NoMerges, Ownership, Restored, Snapshot, SnapshotPage, Store, StoreOptions,
+};
+use common::bell::Bell;
+use common::holders::{Holders, hold, release};
+use futures_util::TryStreamExt as _;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+
+/// From so many tables on there are pages.
+const PAGED_TABLES: usize = 16;
+/// Rounds that fill a store.
+const ROUNDS: u32 = 24;
+
+/// Who holds what.
+#[derive(Default)]
+struct Held(Mutex<Holders>);
+
+impl Ownership for Held {
+    fn hold(&self, name: &str) {
+        hold(&mut self.0.lock().unwrap(), name);
+    }
+
+    fn release(&self, name: &str) {
+        release(&mut self.0.lock().unwrap(), name);
+    }
+}
+
+struct World {
+    objects: Arc<InMemory>,
+    io: IoRuntime,
+    held: Arc<Held>,
+    bell: Bell,
+}
+
+impl World {
+    fn new() -> Self {
+        let (objects, io) = (Arc::default(), IoRuntime::new(2).unwrap());
+        Self { objects, io, held: Arc::default(), bell: Bell::default() }
+    }
+
+    fn open(&self, attempt: u32, restored: Vec<Restored>) -> Store {
+        self.try_open(attempt, restored, PAGED_TABLES).unwrap()
+    }
+
+    fn try_open(
+        &self,
+        attempt: u32,
+        restored: Vec<Restored>,
+        paged_tables: usize,
+    ) -> alluvium_env::Result<Store> {
+        Store::open(StoreOptions {
+            settings: ForstSettings {
+                memory_bytes: ForstSettings::MIN_MEMORY_BYTES,
+                paged_tables,
+                fetch: FetchSettings {
+                    deadline: Duration::from_millis(200),
+                    attempt_timeout: Duration::from_millis(200),
+                    ..FetchSettings::default()
+                },
+                ..ForstSettings::default()
+            },
+            store: Arc::clone(&self.objects) as Arc<dyn ObjectStore>,
+            io: self.io.clone(),
+            background: Arc::new(Background::new(1).unwrap()),
+            disk: None,
+            operators: Arc::new(NoMerges),
+            ownership: Arc::clone(&self.held) as Arc<dyn Ownership>,
+            notify: self.bell.ringer(),
+            prefix: format!("state/{attempt:08}/0000"),
+            restored,
+        })
+    }
+
+    /// Keys in order, so that their tables stay: nothing is merged.
+    fn fill(&self, store: &mut Store, rounds: std::ops::Range<u32>) {
+        for number in rounds.start * 1000..rounds.end * 1000 {
+            self.put(store, number, 0);
+        }
+        self.flush(store);
+    }
+
+    fn put(&self, store: &mut Store, number: u32, round: u32) {
+        while !store.admits() {
+            self.turn(store);
+        }
+        store.put(&number.to_be_bytes(), &value_of(number, round)).unwrap();
+        store.poll(&mut |_, _| ()).unwrap();
+    }
+
+    /// The same objects, held by nobody.
+    fn beside(&self) -> Self {
+        let (objects, io) = (Arc::clone(&self.objects), self.io.clone());
+        Self { objects, io, held: Arc::default(), bell: Bell::default() }
+    }
+
+    fn flush(&self, store: &mut Store) {
+        drop(store.scan());
+        while !store.snapshot().is_flushed() {
+            self.turn(store);
+        }
+    }
+
+    fn turn(&self, store: &mut Store) {
+        self.bell.wait(Duration::from_mins(1)).unwrap();
+        store.poll(&mut |_, _| ()).unwrap();
+    }
+
+    fn snapshot(&self, store: &mut Store) -> (Snapshot, u64) {
+        let mut snapshot = store.snapshot();
+        let bytes = self.io.block_on(snapshot.upload()).unwrap();
+        (snapshot, bytes)
+    }
+
+    fn names(&self, kind: &str) -> BTreeSet<String> {
+        let listing: Vec<_> = self.io.block_on(self.objects.list(None).try_collect()).unwrap();
+        let names = listing.into_iter().map(|object| object.location.to_string());
+        names.filter(|name| is_a(kind, name)).collect()
+    }
+
+    fn is_held(&self, name: &str) -> bool {
+        self.held.0.lock().unwrap().contains_key(name)
+    }
+}
+
+fn is_a(kind: &str, name: &str) -> bool {
+    Path::from(name).extension() == Some(kind)
+}
+
+fn value_of(number: u32, round: u32) -> Vec<u8> {
+    let seed = u64::from(number) * 31 + (u64::from(round) << 40);
+    // Bytes that do not pack.
+    (0..25_u64).flat_map(|part| (seed + part).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes()).collect()
+}
+
+fn restored(snapshot: &Snapshot, start: &[u8], end: &[u8]) -> Restored {
+    Restored { manifest: snapshot.manifest(), start: start.to_vec(), end: end.to_vec() }
+}
+
+fn pages(snapshot: &Snapshot) -> Vec<Arc<SnapshotPage>> {
+    snapshot.pages().map(Arc::clone).collect()
+}
+
+/// All of these keys, with the values of round 0, or of later ones as far as those are told.
+fn assert_holds(world: &World, store: &mut Store, keys: std::ops::Range<u32>, later: &BTreeMap<u32, u32>) {
+    let mut scan = store.scan();
+    let mut number = keys.start;
+    while let Some((key, value)) = scan.next_entry().unwrap() {
+        let round = later.get(&number).copied().unwrap_or(0);
+        assert!((key, value) == (&number.to_be_bytes()[..], &value_of(number, round)[..]), "key {number}");
+        number += 1;
+    }
+    assert_eq!(number, keys.end);
+    drop(scan);
+    world.flush(store);
+}
+
+#[test]
+fn a_small_store_has_no_page_and_a_large_one_names_few_tables_itself() {
+    let world = World::new();
+    let mut store = world.open(1, Vec::new());
+    world.fill(&mut store, 0..3);
+    let (few, _) = world.snapshot(&mut store);
+    assert!(few.files().len() < PAGED_TABLES, "the test's store is small");
+    assert_eq!((pages(&few).len(), few.named()), (0, few.files()));
+    world.fill(&mut store, 3..ROUNDS);
+    let (many, bytes) = world.snapshot(&mut store);
+    let tables = world.names("sst").len();
+    assert!(tables > 2 * PAGED_TABLES, "{tables} tables");
+    assert!(many.named().len() <= PAGED_TABLES / 16, "{:?}", many.named());
+    assert!(pages(&many).len() >= tables / (PAGED_TABLES / 4));
+    // All of them are named once, by a page or by the manifest.
+    let all: Vec<String> = many.files().into_iter().map(|file| file.name).collect();
+    assert_eq!(all.iter().filter(|name| is_a("sst", name)).count(), tables);
+    assert_eq!(
+        all.iter().filter(|name| is_a("page", name)).cloned().collect::<BTreeSet<_>>(),
+        world.names("page")
+    );
+    let uploaded: u64 = pages(&many).iter().map(|page| page.object().size_bytes).sum();
+    assert_eq!(bytes, uploaded);
+    for page in pages(&many) {
+        let object = world
+            .io
+            .block_on(async { world.objects.get(&Path::from(page.object().name)).await?.bytes().await });
+        assert!(verify_page(&object.unwrap(), &mut |_| ()).unwrap().is_sound());
+    }
+}
+
+#[test]
+fn a_snapshot_writes_what_changed_and_names_the_pages_of_the_one_before() {
+    let world = World::new();
+    let mut store = world.open(1, Vec::new());
+    world.fill(&mut store, 0..ROUNDS);
+    let (first, _) = world.snapshot(&mut store);
+    let (again, bytes) = world.snapshot(&mut store);
+    assert_eq!((bytes, again.manifest()), (0, first.manifest()));
+    world.fill(&mut store, ROUNDS..ROUNDS + 2);
+    let (next, bytes) = world.snapshot(&mut store);
+    let names = |snapshot: &Snapshot| -> BTreeSet<String> {
+        pages(snapshot).iter().map(|page| page.object().name).collect()
+    };
+    let kept = names(&first).intersection(&names(&next)).count();
+    assert!(kept + 2 >= names(&first).len(), "{kept} of {} pages are as they were", names(&first).len());
+    let all: u64 = pages(&first).iter().map(|page| page.object().size_bytes).sum();
+    assert!(bytes > 0 && bytes * 2 < all, "{bytes} bytes of {all}");
+    drop((first, again, next));
+    world.flush(&mut store);
+}
+
+#[test]
+fn a_restart_reads_the_pages_of_its_keys_and_no_others() {
+    let world = World::new();
+    let mut store = world.open(1, Vec::new());
+    world.fill(&mut store, 0..ROUNDS);
+    let (snapshot, _) = world.snapshot(&mut store);
+    let whole = restored(&snapshot, b"", b"");
+    assert_holds(&world, &mut world.open(2, vec![whole.clone()]), 0..ROUNDS * 1000, &BTreeMap::new());
+    // A tenth of the keys opens although the pages of others are not there.
+    let (from, to) = (10_000_u32, 12_000_u32);
+    let part = restored(&snapshot, &from.to_be_bytes(), &to.to_be_bytes());
+    let mut lost = 0;
+    for page in world.names("page") {
+        let path = Path::from(page.as_str());
+        let object = world.io.block_on(async { world.objects.get(&path).await?.bytes().await }).unwrap();
+        world.io.block_on(world.objects.delete(&path)).unwrap();
+        match world.try_open(3, vec![part.clone()], PAGED_TABLES) {
+            Ok(mut store) => {
+                assert_holds(&world, &mut store, from..to, &BTreeMap::new());
+                lost += 1;
+            }
+            Err(error) => {
+                assert!(error.to_string().contains(&page), "{error}");
+                world.io.block_on(world.objects.put(&path, object.into())).unwrap();
+            }
+        }
+    }
+    assert!(lost * 2 > pages(&snapshot).len(), "{lost} of {} pages were not read", pages(&snapshot).len());
+    assert_eq!(world.try_open(4, vec![whole], PAGED_TABLES).err().unwrap().kind(), ErrorKind::Corruption);
+}
+
+#[test]
+fn what_is_gone_of_a_page_is_held_until_the_page_is_given_up() {
+    let world = World::new();
+    let mut store = world.open(1, Vec::new());
+    world.fill(&mut store, 0..ROUNDS);
+    drop(world.snapshot(&mut store));
+    let before = world.names("sst");
+    // Overwritten until compactions have left some of it behind.
+    let mut left_behind = 0;
+    while left_behind == 0 {
+        world.fill(&mut store, 0..ROUNDS);
+        let (snapshot, _) = world.snapshot(&mut store);
+        for page in pages(&snapshot) {
+            assert!(page.files().all(|(name, _)| world.is_held(name)), "{page:?} names what may be gone");
+        }
+        drop(snapshot);
+        left_behind = before.iter().filter(|name| !world.is_held(name)).count();
+    }
+    drop(store);
+    assert!(world.held.0.lock().unwrap().is_empty(), "all is given back");
+}
+
+#[test]
+fn what_is_gone_of_a_page_is_not_of_the_state_that_is_opened() {
+    let world = World::new();
+    // So large that a page goes on with one or two of its tables gone.
+    let mut store = world.try_open(1, Vec::new(), 64).unwrap();
+    world.fill(&mut store, 0..ROUNDS);
+    let (mut last, mut met, mut later) = (ROUNDS * 1000, 0, BTreeMap::new());
+    for attempt in 2..40 {
+        let (snapshot, _) = world.snapshot(&mut store);
+        let named: BTreeSet<String> = snapshot.files().into_iter().map(|file| file.name).collect();
+        let other = world.beside();
+        let mut opened = other.try_open(attempt, vec![restored(&snapshot, b"", b"")], 64).unwrap();
+        let gone = named.iter().filter(|name| is_a("sst", name) && !other.is_held(name)).count();
+        met += gone;
+        assert_holds(&other, &mut opened, 0..last, &later);
+        drop(opened);
+        drop(snapshot);
+        if met > 3 {
+            return;
+        }
+        // A few tables of the middle are merged with what comes over them.
+        let from = 3000 + attempt * 317 % 15_000;
+        for number in from..from + 700 {
+            world.put(&mut store, number, attempt);
+            later.insert(number, attempt);
+        }
+        world.fill(&mut store, last / 1000..last / 1000 + 1);
+        last += 1000;
+    }
+    unreachable!("no page went on with a table gone: {met}");
+}
