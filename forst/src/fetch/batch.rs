@@ -7,9 +7,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tracing::debug;
 
 use super::ranges::{Group, Wanted, coalesce};
-use super::{FetchParts, FetchRequest, Fetched, FetchedPart, Fetcher, no_block, place};
+use super::{FetchParts, FetchRequest, Fetched, FetchedPart, Fetcher};
 use crate::block::{Block, BlockCursor};
-use crate::table::{TableFile, TableTail};
+use crate::table::{TableFile, Tail};
 
 /// Whom the answers go to.
 type Done<'a> = &'a (dyn Fn(Fetched) + Send + Sync);
@@ -25,24 +25,18 @@ impl Fetcher {
     pub(super) async fn answer(&self, request: FetchRequest, done: Done<'_>) {
         let file = request.file;
         match request.parts {
-            FetchParts::Tail => {
-                let tail = self.tail_and_origin(&file).await;
+            FetchParts::Tail { slim } => {
+                let tail = self.tail_for_reads(&file, slim).await;
                 let from_disk = u64::from(matches!(tail, Ok((_, true))));
-                let parts = vec![FetchedPart::Tail(tail.map(|(tail, _)| tail))];
+                let tail = tail.map(|(tail, _)| tail).inspect(|tail| file.set_tail(tail.clone()));
+                let parts = vec![FetchedPart::Tail(tail)];
                 done(Fetched { id: file.id, parts, from_disk, from_store: 1 - from_disk, room: None });
             }
-            FetchParts::Blocks(blocks) => self.blocks(&file, &blocks, done).await,
+            FetchParts::Blocks(wanted) => self.blocks(&file, wanted, done).await,
         }
     }
 
-    async fn blocks(&self, file: &Arc<TableFile>, blocks: &[u32], done: Done<'_>) {
-        let wanted = match self.wanted(file, blocks).await {
-            Ok(wanted) => wanted,
-            Err(error) => {
-                let parts = blocks.iter().map(|b| FetchedPart::Block(*b, Err(error.duplicate()))).collect();
-                return done(Fetched { id: file.id, parts, from_disk: 0, from_store: 0, room: None });
-            }
-        };
+    async fn blocks(&self, file: &Arc<TableFile>, wanted: Vec<Wanted>, done: Done<'_>) {
         let remote = self.take_from_disk(file, wanted, done).await;
         if remote.is_empty() {
             return;
@@ -61,15 +55,6 @@ impl Fetcher {
             self.deliver(file, vec![group], piece.map(|piece| vec![piece]), done).await;
         };
         groups.into_iter().map(read).collect::<FuturesUnordered<_>>().collect::<()>().await;
-    }
-
-    async fn wanted(&self, file: &Arc<TableFile>, blocks: &[u32]) -> Result<Vec<Wanted>> {
-        let tail = self.tail(file).await?;
-        let locate = |block: &u32| match tail.index.range(*block as usize) {
-            Some(range) => Ok(Wanted { block: *block, range }),
-            None => Err(no_block(file, *block)),
-        };
-        blocks.iter().map(locate).collect()
     }
 
     /// Answers what the disk tier has; returns the rest.
@@ -138,7 +123,9 @@ impl Fetcher {
     ) -> Result<Block> {
         let block = match Block::decode(stored) {
             Ok(block) => {
-                if self.disk.is_some() {
+                let is_data = || file.tail().is_some_and(|tail| (wanted.block as usize) < tail.blocks());
+                // The disk tier has index blocks with the tail.
+                if self.disk.is_some() && is_data() {
                     // A slice would keep the whole span in memory while it waits.
                     good.push((wanted.block as usize, wanted.range.start, Bytes::copy_from_slice(stored)));
                 }
@@ -147,20 +134,14 @@ impl Fetcher {
             // Bytes can break on the way; what is broken at rest breaks again.
             Err(_) => Block::decode(&self.requests.read(file.path(), wanted.range.clone()).await?),
         };
-        block.map_err(|e| e.context(place(file, wanted.range.start)))
+        block.map_err(|e| e.context(file.place(wanted.range.start)))
     }
 }
 
 /// Whether a block is the one of its number, as far as its first key tells: a disk may give back a whole block that was
 /// written elsewhere.
-fn belongs(block: &Block, tail: &TableTail, number: usize) -> bool {
+fn belongs(block: &Block, tail: &Tail, number: usize) -> bool {
     let mut cursor = BlockCursor::default();
-    if cursor.rewind(block).is_err() {
-        return false;
-    }
-    let index = &tail.index;
-    let is_last = number + 1 == index.blocks();
-    cursor.entry(block).is_some_and(|(_, first, _)| {
-        index.separator(number) <= first && (is_last || first < index.separator(number + 1))
-    })
+    cursor.rewind(block).is_ok()
+        && cursor.entry(block).is_some_and(|(_, first, _)| tail.may_begin(number, first))
 }

@@ -32,6 +32,7 @@ mod records;
 mod report;
 mod scan;
 mod snapshot;
+mod tails;
 mod trips;
 mod walk;
 mod warm;
@@ -129,6 +130,8 @@ pub struct Store {
     membership: Option<Membership>,
     /// Writes so far.
     writes: u64,
+    /// Behind this key the next tails are made slim.
+    tails_hand: Vec<u8>,
 }
 
 impl Store {

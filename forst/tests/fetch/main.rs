@@ -6,6 +6,7 @@ mod common {
     pub(crate) mod bell;
     pub(crate) mod failures;
     pub(crate) mod layer;
+    pub(crate) mod pages;
     pub(crate) mod reads;
 }
 mod disk;
@@ -13,5 +14,6 @@ mod faulty;
 mod help;
 mod patience;
 mod rounds;
+mod slim;
 mod warm;
 mod world;

@@ -9,6 +9,7 @@ use alluvium_forst::{
 use object_store::ObjectStore;
 
 use crate::common::bell::Bell;
+use crate::common::pages::entries;
 use crate::common::reads::read_all;
 
 /// What a store lives in.
@@ -92,6 +93,11 @@ impl World {
     pub fn read(&self, store: &mut Store, keys: &[u64]) -> Vec<Result<Option<Vec<u8>>, Error>> {
         let keys: Vec<_> = keys.iter().map(|key| key_of(*key)).collect();
         read_all(store, &self.bell, &keys).unwrap()
+    }
+
+    /// All entries of a prefix, page by page.
+    pub fn entries(&self, store: &mut Store, prefix: &[u8], limit: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
+        entries(store, &self.bell, prefix, limit)
     }
 
     /// Reads every key in batches, checks each answer, and returns the counters.
