@@ -138,9 +138,9 @@ impl TableFile {
             return None;
         }
         let shown_bytes = self.bytes_within(&keys, 2);
-        // A block that both parts see is counted for both: values that live are not to be taken for garbage.
-        let blocks = self.tail.get().map_or(1, Tail::blocks).max(1) as u64;
-        let seen_bytes = shown_bytes + self.data_bytes() / blocks;
+        // A block that both parts see, or may, is counted for both: values that live are not to be taken for garbage.
+        let grains = self.tail.get().map_or(1, Tail::grains).max(1) as u64;
+        let seen_bytes = shown_bytes + self.data_bytes() / grains;
         let share = |values: &ValueShare| values.part(seen_bytes, self.shown_bytes);
         Some(Arc::new(Self {
             id: self.id,

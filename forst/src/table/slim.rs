@@ -82,6 +82,14 @@ impl Tail {
         }
     }
 
+    /// Into how many pieces of about a size it divides the data blocks.
+    pub(crate) fn grains(&self) -> usize {
+        match self {
+            Self::Whole(tail) => tail.index.blocks(),
+            Self::Slim(tail) => tail.top.parts(),
+        }
+    }
+
     /// Where the data blocks with `key` begin: exactly for a whole one, about for a slim one.
     pub(crate) fn offset_of(&self, key: &[u8]) -> u64 {
         match self {

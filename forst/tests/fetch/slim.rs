@@ -117,6 +117,31 @@ fn pages_of_slim_tables_are_what_they_hold() {
 }
 
 #[test]
+fn a_clipped_reference_to_a_slim_table_shows_its_part() {
+    let (world, _, restored) = filled();
+    let clipped = Restored { start: vec![0x40], end: vec![0xA0, 7], ..restored };
+    let mut store = world.open("clipped", Some(&clipped));
+    let is_in = |key: &u64| (&[0x40][..]..&[0xA0, 7][..]).contains(&key_of(*key).as_slice());
+    let keys: Vec<u64> = (0..KEYS).step_by(17).collect();
+    for _ in 0..2 {
+        for keys in keys.chunks(50) {
+            for (key, answer) in keys.iter().zip(world.read(&mut store, keys)) {
+                assert_eq!(answer.unwrap(), is_in(key).then(|| value_of(*key)), "key {key}");
+            }
+        }
+        // The first one may have been compacted on the way.
+        let mut expected: Vec<_> = (0..KEYS).filter(is_in).map(|key| (key_of(key), value_of(key))).collect();
+        expected.sort_unstable();
+        assert!(world.entries(&mut store, b"", 500) == expected, "pages");
+        let (mut scan, mut found) = (store.scan(), Vec::new());
+        while let Some((key, value)) = scan.next_entry().unwrap() {
+            found.push((key.to_vec(), value.to_vec()));
+        }
+        assert!(found == expected, "a scan");
+    }
+}
+
+#[test]
 fn what_breaks_on_the_way_is_read_again() {
     let (world, faulty, restored) = filled();
     let mut store = opened(&world, &restored);
