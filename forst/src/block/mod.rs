@@ -36,6 +36,8 @@ pub(crate) struct Block {
     /// Where the entries end and the restart array begins.
     entries_end: u32,
     restarts: u32,
+    /// Whether it never gets a lookup: nobody asks an index block for a key.
+    plain: bool,
     lookup: OnceCell<Lookup>,
 }
 
@@ -61,12 +63,18 @@ impl Block {
         let array = restarts.checked_mul(4).and_then(|n| n.checked_add(4)).ok_or_else(wrong)?;
         let entries_end =
             u32::try_from(bytes.len()).ok().and_then(|n| n.checked_sub(array)).ok_or_else(wrong)?;
-        Ok(Self { bytes, entries_end, restarts, lookup: OnceCell::new() })
+        Ok(Self { bytes, entries_end, restarts, plain: false, lookup: OnceCell::new() })
+    }
+
+    /// The same as one that is only searched in order.
+    pub(crate) fn plain(self) -> Self {
+        Self { plain: true, ..self }
     }
 
     /// Memory it takes, with the lookup that it may get.
     pub(crate) fn size_bytes(&self) -> usize {
-        let lookup = self.restarts as usize * RESTART_INTERVAL * Lookup::BYTES_AN_ENTRY;
+        let restarts = if self.plain { 0 } else { self.restarts };
+        let lookup = restarts as usize * RESTART_INTERVAL * Lookup::BYTES_AN_ENTRY;
         self.bytes.len() + lookup + size_of::<Self>()
     }
 

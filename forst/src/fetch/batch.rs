@@ -71,7 +71,7 @@ impl Fetcher {
             if let Ok(block) = Block::decode(&bytes)
                 && file.tail().is_some_and(|tail| belongs(&block, tail, wanted.block as usize))
             {
-                parts.push(FetchedPart::Block(wanted.block, Ok(block)));
+                parts.push(fetched(file, wanted.block, Ok(block)));
             } else {
                 // Garbage from the disk is a miss.
                 disk.doubt(file, wanted.block);
@@ -103,7 +103,7 @@ impl Fetcher {
                     Ok(piece) => self.decode(file, wanted, group.bytes_of(wanted, piece), &mut good).await,
                     Err(error) => Err(error.duplicate()),
                 };
-                parts.push(FetchedPart::Block(wanted.block, block));
+                parts.push(fetched(file, wanted.block, block));
             }
         }
         let from_store = parts.len() as u64;
@@ -123,9 +123,8 @@ impl Fetcher {
     ) -> Result<Block> {
         let block = match Block::decode(stored) {
             Ok(block) => {
-                let is_data = || file.tail().is_some_and(|tail| (wanted.block as usize) < tail.blocks());
                 // The disk tier has index blocks with the tail.
-                if self.disk.is_some() && is_data() {
+                if self.disk.is_some() && !is_index(file, wanted.block) {
                     // A slice would keep the whole span in memory while it waits.
                     good.push((wanted.block as usize, wanted.range.start, Bytes::copy_from_slice(stored)));
                 }
@@ -135,6 +134,19 @@ impl Fetcher {
             Err(_) => Block::decode(&self.requests.read(file.path(), wanted.range.clone()).await?),
         };
         block.map_err(|e| e.context(file.place(wanted.range.start)))
+    }
+}
+
+/// Whether a number is that of an index block.
+fn is_index(file: &TableFile, block: u32) -> bool {
+    file.tail().is_some_and(|tail| block as usize >= tail.blocks())
+}
+
+fn fetched(file: &TableFile, number: u32, block: Result<Block>) -> FetchedPart {
+    if is_index(file, number) {
+        FetchedPart::Index(number, block.map(Block::plain))
+    } else {
+        FetchedPart::Block(number, block)
     }
 }
 

@@ -68,6 +68,8 @@ pub(crate) enum FetchedPart {
     /// It is kept with the file.
     Tail(Result<Tail>),
     Block(u32, Result<Block>),
+    /// An index block, by its number among the table's blocks.
+    Index(u32, Result<Block>),
 }
 
 /// One answer to a request; a request may be answered in several.

@@ -291,9 +291,14 @@ impl Store {
                     tail_arrived = true;
                     (TAIL, tail.as_ref().map(|tail| Part::Tail(id, tail)))
                 }
-                FetchedPart::Block(number, block) => {
-                    if let Ok(block) = block {
-                        self.cache.insert(id, *number, block.clone());
+                FetchedPart::Block(number, block) | FetchedPart::Index(number, block) => {
+                    match (&part, block) {
+                        (_, Err(_)) => {}
+                        // It leads to hundreds of blocks, which pass through the cache before it is asked for again.
+                        (FetchedPart::Index(..), Ok(block)) => {
+                            self.cache.insert_warm(id, *number, block.clone());
+                        }
+                        (_, Ok(block)) => self.cache.insert(id, *number, block.clone()),
                     }
                     (*number, block.as_ref().map(|block| Part::Block(id, *number, block)))
                 }

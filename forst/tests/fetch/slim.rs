@@ -60,6 +60,21 @@ fn a_key_takes_its_index_block_and_its_block_and_neighbours_share_them() {
 }
 
 #[test]
+fn an_index_block_that_names_a_key_is_not_taken_for_its_block() {
+    let mut world = World::new(FaultyStore::new());
+    // Neighbours differ in their last byte, so blocks begin with what the index says of them.
+    world.keys = |number| format!("{number:08}").into_bytes();
+    let restored = world.fill("first", KEYS, value_of);
+    let mut store = opened(&world, &restored);
+    let (random, before) = (Entropy::from_seed(8), store.counters().misses);
+    for _ in 0..2000 {
+        check(&world, &mut store, &[random.next_u64() % KEYS]);
+    }
+    let misses = store.counters().misses - before;
+    assert!(misses > 2050, "{misses} blocks for 2000 keys: there is nothing slim here");
+}
+
+#[test]
 fn tails_never_take_more_than_their_share() {
     let world = World::new(FaultyStore::new());
     let metrics = ForstMetrics::new(Arc::new(SystemClock::new()));
@@ -150,7 +165,7 @@ fn what_breaks_on_the_way_is_read_again() {
     for key in 0..500 {
         check(&world, &mut store, &[key * 101 % KEYS]);
     }
-    assert!(store.counters().misses - before > 600, "there is nothing slim here");
+    assert!(store.counters().misses - before > 510, "there is nothing slim here");
 }
 
 #[test]
@@ -171,7 +186,7 @@ fn an_index_block_that_is_broken_is_said_to_be_with_object_and_offset() {
         indexes.push((object.location.to_string(), index));
     }
     let mut failed = 0;
-    for key in (0..KEYS).step_by(997) {
+    for key in (0..KEYS).step_by(211) {
         match world.read(&mut store, &[key]).remove(0) {
             Ok(value) => assert_eq!(value, Some(value_of(key))),
             Err(error) => {
@@ -185,7 +200,7 @@ fn an_index_block_that_is_broken_is_said_to_be_with_object_and_offset() {
             }
         }
     }
-    assert!(failed > 10, "{failed} reads failed");
+    assert!(failed > 5, "{failed} reads failed");
 }
 
 #[test]
@@ -197,5 +212,5 @@ fn with_a_disk_tier_slim_tables_ask_the_store_for_next_to_nothing() {
     world.disk = Some(DiskCache::open(cache.path(), limits).unwrap());
     let restored = world.fill("first", KEYS, value_of);
     let counters = world.check_all("reader", &restored, KEYS, value_of);
-    assert!(counters.misses * 50 <= counters.disk_hits, "{counters:?}");
+    assert!(counters.misses * 500 <= counters.disk_hits, "{counters:?}");
 }
