@@ -108,6 +108,8 @@ pub(crate) struct BlockCache {
     resident_bytes: usize,
     tail_bytes: usize,
     held_bytes: usize,
+    /// What `tables` takes.
+    places_bytes: usize,
 }
 
 fn weight(block: &Block) -> usize {
@@ -129,6 +131,7 @@ impl BlockCache {
             resident_bytes,
             tail_bytes: 0,
             held_bytes: 0,
+            places_bytes: 0,
         }
     }
 
@@ -211,9 +214,11 @@ impl BlockCache {
         }
         let key = (file, number);
         let places = self.tables.entry(file).or_default();
+        let before = places.capacity();
         if places.len() <= number as usize {
             places.resize(number as usize + 1, NOWHERE);
         }
+        let grown = (places.capacity() - before) * size_of::<u32>();
         let Some(place) = places.get_mut(number as usize) else { return };
         let in_main = match *place {
             NOWHERE => is_warm,
@@ -222,6 +227,10 @@ impl BlockCache {
         };
         *place = self.held.insert(Held { block, hits: Cell::new(0), in_main });
         self.bytes += added;
+        if grown > 0 {
+            self.places_bytes += grown;
+            self.set_capacity();
+        }
         if in_main {
             self.main.push_back(key);
         } else {
@@ -311,9 +320,13 @@ impl BlockCache {
     }
 
     fn share(&mut self) {
-        let others = self.tail_bytes + self.held_bytes;
-        self.capacity_bytes = self.resident_bytes.saturating_sub(others).max(self.resident_bytes / 8);
+        self.set_capacity();
         self.evict();
+    }
+
+    fn set_capacity(&mut self) {
+        let others = self.tail_bytes + self.held_bytes + self.places_bytes;
+        self.capacity_bytes = self.resident_bytes.saturating_sub(others).max(self.resident_bytes / 8);
     }
 
     /// What filters and indexes take.
@@ -335,7 +348,9 @@ impl BlockCache {
     /// Forgets the blocks of tables that are gone.
     pub(crate) fn forget(&mut self, gone: &[FileId]) {
         for file in gone {
-            for place in self.tables.remove(file).unwrap_or_default() {
+            let places = self.tables.remove(file).unwrap_or_default();
+            self.places_bytes -= places.capacity() * size_of::<u32>();
+            for place in places {
                 let Some(held) = self.held.remove(place) else { continue };
                 self.bytes -= weight(&held.block);
                 if !held.in_main {
@@ -363,7 +378,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_again_survives_a_scan_and_the_budget_holds() {
-        let mut cache = BlockCache::new(100 * weight(&block()));
+        // What knows where ten thousand blocks were is counted as well.
+        let mut cache = BlockCache::new(150 * weight(&block()));
         for number in 0..50 {
             cache.insert(FileId(1), number, block());
         }

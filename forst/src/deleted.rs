@@ -4,7 +4,7 @@
 //! written after them. Building a source keeps it so: a memtable drops what a deletion covers, a merge does as well.
 use alluvium_env::{Error, Result};
 
-use crate::coding::{Input, put_varint};
+use crate::coding::{Input, put_varint, read_section};
 use crate::key_range::KeyRange;
 
 /// Ranges in key order that neither overlap nor touch.
@@ -93,6 +93,14 @@ impl DeletedRanges {
             put_varint(out, part.len() as u64);
             out.extend_from_slice(part);
         }
+    }
+
+    /// Reads the section of a table; one without bytes is one without ranges.
+    pub(crate) fn read(stored: &[u8]) -> Result<Self> {
+        if stored.is_empty() {
+            return Ok(Self::default());
+        }
+        Self::decode(&read_section("the deleted ranges", stored)?)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {

@@ -21,7 +21,9 @@ use crate::memtable::read_log;
 use crate::store::{
     Manifest, PageContent, Restored, Store, StoreOptions, frame_delta, frame_page, pack_directory,
 };
-use crate::table::{FOOTER_BYTES, FileId, Held, Index, KeepAll, TailLayout, filter_hash};
+use crate::table::{
+    FOOTER_BYTES, FileId, Held, Index, KeepAll, Properties, TableTail, TailLayout, filter_hash,
+};
 use crate::values::{ValueFile, ValueMeta, ValuePlace, ValueShare};
 use crate::{DescribedOperators as _, ForstSettings, MergeOperator, MergeOperators, StateOperators};
 
@@ -112,12 +114,25 @@ pub fn block(bytes: &[u8]) {
     }
 }
 
-/// A table of these parts, with all checksums and lengths right.
-fn table_of(bytes: &[u8]) -> Vec<u8> {
+/// A table of these parts, with all checksums and lengths right. The index is one section, or one block.
+fn table_of(bytes: &[u8], version: u8) -> Vec<u8> {
     let mut rest = bytes;
     let [filter, index, properties, deleted] = std::array::from_fn(|_| part(&mut rest));
-    let mut table = rest.to_vec();
-    if let Ok(index) = Index::decode(index) {
+    let (mut table, mut properties) = (rest.to_vec(), properties.to_vec());
+    let (mut stored_index, data_bytes) = (Vec::new(), table.len() as u64);
+    put_section(&mut stored_index, index, Compression::None);
+    let decoded = if version < 5 {
+        Index::decode(index).ok()
+    } else {
+        let mut said: Properties = prost::Message::decode(properties.as_slice()).unwrap_or_default();
+        if let Some(block) = said.index_blocks.first_mut() {
+            block.size_bytes = stored_index.len() as u32;
+        }
+        properties = prost::Message::encode_to_vec(&said);
+        let top = said.take_top(data_bytes, 0..stored_index.len() as u64).ok();
+        top.and_then(|top| Some(Index::read(&top, &stored_index).ok()?.0))
+    };
+    if let Some(index) = decoded {
         for range in (0..index.blocks()).map_while(|block| index.range(block)) {
             let Some(block) = table.get_mut(range.start as usize..range.end as usize) else { break };
             if let Some((covered, crc)) = block.split_last_chunk_mut::<4>() {
@@ -126,28 +141,60 @@ fn table_of(bytes: &[u8]) -> Vec<u8> {
         }
     }
     let mut lengths = Vec::new();
-    for content in [filter, index, properties, deleted] {
+    for (number, content) in [filter, index, &properties, deleted].into_iter().enumerate() {
         let start = table.len();
-        put_section(&mut table, content, Compression::None);
+        match number {
+            1 => table.extend_from_slice(&stored_index),
+            _ => put_section(&mut table, content, Compression::None),
+        }
         lengths.extend_from_slice(&((table.len() - start) as u32).to_le_bytes());
     }
     let footer = table.len();
     table.extend_from_slice(&lengths);
-    table.extend_from_slice(&[4, 0, 1, 0]);
+    table.extend_from_slice(&[version, 0, 1, 0]);
     let crc = crc32c(table.get(footer..).unwrap_or_default());
     table.extend_from_slice(&crc.to_le_bytes());
     table.extend_from_slice(b"ALVMSST\0");
     table
 }
 
-/// The parts of a table: filter, index, properties, deleted ranges, blocks.
+/// The parts of a table: filter, index, properties, deleted ranges, blocks; the index as it is, and as it was before version 5.
 pub fn table(bytes: &[u8]) {
-    whole_table(&table_of(bytes));
+    whole_table(&table_of(bytes, 4));
+    whole_table(&table_of(bytes, 5));
+}
+
+/// What the index blocks of a table say, each by itself, of every key that they name.
+fn index_blocks(table: &Bytes) {
+    let Some(layout) = refused(TailLayout::of(table.len() as u64, table)) else { return };
+    let section = |range: &std::ops::Range<u64>| table.get(range.start as usize..range.end as usize);
+    let (Some(stored), Some(said)) = (section(&layout.index), section(&layout.properties)) else { return };
+    let Some(mut said) = refused(Properties::read(said)) else { return };
+    let Some(top) = refused(said.take_top(layout.data_bytes(), layout.index.clone())) else { return };
+    for part in 0..top.parts() {
+        let Some(block) = refused(Block::decode(top.stored_in(part, stored))) else { continue };
+        let _ = refused(top.places(part, &block));
+        let place = refused(top.find(part, &block, top.separator(part))).flatten();
+        assert!(place.is_none_or(|place| place.range.end <= layout.data_bytes()), "a block behind the data");
+        let mut cursor = BlockCursor::default();
+        let _ = refused(cursor.rewind(&block));
+        while let Some((_, key, _)) = cursor.entry(&block) {
+            let _ = (
+                refused(top.find(part, &block, key)),
+                top.offset_of(key),
+                top.may_begin(top.blocks() + part, key),
+            );
+            if refused(cursor.advance(&block)).is_none() {
+                break;
+            }
+        }
+    }
 }
 
 /// A table as it is.
 pub fn whole_table(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
+    index_blocks(&bytes);
     let report = refused(verify_table(&bytes, &mut |_| ()));
     let Some(inspector) = refused(TableInspector::open(bytes.clone())) else { return };
     assert_eq!(inspector.summary().size_bytes, bytes.len() as u64);
@@ -347,15 +394,18 @@ fn table_seeds(object: &[u8]) -> Option<Vec<(&'static str, Vec<u8>)>> {
         TailLayout::of(object.len() as u64, object.get(object.len().checked_sub(FOOTER_BYTES)?..)?).ok()?;
     let mut seeds = vec![("whole_table", object.to_vec())];
     let mut parts = Vec::new();
-    for range in [&layout.filter, &layout.index, &layout.properties, &layout.deleted] {
-        let stored = object.get(range.start as usize..range.end as usize)?;
-        put_part(&mut parts, &read_section("a part", stored).unwrap_or_default());
-    }
     let data = object.get(..layout.data_bytes() as usize)?;
-    parts.extend_from_slice(data);
-    seeds.push(("table", parts));
-    let index = object.get(layout.index.start as usize..layout.index.end as usize)?;
-    let index = Index::decode(&read_section("the index", index).ok()?).ok()?;
+    let tail = TableTail::decode(object.get(data.len()..)?, layout.data_bytes()).ok()?;
+    // An index of one block is a section like any other.
+    if tail.top.parts() <= 1 {
+        for range in [&layout.filter, &layout.index, &layout.properties, &layout.deleted] {
+            let stored = object.get(range.start as usize..range.end as usize)?;
+            put_part(&mut parts, &read_section("a part", stored).unwrap_or_default());
+        }
+        parts.extend_from_slice(data);
+        seeds.push(("table", parts));
+    }
+    let index = &tail.index;
     for range in (0..index.blocks()).map_while(|block| index.range(block)) {
         let stored = data.get(range.start as usize..range.end as usize)?;
         seeds.push(("section", stored.get(..stored.len().checked_sub(4)?)?.to_vec()));

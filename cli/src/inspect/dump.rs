@@ -25,6 +25,7 @@ enum Line {
         properties_bytes: u64,
         deleted_bytes: u64,
         blocks: u64,
+        index_blocks: u64,
         entries: u64,
         deletes: u64,
         merges: u64,
@@ -89,7 +90,7 @@ impl Dump<'_> {
 
     fn summary(&mut self, url: &str, summary: TableSummary) -> Result<()> {
         let TableSummary { size_bytes, data_bytes, filter_bytes, index_bytes, .. } = summary;
-        let TableSummary { properties_bytes, deleted_bytes, blocks, .. } = summary;
+        let TableSummary { properties_bytes, deleted_bytes, blocks, index_blocks, .. } = summary;
         let TableSummary { entries, deletes, merges, raw_bytes, .. } = summary;
         if self.args.json {
             let object = url.to_owned();
@@ -102,6 +103,7 @@ impl Dump<'_> {
                 properties_bytes,
                 deleted_bytes,
                 blocks,
+                index_blocks,
                 entries,
                 deletes,
                 merges,
@@ -127,7 +129,7 @@ impl Dump<'_> {
             ("size", sizes),
             ("entries", kinds),
             ("raw", raw),
-            ("blocks", grouped(blocks)),
+            ("blocks", format!("{}, and {} of the index", grouped(blocks), grouped(index_blocks))),
         ])
     }
 

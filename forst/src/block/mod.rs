@@ -36,6 +36,8 @@ pub(crate) struct Block {
     /// Where the entries end and the restart array begins.
     entries_end: u32,
     restarts: u32,
+    /// Whether it never gets a lookup: nobody asks an index block for a key.
+    plain: bool,
     lookup: OnceCell<Lookup>,
 }
 
@@ -61,12 +63,18 @@ impl Block {
         let array = restarts.checked_mul(4).and_then(|n| n.checked_add(4)).ok_or_else(wrong)?;
         let entries_end =
             u32::try_from(bytes.len()).ok().and_then(|n| n.checked_sub(array)).ok_or_else(wrong)?;
-        Ok(Self { bytes, entries_end, restarts, lookup: OnceCell::new() })
+        Ok(Self { bytes, entries_end, restarts, plain: false, lookup: OnceCell::new() })
+    }
+
+    /// The same as one that is only searched in order.
+    pub(crate) fn plain(self) -> Self {
+        Self { plain: true, ..self }
     }
 
     /// Memory it takes, with the lookup that it may get.
     pub(crate) fn size_bytes(&self) -> usize {
-        let lookup = self.restarts as usize * RESTART_INTERVAL * Lookup::BYTES_AN_ENTRY;
+        let restarts = if self.plain { 0 } else { self.restarts };
+        let lookup = restarts as usize * RESTART_INTERVAL * Lookup::BYTES_AN_ENTRY;
         self.bytes.len() + lookup + size_of::<Self>()
     }
 
@@ -157,6 +165,25 @@ impl Block {
         low
     }
 
+    /// The value of the first entry whose key is above `key`.
+    pub(crate) fn first_above(&self, key: &[u8]) -> Result<Option<&[u8]>> {
+        if self.restarts == 0 {
+            return Ok(None);
+        }
+        let entries = self.entries();
+        let interval = self.interval_of(key)?;
+        let same = common(self.restart_key(interval)?, key);
+        let mut offset = self.restart(interval);
+        while offset < entries.len() {
+            let entry = BlockEntry::parse(entries, offset)?;
+            offset = entry.end;
+            if entry.shared <= same && entry.suffix > key.get(entry.shared..).unwrap_or_default() {
+                return Ok(Some(entry.value));
+            }
+        }
+        Ok(None)
+    }
+
     /// Searches a restart interval. Compares without rebuilding keys: the key at the restart point is not above the
     /// search key, so an entry that shares more with it than the search key does is below as well.
     fn search(&self, key: &[u8]) -> Result<Option<(EntryKind, &[u8])>> {
@@ -186,6 +213,7 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::ops::Bound;
 
     use proptest::prelude::*;
 
@@ -230,6 +258,8 @@ mod tests {
                 }).collect();
                 let expected: Vec<_> = entries.range(key.clone()..).map(|(k, v)| (k.clone(), v.clone())).collect();
                 prop_assert_eq!(from, expected);
+                let above = entries.range((Bound::Excluded(key.clone()), Bound::Unbounded)).next();
+                prop_assert_eq!(block.first_above(key).unwrap(), above.map(|(_, value)| value.as_slice()));
             }
         }
 
@@ -238,6 +268,7 @@ mod tests {
             if let Ok(block) = Block::from_content(bytes) {
                 let _ = block.get(&key, filter_hash(&key), false);
                 let _ = block.get(&key, filter_hash(&key), true);
+                let _ = block.first_above(&key);
                 let mut cursor = BlockCursor::default();
                 if cursor.seek(&block, &key).is_ok() {
                     while cursor.entry(&block).is_some() && cursor.advance(&block).is_ok() {}

@@ -2,7 +2,6 @@
 use std::sync::Arc;
 
 use alluvium_env::Result;
-use futures_util::future::try_join_all;
 
 use super::{Compaction, Progress, Separation, TableWriter, Written};
 use crate::deleted::DeletedRanges;
@@ -56,9 +55,7 @@ impl CompactionJob {
         let mut kept = Vec::new();
         for run in runs {
             let run: Run = run.iter().filter(|file| !hidden.covers_all(file.keys())).cloned().collect();
-            let tails = try_join_all(run.iter().map(|file| self.fetcher.tail(file)));
-            let tails = self.fetcher.io().block_on(tails)?;
-            let deleted = run.iter().zip(&tails).flat_map(|(file, tail)| tail.deleted.clip(file.keys()));
+            let deleted = self.fetcher.io().block_on(self.fetcher.deleted_by(&run))?;
             hidden = DeletedRanges::union(hidden.iter().cloned().chain(deleted));
             if !run.is_empty() {
                 kept.push(run);

@@ -7,9 +7,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tracing::debug;
 
 use super::ranges::{Group, Wanted, coalesce};
-use super::{FetchParts, FetchRequest, Fetched, FetchedPart, Fetcher, no_block, place};
+use super::{FetchParts, FetchRequest, Fetched, FetchedPart, Fetcher};
 use crate::block::{Block, BlockCursor};
-use crate::table::{TableFile, TableTail};
+use crate::table::{TableFile, Tail};
 
 /// Whom the answers go to.
 type Done<'a> = &'a (dyn Fn(Fetched) + Send + Sync);
@@ -25,25 +25,17 @@ impl Fetcher {
     pub(super) async fn answer(&self, request: FetchRequest, done: Done<'_>) {
         let file = request.file;
         match request.parts {
-            FetchParts::Tail => {
-                let tail = self.tail_and_origin(&file).await;
+            FetchParts::Tail { slim } => {
+                let tail = self.tail_for_reads(&file, slim).await;
                 let from_disk = u64::from(matches!(tail, Ok((_, true))));
-                let parts = vec![FetchedPart::Tail(tail.map(|(tail, _)| tail))];
+                let tail = tail.map(|(tail, _)| tail).inspect(|tail| file.set_tail(tail.clone()));
+                let parts = vec![FetchedPart::Tail(tail)];
                 done(Fetched { id: file.id, parts, from_disk, from_store: 1 - from_disk, room: None });
             }
-            FetchParts::Blocks(blocks) => self.blocks(&file, &blocks, done).await,
-        }
-    }
-
-    async fn blocks(&self, file: &Arc<TableFile>, blocks: &[u32], done: Done<'_>) {
-        let wanted = match self.wanted(file, blocks).await {
-            Ok(wanted) => wanted,
-            Err(error) => {
-                let parts = blocks.iter().map(|b| FetchedPart::Block(*b, Err(error.duplicate()))).collect();
-                return done(Fetched { id: file.id, parts, from_disk: 0, from_store: 0, room: None });
+            FetchParts::Blocks(wanted) => {
+                self.read_wanted(&file, wanted, self.coalesce_gap_bytes, done).await
             }
-        };
-        self.read_wanted(file, wanted, self.coalesce_gap_bytes, done).await;
+        }
     }
 
     /// Reads blocks from the disk tier, and the rest from the store, those together that are at most a gap apart.
@@ -74,15 +66,6 @@ impl Fetcher {
         groups.into_iter().map(read).collect::<FuturesUnordered<_>>().collect::<()>().await;
     }
 
-    async fn wanted(&self, file: &Arc<TableFile>, blocks: &[u32]) -> Result<Vec<Wanted>> {
-        let tail = self.tail(file).await?;
-        let locate = |block: &u32| match tail.index.range(*block as usize) {
-            Some(range) => Ok(Wanted { block: *block, range }),
-            None => Err(no_block(file, *block)),
-        };
-        blocks.iter().map(locate).collect()
-    }
-
     /// Answers what the disk tier has; returns the rest.
     async fn take_from_disk(
         &self,
@@ -97,7 +80,7 @@ impl Fetcher {
             if let Ok(block) = Block::decode(&bytes)
                 && file.tail().is_some_and(|tail| belongs(&block, tail, wanted.block as usize))
             {
-                parts.push(FetchedPart::Block(wanted.block, Ok(block)));
+                parts.push(fetched(file, wanted.block, Ok(block)));
             } else {
                 // Garbage from the disk is a miss.
                 disk.doubt(file, wanted.block);
@@ -129,7 +112,7 @@ impl Fetcher {
                     Ok(piece) => self.decode(file, wanted, group.bytes_of(wanted, piece), &mut good).await,
                     Err(error) => Err(error.duplicate()),
                 };
-                parts.push(FetchedPart::Block(wanted.block, block));
+                parts.push(fetched(file, wanted.block, block));
             }
         }
         let from_store = parts.len() as u64;
@@ -149,7 +132,8 @@ impl Fetcher {
     ) -> Result<Block> {
         let block = match Block::decode(stored) {
             Ok(block) => {
-                if self.disk.is_some() {
+                // The disk tier has index blocks with the tail.
+                if self.disk.is_some() && !is_index(file, wanted.block) {
                     // A slice would keep the whole span in memory while it waits.
                     good.push((wanted.block as usize, wanted.range.start, Bytes::copy_from_slice(stored)));
                 }
@@ -158,20 +142,27 @@ impl Fetcher {
             // Bytes can break on the way; what is broken at rest breaks again.
             Err(_) => Block::decode(&self.requests.read(file.path(), wanted.range.clone()).await?),
         };
-        block.map_err(|e| e.context(place(file, wanted.range.start)))
+        block.map_err(|e| e.context(file.place(wanted.range.start)))
+    }
+}
+
+/// Whether a number is that of an index block.
+fn is_index(file: &TableFile, block: u32) -> bool {
+    file.tail().is_some_and(|tail| block as usize >= tail.blocks())
+}
+
+fn fetched(file: &TableFile, number: u32, block: Result<Block>) -> FetchedPart {
+    if is_index(file, number) {
+        FetchedPart::Index(number, block.map(Block::plain))
+    } else {
+        FetchedPart::Block(number, block)
     }
 }
 
 /// Whether a block is the one of its number, as far as its first key tells: a disk may give back a whole block that was
 /// written elsewhere.
-fn belongs(block: &Block, tail: &TableTail, number: usize) -> bool {
+fn belongs(block: &Block, tail: &Tail, number: usize) -> bool {
     let mut cursor = BlockCursor::default();
-    if cursor.rewind(block).is_err() {
-        return false;
-    }
-    let index = &tail.index;
-    let is_last = number + 1 == index.blocks();
-    cursor.entry(block).is_some_and(|(_, first, _)| {
-        index.separator(number) <= first && (is_last || first < index.separator(number + 1))
-    })
+    cursor.rewind(block).is_ok()
+        && cursor.entry(block).is_some_and(|(_, first, _)| tail.may_begin(number, first))
 }

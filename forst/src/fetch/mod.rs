@@ -32,16 +32,19 @@ pub(crate) use warm_up::WarmBlocksRead;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use alluvium_env::{Entropy, Error, IoRuntime, Result};
+use alluvium_env::{Entropy, IoRuntime, Result};
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tracing::{Instrument as _, debug, debug_span};
 
 use crate::block::Block;
+use crate::key_range::KeyRange;
 use crate::settings::ForstSettings;
-use crate::table::{FileId, TableFile, TableTail, filter_hash};
+use crate::table::{FileId, SlimTail, TableFile, TableTail, Tail, filter_hash};
 use queue::Queue;
 use requests::Requests;
 use tokio::sync::OwnedSemaphorePermit;
@@ -56,15 +59,19 @@ pub(crate) struct FetchRequest {
 
 #[derive(Debug)]
 pub(crate) enum FetchParts {
-    Tail,
-    /// Ascending block numbers.
-    Blocks(Vec<u32>),
+    /// `slim` says that it need not be whole.
+    Tail { slim: bool },
+    /// Data blocks and index blocks, ascending.
+    Blocks(Vec<Wanted>),
 }
 
 /// A part that arrived, or why it did not.
 pub(crate) enum FetchedPart {
-    Tail(Result<Arc<TableTail>>),
+    /// It is kept with the file.
+    Tail(Result<Tail>),
     Block(u32, Result<Block>),
+    /// An index block, by its number among the table's blocks.
+    Index(u32, Result<Block>),
 }
 
 /// One answer to a request; a request may be answered in several.
@@ -82,6 +89,12 @@ pub(crate) struct Fetched {
 /// whose start and wake-up cost several times the read; what the store answers takes a thread's time only to unpack.
 const TABLES_A_TASK: usize = 16;
 
+/// A tail of more bytes than this is opened slim, where it may be: a whole one travels as fast as a part, and saves the first
+/// reads an index block each.
+const LARGE_TAIL_BYTES: u64 = 64 << 10;
+/// What a slim tail needs of a table is mostly within so many of its last bytes.
+const TAIL_END_BYTES: u64 = 16 << 10;
+
 /// The way to the store, shared by all that reads.
 pub(crate) struct Fetcher {
     requests: Requests,
@@ -92,6 +105,8 @@ pub(crate) struct Fetcher {
     /// Whether a request costs microseconds and no round trip.
     near: bool,
     queue: Queue,
+    /// Whether tails are kept slim.
+    slim: AtomicBool,
 }
 
 impl Fetcher {
@@ -134,6 +149,7 @@ impl Fetcher {
             coalesce_gap_bytes: settings.coalesce_gap_bytes,
             near: settings.vectored_reads,
             queue: Queue::default(),
+            slim: AtomicBool::new(false),
         })
     }
 
@@ -167,22 +183,52 @@ impl Fetcher {
         drop(self.io.spawn(fetching.instrument(whole)));
     }
 
-    /// Reads a table's tail and keeps it with the file.
-    pub(crate) async fn tail(&self, file: &Arc<TableFile>) -> Result<Arc<TableTail>> {
-        self.tail_and_origin(file).await.map(|(tail, _)| tail)
+    /// Has tails that passes read kept slim from now on, or whole: what those of live tables take together is too much for memory,
+    /// or is not.
+    pub(crate) fn keep_tails_slim(&self, slim: bool) {
+        self.slim.store(slim, Ordering::Relaxed);
     }
 
-    /// The tail, and whether it came from the disk tier.
-    async fn tail_and_origin(&self, file: &Arc<TableFile>) -> Result<(Arc<TableTail>, bool)> {
-        if let Some(tail) = file.tail() {
-            return Ok((Arc::clone(tail), false));
+    /// Whether tables have copies on a disk.
+    pub(crate) fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// What tables delete of older ones, as far as the references see. Only the tails of those that do are read.
+    pub(crate) async fn deleted_by(&self, files: &[Arc<TableFile>]) -> Result<Vec<KeyRange>> {
+        let files = || files.iter().filter(|file| file.meta.deleted_ranges > 0);
+        let tails = try_join_all(files().map(|file| self.tail(file))).await?;
+        let deleted = files().zip(&tails).flat_map(|(file, tail)| tail.deleted().clip(file.keys()));
+        Ok(deleted.collect())
+    }
+
+    /// What memory has of a table's tail; else it is read.
+    async fn tail(&self, file: &Arc<TableFile>) -> Result<Tail> {
+        match file.tail() {
+            Some(tail) => Ok(tail.clone()),
+            None => self.whole_tail(file).await.map(Tail::Whole),
         }
+    }
+
+    /// A table's whole tail, for who passes over it. One that is read is kept with the file if there is room for it.
+    pub(crate) async fn whole_tail(&self, file: &Arc<TableFile>) -> Result<Arc<TableTail>> {
+        if let Some(tail) = file.whole() {
+            return Ok(Arc::clone(tail));
+        }
+        let (tail, _) = self.read_tail(file).await?;
+        let slim = self.slim.load(Ordering::Relaxed).then(|| Tail::slim(&tail, true)).flatten();
+        file.set_tail(slim.unwrap_or_else(|| Tail::Whole(Arc::clone(&tail))));
+        Ok(tail)
+    }
+
+    /// Reads a whole tail, and says whether it came from the disk tier.
+    async fn read_tail(&self, file: &Arc<TableFile>) -> Result<(Arc<TableTail>, bool)> {
         let start = file.data_bytes();
         if let Some(disk) = &self.disk
             && let Some(bytes) = disk.read_tail(file).await
             && let Ok(tail) = decode_tail(file, &bytes)
         {
-            file.set_tail(Arc::clone(&tail));
+            self.keep_offsets(file, &tail);
             return Ok((tail, true));
         }
         let read = || self.requests.read(file.path(), start..file.meta.size_bytes);
@@ -193,13 +239,43 @@ impl Fetcher {
             bytes = read().await?;
             tail = decode_tail(file, &bytes);
         }
-        let tail = tail.map_err(|e| e.context(place(file, start)))?;
+        let tail = tail.map_err(|e| e.context(file.place(start)))?;
         debug!(table = file.name(), bytes = bytes.len(), requests = 1, "read a tail");
-        file.set_tail(Arc::clone(&tail));
+        self.keep_offsets(file, &tail);
         if let Some(disk) = &self.disk {
             disk.write(file, vec![(tail.index.blocks(), start, bytes)]);
         }
         Ok((tail, false))
+    }
+
+    /// Reads a tail for reads of keys: slim if it may be and there is no room for it, of a large one its end alone.
+    async fn tail_for_reads(&self, file: &Arc<TableFile>, slim: bool) -> Result<(Tail, bool)> {
+        let slim = slim && self.slim.load(Ordering::Relaxed) && file.meta.tail_bytes > LARGE_TAIL_BYTES;
+        if slim
+            && self.disk.is_none()
+            && let Some(tail) = self.read_tail_end(file).await?
+        {
+            return Ok((tail, false));
+        }
+        let (tail, from_disk) = self.read_tail(file).await?;
+        let slimmer = slim.then(|| Tail::slim(&tail, false)).flatten();
+        Ok((slimmer.unwrap_or(Tail::Whole(tail)), from_disk))
+    }
+
+    /// Reads what a slim tail needs; `None` if that is more than was read, or broken.
+    async fn read_tail_end(&self, file: &Arc<TableFile>) -> Result<Option<Tail>> {
+        let size = file.meta.size_bytes;
+        let bytes = self.requests.read(file.path(), size - TAIL_END_BYTES..size).await?;
+        let Ok(Some((tail, properties))) = SlimTail::of_end(&bytes, size) else { return Ok(None) };
+        debug!(table = file.name(), bytes = bytes.len(), requests = 1, "read the end of a tail");
+        let is_same = tail.top.data_bytes() == file.data_bytes() && file.check_values(&properties).is_ok();
+        Ok(is_same.then(|| Tail::Slim(Arc::new(tail))))
+    }
+
+    fn keep_offsets(&self, file: &TableFile, tail: &TableTail) {
+        if self.disk.is_some() {
+            file.keep_offsets(tail);
+        }
     }
 
     /// Reads neighbouring blocks as they are stored, for a pass over a table: past the caches, which a scan must not
@@ -299,7 +375,7 @@ impl Fetcher {
 /// Blocks that are asked for.
 fn blocks(requests: &[FetchRequest]) -> usize {
     let blocks = requests.iter().map(|request| match &request.parts {
-        FetchParts::Tail => 0,
+        FetchParts::Tail { .. } => 0,
         FetchParts::Blocks(blocks) => blocks.len(),
     });
     blocks.sum()
@@ -308,16 +384,6 @@ fn blocks(requests: &[FetchRequest]) -> usize {
 /// A tail, checked against what the manifest says of its table.
 fn decode_tail(file: &TableFile, bytes: &[u8]) -> Result<Arc<TableTail>> {
     let tail = TableTail::decode(bytes, file.data_bytes())?;
-    file.check_values(&tail)?;
+    file.check_values(&tail.properties)?;
     Ok(tail)
-}
-
-/// Object and offset, for an error.
-fn place(file: &TableFile, offset: u64) -> String {
-    format!("{} at offset {offset}", file.name())
-}
-
-/// A block that the index does not know.
-fn no_block(file: &TableFile, block: u32) -> Error {
-    Error::internal(format!("{} has no block {block}", file.name()))
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::{Instrument as _, Span};
 
-use super::{FetchParts, FetchRequest, Fetched, Fetcher, TABLES_A_TASK};
+use super::{FetchParts, FetchRequest, Fetched, Fetcher, TABLES_A_TASK, Wanted};
 
 /// Blocks of a request at most: what a task thread reads in a tenth of a millisecond, before it looks up again.
 const MAX_BLOCKS: usize = 32;
@@ -65,7 +65,7 @@ impl Queue {
 fn pieces(FetchRequest { file, parts }: FetchRequest) -> Vec<FetchRequest> {
     match parts {
         FetchParts::Blocks(blocks) if blocks.len() > MAX_BLOCKS => {
-            let piece = |blocks: &[u32]| FetchRequest {
+            let piece = |blocks: &[Wanted]| FetchRequest {
                 file: Arc::clone(&file),
                 parts: FetchParts::Blocks(blocks.to_vec()),
             };

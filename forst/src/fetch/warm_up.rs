@@ -30,7 +30,7 @@ impl Fetcher {
     /// What reading the table's tail fails with.
     pub(crate) async fn warm(&self, file: &Arc<TableFile>, runs: &[HotRun]) -> Result<WarmBlocksRead> {
         let read_tail = file.tail().is_none();
-        let tail = self.tail(file).await?;
+        let tail = self.whole_tail(file).await?;
         let (index, keys) = (&tail.index, file.keys());
         let last = if keys.end.is_empty() { index.blocks() } else { index.block_of(&keys.end) + 1 };
         let seen = index.block_of(&keys.start)..last.min(index.blocks());
@@ -48,7 +48,7 @@ impl Fetcher {
         let came = came.into_inner().unwrap_or_else(PoisonError::into_inner);
         let block = |part| match part {
             FetchedPart::Block(number, Ok(block)) => Some((number, block)),
-            FetchedPart::Block(_, Err(_)) | FetchedPart::Tail(_) => None,
+            FetchedPart::Block(_, Err(_)) | FetchedPart::Index(..) | FetchedPart::Tail(_) => None,
         };
         Ok(WarmBlocksRead { blocks: came.into_iter().filter_map(block).collect(), read_tail })
     }

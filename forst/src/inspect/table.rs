@@ -25,6 +25,8 @@ pub struct TableSummary {
     pub deleted_bytes: u64,
     /// Data blocks.
     pub blocks: u64,
+    /// Blocks of the index; none in a table of a version before 5, whose index is one section.
+    pub index_blocks: u64,
     /// Entries of all kinds.
     pub entries: u64,
     /// Entries that are tombstones.
@@ -36,7 +38,12 @@ pub struct TableSummary {
 }
 
 impl TableSummary {
-    pub(super) fn of(size_bytes: u64, layout: &TailLayout, blocks: usize, properties: &Properties) -> Self {
+    pub(super) fn of(
+        size_bytes: u64,
+        layout: &TailLayout,
+        (blocks, index_blocks): (usize, usize),
+        properties: &Properties,
+    ) -> Self {
         let bytes = |range: &Range<u64>| range.end - range.start;
         Self {
             size_bytes,
@@ -46,6 +53,7 @@ impl TableSummary {
             properties_bytes: bytes(&layout.properties),
             deleted_bytes: bytes(&layout.deleted),
             blocks: blocks as u64,
+            index_blocks: index_blocks as u64,
             entries: properties.entries,
             deletes: properties.deletes,
             merges: properties.merges,
@@ -111,7 +119,8 @@ impl<R: ReadAt> TableInspector<R> {
     /// Sizes and counts.
     pub fn summary(&self) -> TableSummary {
         let tail = &self.tail;
-        TableSummary::of(self.object.size_bytes(), &self.layout, tail.index.blocks(), &tail.properties)
+        let blocks = (tail.index.blocks(), tail.top.parts());
+        TableSummary::of(self.object.size_bytes(), &self.layout, blocks, &tail.properties)
     }
 
     /// The key-group directory, ascending.

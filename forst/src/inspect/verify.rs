@@ -38,10 +38,16 @@ pub fn verify_table(object: &dyn ReadAt, progress: &mut dyn FnMut(u64)) -> Resul
     let tail = Tail::read(object, &layout, &mut report)?;
     let blocks = tail.index.as_ref().map_or(0, Index::blocks);
     let properties = tail.properties.clone().unwrap_or_default();
-    report.summary = TableSummary::of(size, &layout, blocks, &properties);
+    let index_blocks = properties.index_blocks.len();
+    report.summary = TableSummary::of(size, &layout, (blocks, index_blocks), &properties);
     progress(size - layout.data_bytes());
     if let Some(index) = &tail.index {
-        let data = Data { index, filter: tail.filter.as_ref(), properties: tail.properties.as_ref() };
+        let data = Data {
+            index,
+            end_key: &tail.end_key,
+            filter: tail.filter.as_ref(),
+            properties: tail.properties.as_ref(),
+        };
         data.check(object, &layout, (&mut report, progress))?;
     }
     let is_empty = blocks == 0 && tail.deleted.is_some_and(|deleted| deleted.is_empty());
@@ -55,6 +61,8 @@ pub fn verify_table(object: &dyn ReadAt, progress: &mut dyn FnMut(u64)) -> Resul
 struct Tail {
     filter: Option<Filter>,
     index: Option<Index>,
+    /// What the index says is above every key; empty if it does not say.
+    end_key: Vec<u8>,
     properties: Option<Properties>,
     deleted: Option<DeletedRanges>,
 }
@@ -72,13 +80,47 @@ impl Tail {
         } else {
             section(object, &layout.deleted, ("the deleted ranges", report), DeletedRanges::decode)?
         };
-        Ok(Self {
-            filter: section(object, &layout.filter, ("the filter", report), Filter::decode)?,
-            index: section(object, &layout.index, ("the index", report), Index::decode)?,
-            properties: section(object, &layout.properties, ("the properties", report), properties)?,
-            deleted,
-        })
+        let filter = section(object, &layout.filter, ("the filter", report), Filter::decode)?;
+        let properties = section(object, &layout.properties, ("the properties", report), properties)?;
+        let (index, end_key) = match &properties {
+            _ if !layout.has_index_blocks => {
+                (section(object, &layout.index, ("the index", report), Index::decode)?, None)
+            }
+            Some(properties) => index_blocks(object, layout, properties, report)?.unzip(),
+            // Where they begin is not known.
+            None => (None, None),
+        };
+        Ok(Self { filter, index, end_key: end_key.unwrap_or_default(), properties, deleted })
     }
+}
+
+/// Reads the blocks of an index; `None` if something is wrong with them.
+fn index_blocks(
+    object: &dyn ReadAt,
+    layout: &TailLayout,
+    properties: &Properties,
+    report: &mut TableReport,
+) -> Result<Option<(Index, Vec<u8>)>> {
+    let top = match properties.clone().take_top(layout.data_bytes(), layout.index.clone()) {
+        Ok(top) => top,
+        Err(error) => {
+            let expected = "index blocks one after another";
+            report.find(layout.properties.start, "the properties", expected, error.to_string());
+            return Ok(None);
+        }
+    };
+    let (stored, mut sound) = (object.read(layout.index.clone())?, true);
+    for part in 0..top.parts() {
+        let (offset, name) = (top.index_block(part).range.start, format!("index block {part}"));
+        sound &= unpack(("an index block", &name), offset, top.stored_in(part, &stored), report).is_some();
+    }
+    if !sound {
+        return Ok(None);
+    }
+    let read = Index::read(&top, &stored);
+    Ok(read
+        .map_err(|e| report.find(layout.index.start, "the index", "what its format says", e.to_string()))
+        .ok())
 }
 
 /// Reads a section of the tail; `None` if something is wrong with it.
@@ -119,6 +161,7 @@ pub(super) fn unpack<S>(
 /// What the data blocks are checked against.
 struct Data<'a> {
     index: &'a Index,
+    end_key: &'a [u8],
     filter: Option<&'a Filter>,
     properties: Option<&'a Properties>,
 }
@@ -160,6 +203,12 @@ impl Data<'_> {
             }
             seen.lost |= !matches!(checked, Some(Ok(())));
             progress(stored.range.end - stored.range.start);
+        }
+        let last_key =
+            seen.last_key.as_deref().filter(|last| !self.end_key.is_empty() && *last >= self.end_key);
+        if let Some(last) = last_key {
+            let found = format!("{} at its end", shown(last));
+            report.find(layout.index.start, "the index", "an end above every key", found);
         }
         if let Some(properties) = self.properties.filter(|_| !seen.lost) {
             compare(properties, &seen.counted, layout.properties.start, report);
@@ -334,14 +383,27 @@ pub(super) mod tests {
         let mut out = table[..layout.data_bytes() as usize].to_vec();
         let mut lengths = Vec::new();
         let mut change = Some(change);
+        let section = |range: &Range<u64>| &table[range.start as usize..range.end as usize];
+        let mut properties = Properties::read(section(&layout.properties)).unwrap();
         for (number, range) in sections.into_iter().enumerate() {
             let start = out.len();
-            let stored = &table[range.start as usize..range.end as usize];
+            // Of the index the first block is changed.
+            let (stored, rest) = match number {
+                1 => section(range).split_at(properties.index_blocks[0].size_bytes as usize),
+                _ => (section(range), &[][..]),
+            };
             let mut content = read_section("a test", stored).unwrap();
+            if number == 2 {
+                content = prost::Message::encode_to_vec(&properties);
+            }
             if number == part {
                 change.take().unwrap()(&mut content);
             }
             put_section(&mut out, &content, Compression::None);
+            if number == 1 {
+                properties.index_blocks[0].size_bytes = (out.len() - start) as u32;
+                out.extend_from_slice(rest);
+            }
             lengths.push((out.len() - start) as u32);
         }
         let footer = out.len();
@@ -360,8 +422,9 @@ pub(super) mod tests {
         let filter = with_tail(&table, 0, |filter| filter[24..].fill(0x55));
         assert!(filter.findings[0].expected.contains("filter"), "{filter:?}");
         let index = with_tail(&table, 1, |index| {
-            let last = index.len() - 2;
-            index[last] = 0xFF;
+            // The key of the first entry, which is where the second data block begins.
+            let last = 2 + usize::from(index[1]);
+            index[last] -= 1;
         });
         assert!(index.findings[0].expected.contains("separators"), "{index:?}");
         let counts = |change: fn(&mut Properties)| {
@@ -377,6 +440,12 @@ pub(super) mod tests {
             (counts(|p| p.merges -= 1), "33 merges"),
             (counts(|p| p.raw_bytes += 1), "bytes before compression"),
             (counts(|p| p.key_groups[3].first_block += 1), "key group 3"),
+            (counts(|p| p.index_blocks[1].first_block += 1), "what its format says"),
+            (counts(|p| p.index_blocks[1].first_offset += 1), "what its format says"),
+            (counts(|p| p.index_blocks[1].separator.push(0)), "what its format says"),
+            (counts(|p| p.index_blocks[1].size_bytes += 1), "index blocks one after another"),
+            (counts(|p| drop(p.index_blocks.pop())), "index blocks one after another"),
+            (counts(|p| p.blocks += 1), "what its format says"),
         ] {
             assert_eq!(report.findings.len(), 1);
             assert!(report.findings[0].expected.contains(expected), "{report:?}");

@@ -124,7 +124,7 @@ pub(super) async fn look(fetcher: &Fetcher, tables: Vec<Arc<TableFile>>) -> Resu
         Err(lie(format!("value file {} has not its {expected} bytes", file.name())))
     }))
     .await?;
-    let tails = try_join_all(tables.iter().map(|table| fetcher.tail(table))).await?;
+    let tails = try_join_all(tables.iter().map(|table| fetcher.whole_tail(table))).await?;
     for (table, tail) in tables.iter().zip(&tails) {
         let (says, has) = (&table.meta, &tail.properties);
         let is_true = says.entries == has.entries

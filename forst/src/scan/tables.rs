@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 use tokio::task::JoinHandle;
 
 use super::Source;
@@ -35,13 +34,15 @@ pub(crate) fn open_runs(
 ) -> Result<Vec<Source>> {
     let bytes = |run: &Run| run.iter().map(|file| file.shown_bytes()).sum::<u64>();
     let all = runs.iter().map(bytes).sum::<u64>().max(1);
-    let begin = |run: Run| {
+    let scan = |run: Run| {
         // Each source holds the read it uses and the one under way.
         let share = buffer_bytes as u128 / 2 * u128::from(bytes(&run)) / u128::from(all);
         let read = (share as u64).clamp(LEAST_READ_BYTES, MOST_READ_BYTES);
-        TableScan::begin(Arc::clone(fetcher), run, read, Arc::clone(warm))
+        TableScan::new(Arc::clone(fetcher), run, read, Arc::clone(warm))
     };
-    let scans = runs.into_iter().map(begin).collect::<Result<Vec<_>>>()?;
+    // The first tail of each is under way before any is waited for.
+    let scans: Vec<_> = runs.into_iter().map(scan).collect();
+    let scans = scans.into_iter().map(TableScan::begin).collect::<Result<Vec<_>>>()?;
     scans.into_iter().map(|scan| scan.at_first().map(Source::Tables)).collect()
 }
 
@@ -49,6 +50,8 @@ pub(crate) fn open_runs(
 pub(crate) struct TableScan {
     fetcher: Arc<Fetcher>,
     files: std::vec::IntoIter<Arc<TableFile>>,
+    /// The tail of the first of them, under way.
+    tail: Option<JoinHandle<Result<Arc<TableTail>>>>,
     read_ahead_bytes: u64,
     deleted: DeletedRanges,
     warm: Arc<WarmBlocks>,
@@ -81,20 +84,41 @@ struct Window {
 }
 
 impl TableScan {
+    fn new(fetcher: Arc<Fetcher>, files: Run, read_ahead_bytes: u64, warm: Arc<WarmBlocks>) -> Self {
+        let (files, deleted) = (files.into_iter(), DeletedRanges::default());
+        let mut scan =
+            Self { fetcher, files, tail: None, read_ahead_bytes, deleted, warm, open: None, next: None };
+        scan.read_tail_ahead();
+        scan
+    }
+
     /// Begins to read the first table.
-    fn begin(
-        fetcher: Arc<Fetcher>,
-        files: Run,
-        read_ahead_bytes: u64,
-        warm: Arc<WarmBlocks>,
-    ) -> Result<Self> {
-        let tails = fetcher.io().block_on(try_join_all(files.iter().map(|file| fetcher.tail(file))))?;
-        let deleted = files.iter().zip(&tails).flat_map(|(file, tail)| tail.deleted.clip(file.keys()));
-        let deleted = DeletedRanges::union(deleted);
-        let files = files.into_iter();
-        let mut scan = Self { fetcher, files, read_ahead_bytes, deleted, warm, open: None, next: None };
-        scan.begin_next()?;
-        Ok(scan)
+    fn begin(mut self) -> Result<Self> {
+        let deleted = self.fetcher.io().block_on(self.fetcher.deleted_by(self.files.as_slice()))?;
+        self.deleted = DeletedRanges::union(deleted);
+        self.begin_next()?;
+        Ok(self)
+    }
+
+    /// Begins to read the tail of the next table, unless it is in memory.
+    fn read_tail_ahead(&mut self) {
+        let next = self.files.as_slice().first().filter(|file| file.whole().is_none());
+        self.tail = next.map(|file| {
+            let (fetcher, file) = (Arc::clone(&self.fetcher), Arc::clone(file));
+            self.fetcher.io().spawn(async move { fetcher.whole_tail(&file).await })
+        });
+    }
+
+    /// The next table with its tail.
+    fn next_table(&mut self) -> Result<Option<(Arc<TableFile>, Arc<TableTail>)>> {
+        let Some(file) = self.files.next() else { return Ok(None) };
+        let io = self.fetcher.io();
+        let tail = match self.tail.take() {
+            Some(read) => io.block_on(read).map_err(|_| Error::closed("the I/O runtime is gone"))??,
+            None => io.block_on(self.fetcher.whole_tail(&file))?,
+        };
+        self.read_tail_ahead();
+        Ok(Some((file, tail)))
     }
 
     /// Waits for the first entry.
@@ -162,8 +186,7 @@ impl TableScan {
         if self.next.is_some() {
             return Ok(());
         }
-        let Some(file) = self.files.next() else { return Ok(()) };
-        let tail = self.fetcher.io().block_on(self.fetcher.tail(&file))?;
+        let Some((file, tail)) = self.next_table()? else { return Ok(()) };
         let blocks = tail.index.blocks();
         let keys = file.keys();
         let first = tail.index.block_of(&keys.start).min(blocks);

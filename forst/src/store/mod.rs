@@ -35,6 +35,7 @@ mod records;
 mod report;
 mod scan;
 mod snapshot;
+mod tails;
 mod trips;
 mod walk;
 mod warm;
@@ -143,6 +144,8 @@ pub struct Store {
     warming: WarmUp,
     /// Writes so far.
     writes: u64,
+    /// Behind this key the next tails are made slim.
+    tails_hand: Vec<u8>,
 }
 
 impl Store {

@@ -107,6 +107,7 @@ impl Store {
             expiring: Expiring::default(),
             elsewhere: Elsewhere::default(),
             writes: 0,
+            tails_hand: Vec::new(),
             budget,
             settings,
         };
@@ -142,6 +143,7 @@ impl Store {
             run.sort_by(|a, b| a.keys().start.cmp(&b.keys().start));
         }
         self.version = Arc::new(version);
+        self.account_tails();
         self.replay(memtables)
     }
 

@@ -4,18 +4,19 @@
 //! is fetched as the indexes foresee it: the tails that are missing in one round, then in another one the blocks of every
 //! run that can have a share in it (FLIP-426's iterators, batched like points).
 use std::cell::{Ref, RefCell};
+use std::ops::Range;
 use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
 
 use super::Store;
-use super::walk::{GotBlock, Need, TAIL};
+use super::walk::{Got, Need};
 use crate::block::{Block, BlockCursor};
 use crate::deleted::DeletedRanges;
 use crate::key_range::KeyRange;
 use crate::memtable::{KeyOrder, Memtable, OrderedCursor};
 use crate::scan::{Depth, Entry, MergeScan, Merged, SortedSource, no_pointers};
-use crate::table::{TableFile, TableTail};
+use crate::table::{BlockPlace, TableFile, TableTail, Tail, Top};
 use crate::values::ValuePlace;
 
 /// Asks for a piece of the entries of one prefix, in key order.
@@ -94,7 +95,7 @@ impl From<Error> for Stop {
 /// What the sources of one page share.
 struct Plan<'a> {
     store: &'a Store,
-    got: &'a [GotBlock],
+    got: Got<'a>,
     /// Collects what is missing; `None` only asks memory.
     needs: Option<&'a RefCell<Vec<Need>>>,
     range: KeyRange,
@@ -111,14 +112,14 @@ impl Store {
     /// # Errors
     /// `Corruption` if a cached block or an operand cannot be read.
     pub fn page_resident(&self, query: PageQuery<'_>) -> Result<Option<Page>> {
-        self.page(query, &[], None)
+        self.page(query, Got::default(), None)
     }
 
     /// Merges a page; blocks come from `got`, then from the cache. With `needs`, says what is missing.
     pub(super) fn page(
         &self,
         query: PageQuery<'_>,
-        got: &[GotBlock],
+        got: Got<'_>,
         needs: Option<&RefCell<Vec<Need>>>,
     ) -> Result<Option<Page>> {
         let range = KeyRange::of_prefix(query.prefix);
@@ -200,27 +201,126 @@ impl<'a> Plan<'a> {
         Err(Stop::Missing)
     }
 
-    fn block(&self, file: &'a Arc<TableFile>, number: usize, run_entries: u64) -> Result<&'a Block, Stop> {
+    fn block(
+        &self,
+        file: &'a Arc<TableFile>,
+        guide: &Guide<'a>,
+        number: usize,
+        run_entries: u64,
+    ) -> Result<&'a Block, Stop> {
         if let Some((block, _)) = self.store.block(file.id, number as u32, self.got) {
             return Ok(block);
         }
-        if let (Some(needs), Some(tail)) = (self.needs, file.tail()) {
-            let ahead = self.blocks_ahead(tail, number, run_entries);
+        if let Some(needs) = self.needs {
+            let ahead = self.blocks_ahead(file, guide, number, run_entries);
             let absent = |n: &usize| self.store.block(file.id, *n as u32, self.got).is_none();
-            let need = |n: usize| Need::new(file, n as u32);
-            needs.borrow_mut().extend((number..ahead).filter(absent).map(need));
+            let need = |n: usize| Some(Need::block(file, guide.place(n)?));
+            needs.borrow_mut().extend((number..ahead).filter(absent).filter_map(need));
         }
         Err(Stop::Missing)
     }
 
     /// The first block that a page which needs block `number` will not need, by the run's share of all entries.
-    fn blocks_ahead(&self, tail: &TableTail, number: usize, run_entries: u64) -> usize {
-        let blocks = tail.index.blocks();
-        let a_block = (tail.properties.entries / blocks.max(1) as u64).max(1);
+    fn blocks_ahead(&self, file: &TableFile, guide: &Guide<'_>, number: usize, run_entries: u64) -> usize {
+        let a_block = (file.meta.entries / guide.all_blocks().max(1) as u64).max(1);
         let share = u64::from(self.limit).saturating_mul(run_entries) / self.entries.max(1);
         let wanted = (share.div_ceil(a_block) as usize + 1).min(MAX_BLOCKS_AHEAD);
-        let last = if self.range.end.is_empty() { blocks } else { tail.index.block_of(&self.range.end) + 1 };
-        (number + wanted).min(last.max(number + 1)).min(blocks)
+        let last = guide.end_of(&self.range);
+        (number + wanted).min(last.max(number + 1)).min(guide.known().end)
+    }
+
+    /// What leads to the blocks of a table with keys from `start` on, and the first of them.
+    fn guide_to(&self, file: &'a Arc<TableFile>, start: &[u8]) -> Result<Option<(Guide<'a>, usize)>, Stop> {
+        let whole = |tail: &'a TableTail| (Guide::Whole(tail), tail.index.block_of(start));
+        match file.tail() {
+            Some(Tail::Whole(tail)) => Ok(Some(whole(tail))),
+            Some(Tail::Slim(tail)) => {
+                if let Some(tail) = self.got.tail(file.id) {
+                    return Ok(Some(whole(tail)));
+                }
+                let guide = self.slim_guide(file, &tail.top, tail.top.part_of(start))?;
+                let Some(number) = guide.block_of(start)? else { return Ok(None) };
+                Ok(Some((guide, number)))
+            }
+            None => self.missing(Need::tail(file, false)),
+        }
+    }
+
+    /// What leads to the blocks of which an index block knows.
+    fn slim_guide(&self, file: &'a Arc<TableFile>, top: &'a Top, part: usize) -> Result<Guide<'a>, Stop> {
+        let place = top.index_block(part);
+        let Some((index, _)) = self.store.block(file.id, place.number, self.got) else {
+            return self.missing(Need::index_block(file, place));
+        };
+        let places = top.places(part, index).map_err(|e| e.context(file.place(place.range.start)))?;
+        Ok(Guide::Slim { top, part, index, places })
+    }
+
+    fn missing<T>(&self, need: Need) -> Result<T, Stop> {
+        if let Some(needs) = self.needs {
+            needs.borrow_mut().push(need);
+        }
+        Err(Stop::Missing)
+    }
+}
+
+/// What leads to blocks of a table.
+enum Guide<'a> {
+    Whole(&'a TableTail),
+    /// One index block of a slim table, and what it says.
+    Slim {
+        top: &'a Top,
+        part: usize,
+        index: &'a Block,
+        places: Vec<BlockPlace>,
+    },
+}
+
+impl Guide<'_> {
+    /// The table's blocks.
+    fn all_blocks(&self) -> usize {
+        match self {
+            Self::Whole(tail) => tail.index.blocks(),
+            Self::Slim { top, .. } => top.blocks(),
+        }
+    }
+
+    /// The blocks that it knows the places of.
+    fn known(&self) -> Range<usize> {
+        match self {
+            Self::Whole(tail) => 0..tail.index.blocks(),
+            Self::Slim { top, part, places, .. } => {
+                let first = top.first_block(*part);
+                first..first + places.len()
+            }
+        }
+    }
+
+    fn place(&self, number: usize) -> Option<BlockPlace> {
+        match self {
+            Self::Whole(tail) => {
+                let range = tail.index.range(number)?;
+                Some(BlockPlace { number: number as u32, range })
+            }
+            Self::Slim { places, .. } => places.get(number.checked_sub(self.known().start)?).cloned(),
+        }
+    }
+
+    /// The block of a key, if it is one of those.
+    fn block_of(&self, key: &[u8]) -> Result<Option<usize>> {
+        match self {
+            Self::Whole(tail) => Ok(Some(tail.index.block_of(key))),
+            Self::Slim { top, part, index, .. } => {
+                Ok(top.find(*part, index, key)?.map(|place| place.number as usize))
+            }
+        }
+    }
+
+    /// Behind the last of its blocks that can have keys of a range.
+    fn end_of(&self, range: &KeyRange) -> usize {
+        let last = if range.end.is_empty() { None } else { self.block_of(&range.end).ok().flatten() };
+        let known = self.known();
+        last.map_or(known.end, |last| (last + 1).clamp(known.start, known.end))
     }
 }
 
@@ -282,6 +382,7 @@ struct RunCursor<'a> {
     plan: &'a Plan<'a>,
     rest: std::slice::Iter<'a, Arc<TableFile>>,
     run_entries: u64,
+    is_bottom: bool,
     open: Option<OpenTable<'a>>,
     /// Of the tables so far: the cursor has seen every table that holds keys up to its own.
     deleted: DeletedRanges,
@@ -290,9 +391,21 @@ struct RunCursor<'a> {
 
 struct OpenTable<'a> {
     file: &'a Arc<TableFile>,
-    blocks: usize,
+    guide: Guide<'a>,
     number: usize,
     block: &'a Block,
+}
+
+impl<'a> OpenTable<'a> {
+    /// Takes the guide that knows of its block.
+    fn turn_to(&mut self, plan: &Plan<'a>) -> Result<(), Stop> {
+        if let Guide::Slim { top, .. } = self.guide
+            && !self.guide.known().contains(&self.number)
+        {
+            self.guide = plan.slim_guide(self.file, top, top.part_of_block(self.number))?;
+        }
+        Ok(())
+    }
 }
 
 impl<'a> RunCursor<'a> {
@@ -301,7 +414,9 @@ impl<'a> RunCursor<'a> {
         let run_entries = run.iter().map(|file| file.meta.entries).sum();
         let rest = run.get(first..).unwrap_or_default().iter();
         let (deleted, cursor) = (DeletedRanges::default(), BlockCursor::default());
-        Self { plan, rest, run_entries, open: None, deleted, cursor }
+        let bottom = plan.store.version.bottom();
+        let is_bottom = bottom.is_some_and(|bottom| std::ptr::eq(bottom.as_slice(), run));
+        Self { plan, rest, run_entries, is_bottom, open: None, deleted, cursor }
     }
 
     #[inline]
@@ -324,24 +439,20 @@ impl<'a> RunCursor<'a> {
         let Some(file) = self.rest.next().filter(|file| file.keys().overlaps(&plan.range)) else {
             return Ok(());
         };
-        let Some(tail) = file.tail() else {
-            if let Some(needs) = plan.needs {
-                needs.borrow_mut().push(Need::new(file, TAIL));
-            }
-            return Err(Stop::Missing);
-        };
-        if !tail.deleted.is_empty() {
-            let so_far = self.deleted.iter().cloned().chain(tail.deleted.clip(file.keys()));
+        let Some(tail) = file.tail() else { return plan.missing(Need::tail(file, self.is_bottom)) };
+        let deleted = tail.deleted();
+        if !deleted.is_empty() {
+            let so_far = self.deleted.iter().cloned().chain(deleted.clip(file.keys()));
             self.deleted = DeletedRanges::union(so_far);
         }
-        let blocks = tail.index.blocks();
-        if blocks == 0 {
+        if tail.blocks() == 0 {
             return self.open_next();
         }
         let start = file.keys().start.as_slice().max(plan.start);
-        let number = tail.index.block_of(start);
-        let block = plan.block(file, number, self.run_entries)?;
-        self.open = Some(OpenTable { file, blocks, number, block });
+        // A table may end with keys that it only deletes.
+        let Some((guide, number)) = plan.guide_to(file, start)? else { return self.open_next() };
+        let block = plan.block(file, &guide, number, self.run_entries)?;
+        self.open = Some(OpenTable { file, guide, number, block });
         self.cursor.seek(block, start)?;
         self.settle()
     }
@@ -354,9 +465,10 @@ impl<'a> RunCursor<'a> {
                     self.cursor.advance(open.block)?;
                 }
                 Some((_, key, _)) if open.file.keys().ends_behind(key) => return Ok(()),
-                None if open.number + 1 < open.blocks => {
+                None if open.number + 1 < open.guide.all_blocks() => {
                     open.number += 1;
-                    open.block = self.plan.block(open.file, open.number, self.run_entries)?;
+                    open.turn_to(self.plan)?;
+                    open.block = self.plan.block(open.file, &open.guide, open.number, self.run_entries)?;
                     self.cursor.rewind(open.block)?;
                 }
                 _ => return self.open_next(),

@@ -115,7 +115,7 @@ impl SnapshotReader {
     fn clip(&self, run: &Run, ranges: &[KeyRange]) -> Result<Run> {
         let met: Vec<_> =
             run.iter().filter(|file| ranges.iter().any(|range| range.overlaps(file.keys()))).collect();
-        let tails = try_join_all(met.iter().map(|file| self.fetcher.tail(file)));
+        let tails = try_join_all(met.iter().map(|file| self.fetcher.whole_tail(file)));
         let tails = self.fetcher.io().block_on(tails)?;
         let mut clipped = Vec::new();
         for (file, tail) in met.into_iter().zip(tails) {
@@ -150,7 +150,7 @@ impl SnapshotReader {
             }
         }
         let files: Vec<_> = self.version.files().map(|(_, file)| file).collect();
-        let tails = try_join_all(files.iter().map(|file| self.fetcher.tail(file)));
+        let tails = try_join_all(files.iter().map(|file| self.fetcher.whole_tail(file)));
         for (file, tail) in files.iter().zip(self.fetcher.io().block_on(tails)?) {
             let index = &tail.index;
             let alive = file.meta.entries.saturating_sub(file.meta.deletes);

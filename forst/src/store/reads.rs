@@ -11,12 +11,12 @@ use hashbrown::hash_map::Entry;
 
 use super::inbox::{Event, Inbox};
 use super::pages::{Page, PageQuery};
-use super::walk::{GotBlock, Need, Object, TAIL};
+use super::walk::{Got, GotBlock, GotTail, Need, Object, TAIL};
 use super::{Answered, Resident, Store};
 use crate::block::Block;
 use crate::entry::EntryKind;
 use crate::fetch::{FetchParts, FetchRequest, Fetched, FetchedPart, ValueRequest, Wanted};
-use crate::table::{FileId, filter_hash, head};
+use crate::table::{FileId, Tail, filter_hash, head};
 
 #[cfg(benching)]
 mod benching;
@@ -81,6 +81,8 @@ struct Waiting {
     token: u64,
     query: Query,
     got: Vec<GotBlock>,
+    /// Tails that it waited for: they may be slim by the time that it has all of them.
+    tails: Vec<GotTail>,
     missing: u32,
     failed: Option<Error>,
     /// Whether the one block it waits for ends the walk, if it has the key.
@@ -91,8 +93,12 @@ struct Waiting {
 
 impl Waiting {
     fn new(token: u64, query: Query) -> Self {
-        let got = Vec::new();
-        Self { token, query, got, missing: 0, failed: None, decisive: false, newest: None }
+        let (got, tails) = (Vec::new(), Vec::new());
+        Self { token, query, got, tails, missing: 0, failed: None, decisive: false, newest: None }
+    }
+
+    fn got(&self) -> Got<'_> {
+        Got { blocks: &self.got, tails: &self.tails }
     }
 
     /// Whether the newest of several blocks held the key, if there were several.
@@ -104,8 +110,14 @@ impl Waiting {
     }
 }
 
-/// A part that has come: a block, a tail, or why there is neither.
-type Arrived<'a> = Result<Option<(FileId, u32, &'a Block)>, &'a Error>;
+/// A part that has come, or why it has not.
+type Arrived<'a> = Result<Part<'a>, &'a Error>;
+
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Block(FileId, u32, &'a Block),
+    Tail(FileId, &'a Tail),
+}
 
 /// All reads under way.
 #[derive(Default)]
@@ -210,7 +222,7 @@ impl Store {
     /// Looks for what a read asks for; says which parts are missing if it is told where.
     fn find<'a>(&'a self, waiting: &'a Waiting, needs: Option<&mut Vec<Need>>) -> Result<Found<'a>> {
         match &waiting.query {
-            Query::Key(key) => Ok(match self.walk(key, &waiting.got, needs)? {
+            Query::Key(key) => Ok(match self.walk(key, waiting.got(), needs)? {
                 Resident::Value(value) => Found::Value(value),
                 Resident::Absent => Found::Absent,
                 Resident::Miss => Found::Miss,
@@ -218,7 +230,7 @@ impl Store {
             Query::Page { prefix, after, limit } => {
                 let query = PageQuery { prefix, after: after.as_deref(), limit: *limit };
                 let missing = needs.is_some().then(RefCell::default);
-                let page = self.page(query, &waiting.got, missing.as_ref())?;
+                let page = self.page(query, waiting.got(), missing.as_ref())?;
                 if let (Some(needs), Some(missing)) = (needs, missing) {
                     needs.append(&mut missing.into_inner());
                 }
@@ -235,7 +247,7 @@ impl Store {
                 let needs = to_fetch.get(planned..).unwrap_or_default();
                 waiting.missing = needs.len() as u32;
                 waiting.decisive = match (&waiting.query, needs) {
-                    (Query::Key(key), [need]) => need.part != TAIL && self.operators.operator(key).is_none(),
+                    (Query::Key(key), [need]) => !need.leads && self.operators.operator(key).is_none(),
                     _ => false,
                 };
                 let mut parts = needs.iter().filter(|need| need.newest_of_several);
@@ -274,20 +286,26 @@ impl Store {
         let mut needs = Vec::new();
         let mut tail_arrived = false;
         for part in fetched.parts {
-            let (number, outcome) = match part {
+            let (number, outcome) = match &part {
                 FetchedPart::Tail(tail) => {
                     tail_arrived = true;
-                    (TAIL, tail.map(|_| None))
+                    (TAIL, tail.as_ref().map(|tail| Part::Tail(id, tail)))
                 }
-                FetchedPart::Block(number, block) => (number, block.map(Some)),
+                FetchedPart::Block(number, block) | FetchedPart::Index(number, block) => {
+                    match (&part, block) {
+                        (_, Err(_)) => {}
+                        // It leads to hundreds of blocks, which pass through the cache before it is asked for again.
+                        (FetchedPart::Index(..), Ok(block)) => {
+                            self.cache.insert_warm(id, *number, block.clone());
+                        }
+                        (_, Ok(block)) => self.cache.insert(id, *number, block.clone()),
+                    }
+                    (*number, block.as_ref().map(|block| Part::Block(id, *number, block)))
+                }
             };
-            if let Ok(Some(block)) = &outcome {
-                self.cache.insert(id, number, block.clone());
-            }
             let Some((first, others)) = self.reads.parts.remove(&(id, number)) else { continue };
             for index in std::iter::once(first).chain(others) {
-                let block = outcome.as_ref().map(|block| block.as_ref().map(|block| (id, number, block)));
-                if !self.decide(index, block, answered) && self.arrived(index, block) {
+                if !self.decide(index, outcome, answered) && self.arrived(index, outcome) {
                     self.go_on(index, &mut needs, answered);
                 }
             }
@@ -308,7 +326,7 @@ impl Store {
         else {
             return false;
         };
-        let Ok(Some((_, _, block))) = arrived else { return false };
+        let Ok(Part::Block(_, _, block)) = arrived else { return false };
         match block.get(key, 0, false) {
             Ok(Some((EntryKind::Put, value))) => answered(*token, Ok(Answer::Value(value))),
             Ok(Some((EntryKind::Delete, _))) => answered(*token, Ok(Answer::Absent)),
@@ -325,8 +343,9 @@ impl Store {
         let Some(Some(waiting)) = self.reads.waiting.get_mut(index as usize) else { return false };
         waiting.missing -= 1;
         match arrived {
-            Ok(Some((file, number, block))) => waiting.got.push((file, number, block.clone())),
-            Ok(None) => {}
+            Ok(Part::Block(file, number, block)) => waiting.got.push((file, number, block.clone())),
+            Ok(Part::Tail(file, Tail::Whole(tail))) => waiting.tails.push((file, Arc::clone(tail))),
+            Ok(Part::Tail(_, Tail::Slim(_))) => {}
             Err(error) => waiting.failed = Some(error.duplicate()),
         }
         waiting.missing == 0
@@ -358,14 +377,6 @@ impl Store {
         }
     }
 
-    /// Gives the blocks what the tails of live tables leave of the budget.
-    pub(super) fn account_tails(&mut self) {
-        // Parts of a table have one tail.
-        let tails: HashMap<FileId, usize> =
-            self.version.files().filter_map(|(_, file)| Some((file.id, file.tail()?.size_bytes()))).collect();
-        self.cache.make_room(tails.values().sum());
-    }
-
     /// Reads that are not answered.
     pub fn reads_under_way(&self) -> usize {
         self.reads.waiting.len() - self.reads.free.len() + self.reads.ready.len()
@@ -379,21 +390,18 @@ fn grouped(mut needs: Vec<Need>) -> (Vec<FetchRequest>, Vec<ValueRequest>) {
     let (mut requests, mut values) = (Vec::new(), Vec::new());
     while let Some(first) = needs.next() {
         let id = first.id();
-        let mut others = std::iter::from_fn(|| needs.next_if(|next| next.id() == id && next.part != TAIL));
+        let others = std::iter::from_fn(|| needs.next_if(|next| next.id() == id && next.part != TAIL));
+        let mut wanted = vec![Wanted { block: first.part, range: first.range }];
+        wanted.extend(others.map(|need| Wanted { block: need.part, range: need.range }));
         match first.object {
             Object::Table(file) => {
-                let blocks = std::iter::once(first.part).chain(others.map(|need| need.part)).collect();
-                let parts = if first.part == TAIL { FetchParts::Tail } else { FetchParts::Blocks(blocks) };
+                let parts = match first.part {
+                    TAIL => FetchParts::Tail { slim: first.slim },
+                    _ => FetchParts::Blocks(wanted),
+                };
                 requests.push(FetchRequest { file, parts });
             }
-            Object::Values(file, range) => {
-                let mut records = vec![Wanted { block: first.part, range }];
-                records.extend(others.by_ref().filter_map(|need| match need.object {
-                    Object::Values(_, range) => Some(Wanted { block: need.part, range }),
-                    Object::Table(_) => None,
-                }));
-                values.push(ValueRequest { file, records });
-            }
+            Object::Values(file) => values.push(ValueRequest { file, records: wanted }),
         }
     }
     (requests, values)

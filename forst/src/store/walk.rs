@@ -9,7 +9,7 @@ use super::Store;
 use crate::block::Block;
 use crate::entry::EntryKind;
 use crate::scan::unfoldable;
-use crate::table::{FileId, TableFile, filter_hash};
+use crate::table::{BlockPlace, FileId, SlimTail, TableFile, TableTail, Tail, filter_hash};
 use crate::values::{ValueFile, ValuePlace};
 use crate::version::table_of;
 
@@ -29,24 +29,42 @@ pub(super) struct Need {
     pub(super) object: Object,
     /// A block's or a record's number, or [`TAIL`].
     pub(super) part: u32,
+    /// Where it lies.
+    pub(super) range: Range<u64>,
+    /// Whether it holds no entries but leads to those that do: a tail, an index block.
+    pub(super) leads: bool,
+    /// Of a tail: whether it may be slim.
+    pub(super) slim: bool,
     /// Whether the block is the newest of several that the filters say may hold the key.
     pub(super) newest_of_several: bool,
 }
 
 impl Need {
-    pub(super) fn new(file: &Arc<TableFile>, part: u32) -> Self {
-        Self { object: Object::Table(Arc::clone(file)), part, newest_of_several: false }
+    /// A tail; `slim` says that it need not be whole.
+    pub(super) fn tail(file: &Arc<TableFile>, slim: bool) -> Self {
+        let range = file.data_bytes()..file.meta.size_bytes;
+        Self { leads: true, slim, ..Self::block(file, BlockPlace { number: TAIL, range }) }
+    }
+
+    pub(super) fn index_block(file: &Arc<TableFile>, place: BlockPlace) -> Self {
+        Self { leads: true, ..Self::block(file, place) }
+    }
+
+    pub(super) fn block(file: &Arc<TableFile>, BlockPlace { number, range }: BlockPlace) -> Self {
+        let object = Object::Table(Arc::clone(file));
+        Self { object, part: number, range, leads: false, slim: false, newest_of_several: false }
     }
 
     pub(super) fn value(place: &ValuePlace) -> Self {
-        let object = Object::Values(Arc::clone(&place.file), place.range.clone());
-        Self { object, part: place.number, newest_of_several: false }
+        let object = Object::Values(Arc::clone(&place.file));
+        let (part, range) = (place.number, place.range.clone());
+        Self { object, part, range, leads: false, slim: false, newest_of_several: false }
     }
 
     pub(super) fn id(&self) -> FileId {
         match &self.object {
             Object::Table(file) => file.id,
-            Object::Values(file, _) => file.id,
+            Object::Values(file) => file.id,
         }
     }
 }
@@ -54,8 +72,7 @@ impl Need {
 /// Whose part it is.
 pub(super) enum Object {
     Table(Arc<TableFile>),
-    /// With the range of the record that is wanted.
-    Values(Arc<ValueFile>, Range<u64>),
+    Values(Arc<ValueFile>),
 }
 
 /// The tail, as a part; no table has this many blocks.
@@ -63,6 +80,22 @@ pub(super) const TAIL: u32 = u32::MAX;
 
 /// A block that was fetched for one read: kept with it, since the cache promises nothing.
 pub(super) type GotBlock = (FileId, u32, Block);
+/// A tail that was read for one read.
+pub(super) type GotTail = (FileId, Arc<TableTail>);
+
+/// What was fetched for one read.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Got<'a> {
+    pub(super) blocks: &'a [GotBlock],
+    pub(super) tails: &'a [GotTail],
+}
+
+impl<'a> Got<'a> {
+    /// The whole tail of a table that is slim in memory.
+    pub(super) fn tail(self, file: FileId) -> Option<&'a TableTail> {
+        self.tails.iter().find(|(of, _)| *of == file).map(|(_, tail)| tail.as_ref())
+    }
+}
 
 /// A key with its [`filter_hash`].
 #[derive(Clone, Copy)]
@@ -78,7 +111,31 @@ enum Look<'a> {
     /// Certainly no entry.
     Nothing,
     /// A part that is not in memory.
-    Missing(u32),
+    Missing(Part),
+}
+
+/// A part of a table that a walk misses.
+enum Part {
+    /// Whether it may be slim.
+    Tail(bool),
+    /// Which block, and whether a filter says that it leads to the key.
+    Index(BlockPlace, bool),
+    Block(BlockPlace),
+}
+
+impl Part {
+    /// Whether nothing is known of the key in this table yet.
+    fn is_first(&self) -> bool {
+        matches!(self, Self::Tail(_) | Self::Index(_, false))
+    }
+
+    fn need(self, file: &Arc<TableFile>) -> Need {
+        match self {
+            Self::Tail(slim) => Need::tail(file, slim),
+            Self::Index(place, _) => Need::index_block(file, place),
+            Self::Block(place) => Need::block(file, place),
+        }
+    }
 }
 
 /// The entries of one key, newest first, until one ends the walk.
@@ -116,7 +173,7 @@ impl Store {
     /// `Corruption` if a cached block or an operand cannot be read.
     #[inline]
     pub fn get_resident(&self, key: &[u8]) -> Result<Resident<'_>> {
-        self.walk(key, &[], None)
+        self.walk(key, Got::default(), None)
     }
 
     /// As [`Store::get_resident`], but a miss where most lookups of late found nothing and the memtables do not know the
@@ -153,13 +210,13 @@ impl Store {
         Step::GoOn
     }
 
-    /// Walks down; blocks come from `got`, then from the cache. With `needs`, says which parts are missing: all tails,
-    /// which are kept once they are here, and the first block that may hold the answer. A key that folds operands will
+    /// Walks down; blocks come from `got`, then from the cache. With `needs`, says which parts are missing: all tails and the
+    /// index blocks of tables without a filter, and the first block that may hold the answer. A key that folds operands will
     /// want all blocks behind it as well, and so will one whose first blocks mostly turn out not to hold it.
     pub(super) fn walk<'a>(
         &'a self,
         key: &[u8],
-        got: &'a [GotBlock],
+        got: Got<'a>,
         mut needs: Option<&mut Vec<Need>>,
     ) -> Result<Resident<'a>> {
         let mut fold = Fold { operands: Vec::new(), first: None };
@@ -172,20 +229,21 @@ impl Store {
         for run in self.version.runs() {
             let Some(file) = table_of(run, key) else { continue };
             let is_bottom = bottom.is_some_and(|bottom| std::ptr::eq(bottom, run));
-            let deletes = || file.tail().is_some_and(|tail| tail.deleted.covers(key));
-            let (block, hot) = match self.look(file, Sought { key, hash }, is_bottom, got) {
+            let deletes = || file.tail().is_some_and(|tail| tail.deleted().covers(key));
+            let (block, hot) = match self.look(file, Sought { key, hash }, is_bottom, got)? {
                 Look::Block(block, hot) => (block, hot),
                 Look::Nothing if deletes() => break,
                 Look::Nothing => continue,
                 Look::Missing(part) => {
                     let Some(needs) = &mut needs else { return Ok(Resident::Miss) };
                     missing = true;
-                    if part != TAIL {
+                    let is_first = part.is_first();
+                    if !is_first {
                         newest = if blocks == 0 { needs.len() } else { newest };
                         blocks += 1;
                     }
-                    if part == TAIL || blocks == 1 || self.wants_all(key) {
-                        needs.push(Need::new(file, part));
+                    if is_first || blocks == 1 || self.wants_all(key) {
+                        needs.push(part.need(file));
                     }
                     if deletes() {
                         break;
@@ -229,7 +287,7 @@ impl Store {
             return self.finish(key, &fold, None);
         }
         if let Some(need) = needs.filter(|_| blocks > 1).and_then(|needs| needs.get_mut(newest)) {
-            need.newest_of_several = true;
+            need.newest_of_several = !need.leads;
         }
         Ok(Resident::Miss)
     }
@@ -242,13 +300,31 @@ impl Store {
         file: &Arc<TableFile>,
         sought: Sought<'_>,
         is_bottom: bool,
-        got: &'a [GotBlock],
+        got: Got<'a>,
+    ) -> Result<Look<'a>> {
+        match file.tail() {
+            Some(Tail::Whole(tail)) => Ok(self.look_whole((file.id, tail), sought, is_bottom, got)),
+            Some(Tail::Slim(tail)) => match got.tail(file.id) {
+                Some(tail) => Ok(self.look_whole((file.id, tail), sought, is_bottom, got)),
+                None => self.look_slim((file, tail), sought, is_bottom, got),
+            },
+            // Most keys that are asked of the bottom run are there: it can do without its filters.
+            None => Ok(Look::Missing(Part::Tail(is_bottom))),
+        }
+    }
+
+    #[inline]
+    fn look_whole<'a>(
+        &'a self,
+        (file, tail): (FileId, &TableTail),
+        sought: Sought<'_>,
+        is_bottom: bool,
+        got: Got<'a>,
     ) -> Look<'a> {
-        let Some(tail) = file.tail() else { return Look::Missing(TAIL) };
         let part = || tail.index.block_of(sought.key) as u32;
         if is_bottom
             && self.counters.bottom_has_all()
-            && let Some((block, hot)) = self.block(file.id, part(), got)
+            && let Some((block, hot)) = self.block(file, part(), got)
         {
             return Look::Block(block, hot);
         }
@@ -256,14 +332,47 @@ impl Store {
             self.counters.asked(is_bottom, false);
             return Look::Nothing;
         }
-        let part = part();
-        self.block(file.id, part, got).map_or(Look::Missing(part), |(block, hot)| Look::Block(block, hot))
+        let number = part();
+        if let Some((block, hot)) = self.block(file, number, got) {
+            return Look::Block(block, hot);
+        }
+        let range = tail.index.range(number as usize).unwrap_or_default();
+        Look::Missing(Part::Block(BlockPlace { number, range }))
+    }
+
+    /// The same where the index block is a block like any other.
+    #[cold]
+    fn look_slim<'a>(
+        &'a self,
+        (file, tail): (&TableFile, &SlimTail),
+        sought: Sought<'_>,
+        is_bottom: bool,
+        got: Got<'a>,
+    ) -> Result<Look<'a>> {
+        if !tail.may_hold(sought.hash) {
+            self.counters.asked(is_bottom, false);
+            return Ok(Look::Nothing);
+        }
+        let part = tail.top.part_of(sought.key);
+        let place = tail.top.index_block(part);
+        let Some((index, _)) = self.block(file.id, place.number, got) else {
+            return Ok(Look::Missing(Part::Index(place, tail.filter.is_some())));
+        };
+        let found = tail.top.find(part, index, sought.key);
+        let Some(place) = found.map_err(|e| e.context(file.place(place.range.start)))? else {
+            self.counters.asked(is_bottom, false);
+            return Ok(Look::Nothing);
+        };
+        Ok(match self.block(file.id, place.number, got) {
+            Some((block, hot)) => Look::Block(block, hot),
+            None => Look::Missing(Part::Block(place)),
+        })
     }
 
     /// Counts a read that memory answered, unless blocks were fetched for it.
     #[inline]
-    fn note_answered(&self, got: &[GotBlock]) {
-        if got.is_empty() {
+    fn note_answered(&self, got: Got<'_>) {
+        if got.blocks.is_empty() {
             self.counters.answered();
         }
     }
@@ -275,16 +384,11 @@ impl Store {
 
     /// A block, and whether it is asked for again and again.
     #[inline]
-    pub(super) fn block<'a>(
-        &'a self,
-        file: FileId,
-        part: u32,
-        got: &'a [GotBlock],
-    ) -> Option<(&'a Block, bool)> {
+    pub(super) fn block<'a>(&'a self, file: FileId, part: u32, got: Got<'a>) -> Option<(&'a Block, bool)> {
         if part == TAIL {
             return None;
         }
-        if let Some((_, _, block)) = got.iter().find(|(f, p, _)| *f == file && *p == part) {
+        if let Some((_, _, block)) = got.blocks.iter().find(|(f, p, _)| *f == file && *p == part) {
             return Some((block, false));
         }
         let (block, hot) = self.cache.get(file, part)?;
@@ -293,9 +397,9 @@ impl Store {
     }
 
     /// A record of a value file, if memory has it.
-    pub(super) fn record(&self, place: &ValuePlace, got: &[GotBlock]) -> Option<Block> {
+    pub(super) fn record(&self, place: &ValuePlace, got: Got<'_>) -> Option<Block> {
         let (id, number) = (place.file.id, place.number);
-        if let Some((_, _, record)) = got.iter().find(|(f, p, _)| *f == id && *p == number) {
+        if let Some((_, _, record)) = got.blocks.iter().find(|(f, p, _)| *f == id && *p == number) {
             return Some(record.clone());
         }
         let (record, _) = self.cache.get(id, number)?;

@@ -62,7 +62,7 @@ impl Store {
     fn warm_run(&self, run: &Run, keys: &[&[u8]], unfiltered: bool) {
         let mut steps: [Option<Step<'_>>; GROUP] = [None; GROUP];
         for (step, key) in steps.iter_mut().zip(keys) {
-            let tail = table_of(run, key).and_then(|file| Some((file.id, file.tail()?.as_ref())));
+            let tail = table_of(run, key).and_then(|file| Some((file.id, file.whole()?.as_ref())));
             *step = tail.map(|(file, tail)| Step { hash: filter_hash(key), key, file, tail });
         }
         let mut held = [unfiltered; GROUP];

@@ -8,7 +8,7 @@ use super::file::FileId;
 use super::filter::{Filter, filter_hash};
 use super::index::Index;
 use super::keeping::{Keeping, KeptBlock};
-use super::tail::{KeyGroupEntry, Properties, TableTail};
+use super::tail::{BuiltTail, KeyGroupEntry, Properties, TableTail};
 use crate::block::{Block, BlockBuilder};
 use crate::coding::SectionWriter;
 use crate::compression::Compression;
@@ -215,6 +215,7 @@ impl TableBuilder {
     /// Ends the table, which hides `deleted` of older tables; `None` if there is nothing in it.
     pub(crate) fn finish(mut self, deleted: DeletedRanges) -> Option<BuiltTable> {
         let mut keys = deleted.hull();
+        let end_key = [self.block.last_key(), &[0]].concat();
         if !self.is_empty() {
             self.end_block(None);
             let entries = KeyRange::through(&self.smallest, self.block.last_key());
@@ -230,13 +231,13 @@ impl TableBuilder {
         self.properties.value_files = self.values.iter().map(|share| share.file.name().to_owned()).collect();
         let filter = Filter::build(std::mem::take(&mut self.hashes));
         self.index.finish();
-        let tail = TableTail { filter, index: self.index, properties: self.properties, deleted };
-        let encoded = tail.encode();
-        let tail_bytes = encoded.len() as u64;
+        let parts = (filter, self.index, self.properties, deleted);
+        let BuiltTail { tail, stored } = BuiltTail::new(parts, self.options.block_size_bytes, &end_key);
+        let tail_bytes = stored.len() as u64;
         if !self.piece.is_empty() {
             self.payload.push(self.piece.into());
         }
-        self.payload.push(encoded.into());
+        self.payload.push(stored.into());
         let (blocks, payload, values) = (self.blocks, self.payload, self.values);
         let content_hash = content_hash(&payload);
         Some(BuiltTable { payload, tail: Arc::new(tail), keys, tail_bytes, content_hash, blocks, values })

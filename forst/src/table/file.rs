@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use alluvium_env::{Error, Result};
 use object_store::path::Path;
 
-use super::TableTail;
+use super::{Properties, TableTail, Tail};
 use crate::expiry::Ages;
 use crate::key_range::KeyRange;
 use crate::values::ValueShare;
@@ -93,7 +93,8 @@ pub(crate) struct TableFile {
     /// Bytes of data blocks that the reference sees, about.
     shown_bytes: u64,
     held: Arc<Held>,
-    tail: OnceLock<Arc<TableTail>>,
+    tail: OnceLock<Tail>,
+    offsets: OnceLock<Arc<[u32]>>,
     values: Vec<ValueShare>,
 }
 
@@ -101,8 +102,9 @@ impl TableFile {
     pub(crate) fn new(id: FileId, meta: FileMeta, clip: KeyRange, held: Held) -> Self {
         let keys = meta.keys.intersect(&clip);
         let shown_bytes = meta.size_bytes.saturating_sub(meta.tail_bytes);
-        let (held, tail, values) = (Arc::new(held), OnceLock::new(), Vec::new());
-        Self { id, meta, clip, keys, shown_bytes, held, tail, values }
+        let (tail, offsets) = (OnceLock::new(), OnceLock::new());
+        let (held, values) = (Arc::new(held), Vec::new());
+        Self { id, meta, clip, keys, shown_bytes, held, tail, offsets, values }
     }
 
     /// The same with pointers into value files, in the order in which the pointers name them.
@@ -116,10 +118,10 @@ impl TableFile {
         &self.values
     }
 
-    /// Whether a tail names the value files that this reference does.
-    pub(crate) fn check_values(&self, tail: &TableTail) -> Result<()> {
+    /// Whether a table's properties name the value files that this reference does.
+    pub(crate) fn check_values(&self, properties: &Properties) -> Result<()> {
         let names = self.values.iter().map(|share| share.file.name());
-        if names.eq(tail.properties.value_files.iter().map(String::as_str)) {
+        if names.eq(properties.value_files.iter().map(String::as_str)) {
             return Ok(());
         }
         Err(Error::corruption("the table points into other value files than the manifest says"))
@@ -136,9 +138,9 @@ impl TableFile {
             return None;
         }
         let shown_bytes = self.bytes_within(&keys, 2);
-        // A block that both parts see is counted for both: values that live are not to be taken for garbage.
-        let blocks = self.tail.get().map_or(1, |tail| tail.index.blocks()).max(1) as u64;
-        let seen_bytes = shown_bytes + self.data_bytes() / blocks;
+        // A block that both parts see, or may, is counted for both: values that live are not to be taken for garbage.
+        let grains = self.tail.get().map_or(1, Tail::grains).max(1) as u64;
+        let seen_bytes = shown_bytes + self.data_bytes() / grains;
         let share = |values: &ValueShare| values.part(seen_bytes, self.shown_bytes);
         Some(Arc::new(Self {
             id: self.id,
@@ -148,6 +150,7 @@ impl TableFile {
             keys,
             held: Arc::clone(&self.held),
             tail: self.tail.clone(),
+            offsets: self.offsets.clone(),
             values: self.values.iter().map(share).collect(),
         }))
     }
@@ -168,10 +171,9 @@ impl TableFile {
         self.bytes_between(&self.keys.intersect(range), tail)
     }
 
-    fn bytes_between(&self, keys: &KeyRange, tail: &TableTail) -> u64 {
-        let start = |key: &[u8]| tail.index.range(tail.index.block_of(key)).map_or(0, |range| range.start);
-        let end = if keys.end.is_empty() { self.data_bytes() } else { start(&keys.end) };
-        end.saturating_sub(start(&keys.start))
+    fn bytes_between(&self, keys: &KeyRange, tail: &Tail) -> u64 {
+        let end = if keys.end.is_empty() { self.data_bytes() } else { tail.offset_of(&keys.end) };
+        end.saturating_sub(tail.offset_of(&keys.start))
     }
 
     /// Bytes of data blocks that a pass over the reference reads, about: better known once the tail has been read than when
@@ -205,15 +207,68 @@ impl TableFile {
         self.held.path()
     }
 
-    /// Filter and index, once they have been read.
+    /// What is in memory of its tail, once that has been read.
     #[inline]
-    pub(crate) fn tail(&self) -> Option<&Arc<TableTail>> {
+    pub(crate) fn tail(&self) -> Option<&Tail> {
         self.tail.get()
     }
 
+    /// The whole tail, if that is in memory.
+    #[inline]
+    pub(crate) fn whole(&self) -> Option<&Arc<TableTail>> {
+        match self.tail.get() {
+            Some(Tail::Whole(tail)) => Some(tail),
+            _ => None,
+        }
+    }
+
     /// Keeps a tail that was read; the first one stays.
-    pub(crate) fn set_tail(&self, tail: Arc<TableTail>) {
-        let _ = self.tail.set(tail);
+    pub(crate) fn set_tail(&self, tail: impl Into<Tail>) {
+        let _ = self.tail.set(tail.into());
+    }
+
+    /// The same reference with another form of its tail.
+    pub(crate) fn with_tail(&self, tail: Tail) -> Self {
+        Self {
+            id: self.id,
+            meta: self.meta.clone(),
+            clip: self.clip.clone(),
+            keys: self.keys.clone(),
+            shown_bytes: self.shown_bytes,
+            held: Arc::clone(&self.held),
+            tail: OnceLock::from(tail),
+            offsets: self.offsets.clone(),
+            values: self.values.clone(),
+        }
+    }
+
+    /// Object and offset, for an error.
+    pub(crate) fn place(&self, offset: u64) -> String {
+        format!("{} at offset {offset}", self.name())
+    }
+
+    /// Where the data blocks begin and the last one ends, for who keeps a copy of the table: known while the tail is whole, and
+    /// from then on once it was asked for. `None` for a table of more than 4 GiB as well.
+    pub(crate) fn offsets(&self) -> Option<&Arc<[u32]>> {
+        if let Some(tail) = self.whole() {
+            self.keep_offsets(tail);
+        }
+        self.offsets.get()
+    }
+
+    /// Keeps the offsets of a tail that is not kept itself.
+    pub(crate) fn keep_offsets(&self, tail: &TableTail) {
+        if self.offsets.get().is_none()
+            && let Some(offsets) = tail.index.offsets()
+        {
+            let _ = self.offsets.set(offsets);
+        }
+    }
+
+    /// Memory that its tail takes.
+    pub(crate) fn resident_tail_bytes(&self) -> Option<usize> {
+        let offsets = self.offsets.get().map_or(0, |offsets| offsets.len() * size_of::<u32>());
+        Some(self.tail()?.size_bytes() + offsets)
     }
 
     /// Bytes of the object's data blocks.

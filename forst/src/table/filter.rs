@@ -8,7 +8,7 @@ use xorf::{BinaryFuse8, Descriptor, Filter as _};
 use crate::coding::Input;
 
 /// Answers "certainly not here" for most keys that are not.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
     /// `None` answers "perhaps" to every key.
     fuse: Option<BinaryFuse8>,
@@ -33,6 +33,11 @@ impl Filter {
     #[inline]
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
         self.fuse.as_ref().is_none_or(|fuse| fuse.contains(&hash))
+    }
+
+    /// Whether it denies any key.
+    pub(crate) fn is_some(&self) -> bool {
+        self.fuse.is_some()
     }
 
     pub(crate) fn size_bytes(&self) -> usize {

@@ -1,5 +1,5 @@
 //! Holds `docs/formats/sst.md`, `docs/formats/delta.md` and `docs/formats/page.md` to the code: their worked bytes are built, compared, read.
-use super::{TableBuilder, TableOptions, TableTail, filter_hash};
+use super::{SlimTail, TableBuilder, TableOptions, TableTail, filter_hash};
 use crate::block::Block;
 use crate::coding::crc32c;
 use crate::compression::Compression;
@@ -68,9 +68,9 @@ fn the_worked_table_is_what_the_builder_writes_and_the_reader_reads() {
     }
 }
 
-/// The worked table as if another version had written it.
+/// The worked table of a version before 5, whose index is one section.
 fn worked_of_version(version: u8) -> Vec<u8> {
-    let mut bytes = worked_bytes(SST);
+    let mut bytes = fenced(SST, "worked version 4");
     let footer = bytes.len() - 32;
     bytes[footer + 16] = version;
     let crc = crc32c(&bytes[footer..footer + 20]);
@@ -79,13 +79,13 @@ fn worked_of_version(version: u8) -> Vec<u8> {
 }
 
 #[test]
-fn tables_of_version_2_and_3_are_read_and_one_of_another_version_is_refused() {
-    for version in 0..7 {
-        let bytes = worked_of_version(version);
+fn tables_of_version_2_to_4_are_read_and_one_of_another_version_is_refused() {
+    for version in 0..8 {
+        let bytes = if version == 5 { worked_bytes(SST) } else { worked_of_version(version) };
         let data_bytes = bytes.len() - worked_tail_bytes(&bytes);
         let tail = TableTail::decode(&bytes[data_bytes..], data_bytes as u64);
         match version {
-            2..=4 => assert_eq!(tail.unwrap().properties.entries, 3),
+            2..=5 => assert_eq!(tail.unwrap().properties.entries, 3),
             _ => assert_eq!(tail.unwrap_err().kind(), alluvium_env::ErrorKind::Invalid),
         }
     }
@@ -101,6 +101,29 @@ fn any_flipped_bit_of_a_table_is_noticed() {
         let block = Block::decode(&broken[..data_bytes]);
         let tail = TableTail::decode(&broken[data_bytes..], data_bytes as u64);
         assert!(block.is_err() || tail.is_err(), "bit {bit} can flip unseen");
+    }
+}
+
+#[test]
+fn the_end_of_a_table_is_enough_for_a_slim_tail_and_any_flipped_bit_of_it_is_noticed() {
+    let bytes = worked_bytes(SST);
+    let size = bytes.len() as u64;
+    let data_bytes = bytes.len() - worked_tail_bytes(&bytes);
+    let whole = TableTail::decode(&bytes[data_bytes..], data_bytes as u64).unwrap();
+    for start in [0, data_bytes, 132] {
+        let (slim, properties) = SlimTail::of_end(&bytes[start..], size).unwrap().unwrap();
+        assert_eq!((properties, &slim.deleted), (whole.properties.clone(), &whole.deleted));
+        assert_eq!(format!("{:?}", slim.top), format!("{:?}", whole.top));
+    }
+    assert!(SlimTail::of_end(&bytes[133..], size).unwrap().is_none(), "the properties begin before");
+    let old = fenced(SST, "worked version 4");
+    assert!(SlimTail::of_end(&old, old.len() as u64).unwrap().is_none(), "its index is one section");
+    // From the properties on.
+    for bit in 132 * 8..bytes.len() * 8 {
+        let mut broken = bytes.clone();
+        broken[bit / 8] ^= 1 << (bit % 8);
+        let slim = SlimTail::of_end(&broken, size);
+        assert!(slim.is_err() || slim.is_ok_and(|slim| slim.is_none()), "bit {bit} can flip unseen");
     }
 }
 

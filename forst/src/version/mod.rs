@@ -11,8 +11,10 @@ pub(crate) use live::LiveFiles;
 
 use std::sync::Arc;
 
+use alluvium_env::HashMap;
+
 use crate::key_range::KeyRange;
-use crate::table::TableFile;
+use crate::table::{FileId, TableFile, Tail};
 
 /// Levels below level 0. With a factor of ten between them, six outgrow any disk.
 pub(crate) const LEVELS: usize = 6;
@@ -86,6 +88,17 @@ impl Version {
         let level0 = self.level0.iter().flatten().map(|file| (0, file));
         level0
             .chain(self.levels.iter().enumerate().flat_map(|(i, l)| l.iter().map(move |file| (i + 1, file))))
+    }
+
+    /// The same tables with these tails.
+    pub(crate) fn with_tails(&self, tails: &HashMap<FileId, Tail>) -> Self {
+        let mut next = self.clone();
+        for file in next.level0.iter_mut().chain(&mut next.levels).flatten() {
+            if let Some(tail) = tails.get(&file.id) {
+                *file = Arc::new(file.with_tail(tail.clone()));
+            }
+        }
+        next
     }
 
     /// Bytes of data blocks of a level below level 0.

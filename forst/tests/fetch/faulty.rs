@@ -27,6 +27,8 @@ pub enum Answer {
     Short,
     Long,
     Empty,
+    /// As long as it should be, with a bit that is not.
+    Garbled,
 }
 
 /// Decides by the object's name and how often this very range was asked for before.
@@ -91,13 +93,18 @@ impl FaultyStore {
             Answer::Denied => {
                 return Err(Error::PermissionDenied { path: location.to_string(), source: "403".into() });
             }
-            Answer::Right | Answer::Short | Answer::Long | Answer::Empty => {}
+            Answer::Right | Answer::Short | Answer::Long | Answer::Empty | Answer::Garbled => {}
         }
         let whole = self.memory.get_ranges(location, std::slice::from_ref(range)).await?.remove(0);
         Ok(match answer {
             Answer::Short => whole.slice(..whole.len() - 1),
             Answer::Long => [whole, Bytes::from_static(b"x")].concat().into(),
             Answer::Empty => Bytes::new(),
+            Answer::Garbled => {
+                let mut bytes = whole.to_vec();
+                bytes[whole.len() / 2] ^= 1;
+                bytes.into()
+            }
             _ => whole,
         })
     }

@@ -6,6 +6,7 @@ mod common {
     pub(crate) mod bell;
     pub(crate) mod failures;
     pub(crate) mod layer;
+    pub(crate) mod pages;
     pub(crate) mod reads;
 }
 mod disk;
@@ -13,6 +14,7 @@ mod faulty;
 mod help;
 mod patience;
 mod rounds;
+mod slim;
 mod warm;
 mod warm_up;
 mod world;

@@ -9,6 +9,7 @@ use alluvium_forst::{
 use object_store::ObjectStore;
 
 use crate::common::bell::Bell;
+use crate::common::pages::entries;
 use crate::common::reads::read_all;
 
 /// What a store lives in.
@@ -17,6 +18,8 @@ pub struct World {
     pub io: IoRuntime,
     pub settings: ForstSettings,
     pub disk: Option<Arc<DiskCache>>,
+    /// Makes keys of numbers.
+    pub keys: fn(u64) -> Vec<u8>,
     bell: Bell,
 }
 
@@ -27,7 +30,8 @@ impl World {
             block_size_bytes: 512,
             ..ForstSettings::default()
         };
-        Self { objects, io: IoRuntime::new(2).unwrap(), settings, disk: None, bell: Bell::default() }
+        let (io, bell) = (IoRuntime::new(2).unwrap(), Bell::default());
+        Self { objects, io, settings, disk: None, keys: key_of, bell }
     }
 
     pub fn open(&self, attempt: &str, restored: Option<&Restored>) -> Store {
@@ -75,7 +79,7 @@ impl World {
         for number in 0..keys {
             // A prime, and so a permutation.
             let key = number * 7919 % keys;
-            store.put(&key_of(key), &value(key)).unwrap();
+            store.put(&(self.keys)(key), &value(key)).unwrap();
             while !store.admits() {
                 self.wait();
                 store.poll(&mut |_, _| ()).unwrap();
@@ -95,8 +99,13 @@ impl World {
 
     /// Reads keys in one batch; answers are in the order of the keys.
     pub fn read(&self, store: &mut Store, keys: &[u64]) -> Vec<Result<Option<Vec<u8>>, Error>> {
-        let keys: Vec<_> = keys.iter().map(|key| key_of(*key)).collect();
+        let keys: Vec<_> = keys.iter().map(|key| (self.keys)(*key)).collect();
         read_all(store, &self.bell, &keys).unwrap()
+    }
+
+    /// All entries of a prefix, page by page.
+    pub fn entries(&self, store: &mut Store, prefix: &[u8], limit: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
+        entries(store, &self.bell, prefix, limit)
     }
 
     /// Reads every key in batches, checks each answer, and returns the counters.

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 pub(crate) struct Options {
     pub(crate) settings: ForstSettings,
     pub(crate) disk_tier: bool,
+    /// How much longer than they need be keys are. An index of long keys outgrows the least memory, and tails become slim.
+    pub(crate) padding: usize,
 }
 
 fn compression() -> impl Strategy<Value = Compression> {
@@ -32,8 +34,9 @@ pub(crate) fn options() -> impl Strategy<Value = Options> {
         prop_oneof![Just(1_usize), Just(2), Just(512)],
         any::<bool>(),
     );
-    (sizes, ways, (compression(), compression())).prop_map(
-        |(sizes, ways, (compression, cold_compression))| {
+    let padding = prop_oneof![2 => Just(0_usize), 1 => Just(2000)];
+    (sizes, ways, (compression(), compression()), padding).prop_map(
+        |(sizes, ways, (compression, cold_compression), padding)| {
             let (memory_bytes, block_size_bytes, value_threshold_bytes, value_garbage_percent, paged_tables) =
                 sizes;
             let (coalesce_gap_bytes, vectored_reads, hedge_factor, max_requests, disk_tier) = ways;
@@ -50,7 +53,7 @@ pub(crate) fn options() -> impl Strategy<Value = Options> {
                 fetch: FetchSettings { hedge_factor, max_requests, ..FetchSettings::default() },
                 ..ForstSettings::default()
             };
-            Options { settings, disk_tier }
+            Options { settings, disk_tier, padding }
         },
     )
 }

@@ -19,7 +19,7 @@ use crate::common::pages::entries;
 use crate::common::reads::read_all;
 use crate::common::scan::scan_all;
 use crate::common::sum::Sum;
-use crate::operations::{Operation, TTL_MILLIS, neighbours, value_of};
+use crate::operations::{Key, Operation, TTL_MILLIS, neighbours, value_of};
 use crate::options::Options;
 
 /// Sums of keys that begin with `s`, and a life for those that begin with `t`.
@@ -70,6 +70,15 @@ impl Expiry for Operators {
     }
 }
 
+/// What keys share that are read together.
+const PREFIX_BYTES: usize = 2;
+
+/// A key with so many bytes behind its prefix, which change no order.
+fn longer(key: &[u8], padding: usize) -> Vec<u8> {
+    let (prefix, rest) = key.split_at(PREFIX_BYTES);
+    [prefix, &vec![b'x'; padding], rest].concat()
+}
+
 /// Holders of each name.
 #[derive(Default)]
 struct Owner(Mutex<Holders>);
@@ -96,6 +105,7 @@ pub(crate) struct World {
     owner: Arc<Owner>,
     bell: Bell,
     attempts: u64,
+    padding: usize,
     _cache: tempfile::TempDir,
 }
 
@@ -113,6 +123,7 @@ impl World {
             owner: Arc::default(),
             bell: Bell::default(),
             attempts: 0,
+            padding: options.padding,
             _cache: cache,
         };
         world.open(Vec::new());
@@ -145,20 +156,21 @@ impl World {
     }
 
     pub(crate) fn write(&mut self, operation: &Operation, now: u64) {
-        let store = self.store();
+        let long = |key: Key| longer(&key.bytes(), self.padding);
+        let store = self.store.as_mut().unwrap();
         match operation {
             Operation::Put(key, length, fill) => {
-                store.put(&key.bytes(), &value_of(*key, *length, *fill, now)).unwrap();
+                store.put(&long(*key), &value_of(*key, *length, *fill, now)).unwrap();
             }
             Operation::Fill(key, count, length) => {
                 for key in neighbours(*key, *count) {
-                    store.put(&key.bytes(), &value_of(key, *length, key.2 as u8, now)).unwrap();
+                    store.put(&long(key), &value_of(key, *length, key.2 as u8, now)).unwrap();
                 }
             }
-            Operation::Add(key, n) => store.merge(&key.bytes(), &n.to_le_bytes()).unwrap(),
-            Operation::Delete(key) => store.delete(&key.bytes()).unwrap(),
+            Operation::Add(key, n) => store.merge(&long(*key), &n.to_le_bytes()).unwrap(),
+            Operation::Delete(key) => store.delete(&long(*key)).unwrap(),
             Operation::DeletePrefix(key) => store.delete_prefix(&key.prefix()).unwrap(),
-            Operation::DeleteRange(start, end) => store.delete_range(&start.bytes(), &end.bytes()).unwrap(),
+            Operation::DeleteRange(start, end) => store.delete_range(&long(*start), &long(*end)).unwrap(),
             other => panic!("{other:?} writes nothing"),
         }
         self.store().poll(&mut |_, _| panic!("an answer to no read")).unwrap();
@@ -175,16 +187,26 @@ impl World {
 
     pub(crate) fn get_all(&mut self, keys: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
         let store = self.store.as_mut().unwrap();
-        read_all(store, &self.bell, keys).unwrap().into_iter().map(Result::unwrap).collect()
+        let keys: Vec<_> = keys.iter().map(|key| longer(key, self.padding)).collect();
+        read_all(store, &self.bell, &keys).unwrap().into_iter().map(Result::unwrap).collect()
     }
 
     /// All entries of a prefix, page by page.
     pub(crate) fn entries(&mut self, prefix: &[u8], limit: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
-        entries(self.store.as_mut().unwrap(), &self.bell, prefix, limit)
+        let found = entries(self.store.as_mut().unwrap(), &self.bell, prefix, limit);
+        self.shorter(found)
     }
 
     pub(crate) fn scan(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        scan_all(self.store()).unwrap()
+        let found = scan_all(self.store()).unwrap();
+        self.shorter(found)
+    }
+
+    fn shorter(&self, mut entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+        for (key, _) in &mut entries {
+            key.drain(PREFIX_BYTES..PREFIX_BYTES + self.padding);
+        }
+        entries
     }
 
     /// Goes on from a snapshot as another attempt, and deletes what neither holds.

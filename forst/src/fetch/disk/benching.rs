@@ -145,7 +145,7 @@ impl DiskPart {
     }
 
     fn wanted(&self, file: &TableFile, block: u32) -> Result<Wanted> {
-        let range = file.tail().and_then(|tail| tail.index.range(block as usize));
+        let range = file.whole().and_then(|tail| tail.index.range(block as usize));
         Ok(Wanted { block, range: range.ok_or_else(|| Error::internal("no such block"))? })
     }
 

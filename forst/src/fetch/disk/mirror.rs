@@ -1,11 +1,11 @@
 //! What is known of one mirror: which parts of its table are there, which were asked for lately.
 //!
-//! Parts are the table's blocks by number, and the tail behind the last one.
+//! Parts are the table's data blocks by number, and behind the last one the tail, in which the index blocks lie.
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::bits::Bits;
-use crate::table::{TableFile, TableTail};
+use crate::table::TableFile;
 
 /// A sparse copy of a table.
 #[derive(Debug)]
@@ -22,7 +22,8 @@ pub(super) struct Mirror {
 
 #[derive(Debug)]
 struct Parts {
-    tail: Arc<TableTail>,
+    /// Where the blocks begin and the last one ends.
+    offsets: Arc<[u32]>,
     tail_end: u64,
     present: Bits,
     used: Bits,
@@ -31,10 +32,10 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(tail: &Arc<TableTail>, size_bytes: u64) -> Self {
-        let count = tail.index.blocks() + 1;
+    fn new(offsets: &Arc<[u32]>, size_bytes: u64) -> Self {
+        let count = offsets.len().max(1);
         Self {
-            tail: Arc::clone(tail),
+            offsets: Arc::clone(offsets),
             tail_end: size_bytes,
             present: Bits::new(count),
             used: Bits::new(count),
@@ -43,18 +44,28 @@ impl Parts {
     }
 
     fn blocks(&self) -> usize {
-        self.tail.index.blocks()
+        self.offsets.len().saturating_sub(1)
     }
 
     fn range(&self, part: usize) -> Range<u64> {
-        self.tail.index.range(part).unwrap_or(self.tail.index.data_bytes()..self.tail_end)
+        let offset = |part: usize| self.offsets.get(part).copied().map(u64::from);
+        let data_bytes = || offset(self.blocks()).unwrap_or(0);
+        match (offset(part), offset(part + 1)) {
+            (Some(start), Some(end)) => start..end,
+            _ => data_bytes()..self.tail_end,
+        }
+    }
+
+    /// The part that a block lies in: its own, or the tail for an index block.
+    fn part_of(&self, block: usize) -> usize {
+        block.min(self.blocks())
     }
 }
 
 impl Mirror {
     /// A mirror that has nothing yet.
-    pub(super) fn new(number: u64, file: &TableFile, tail: &Arc<TableTail>) -> Self {
-        let parts = Some(Parts::new(tail, file.meta.size_bytes));
+    pub(super) fn new(number: u64, file: &TableFile, offsets: &Arc<[u32]>) -> Self {
+        let parts = Some(Parts::new(offsets, file.meta.size_bytes));
         Self { number, content_hash: file.meta.content_hash, disk_bytes: 0, parts }
     }
 
@@ -69,8 +80,8 @@ impl Mirror {
 
     /// Says which parts a found mirror may have: those that lie in what the file system holds. Whether they are whole
     /// is checked when they are read.
-    pub(super) fn learn(&mut self, file: &TableFile, tail: &Arc<TableTail>, held: &[Range<u64>]) {
-        let mut parts = Parts::new(tail, file.meta.size_bytes);
+    pub(super) fn learn(&mut self, file: &TableFile, offsets: &Arc<[u32]>, held: &[Range<u64>]) {
+        let mut parts = Parts::new(offsets, file.meta.size_bytes);
         let mut held = held.iter().peekable();
         for part in 0..=parts.blocks() {
             let range = parts.range(part);
@@ -82,9 +93,10 @@ impl Mirror {
         self.parts = Some(parts);
     }
 
-    /// Whether a part is there. Asking for it to read it counts as use.
-    pub(super) fn has(&mut self, part: usize, to_use: bool) -> bool {
+    /// Whether a block is there. Asking for it to read it counts as use.
+    pub(super) fn has(&mut self, block: usize, to_use: bool) -> bool {
         let Some(parts) = &mut self.parts else { return false };
+        let part = parts.part_of(block);
         let present = parts.present.get(part);
         if present && to_use {
             parts.used.set(part);
@@ -114,9 +126,10 @@ impl Mirror {
         }
     }
 
-    /// Forgets a part that was not what it should be.
-    pub(super) fn doubt(&mut self, part: usize) {
+    /// Forgets a block that was not what it should be, with the part that it lies in.
+    pub(super) fn doubt(&mut self, block: usize) {
         if let Some(parts) = &mut self.parts {
+            let part = parts.part_of(block);
             parts.present.take(part);
         }
     }

@@ -242,7 +242,7 @@ impl DiskCache {
     }
 
     fn look_at(&self, table: &TableFile, number: u64) {
-        let Some(tail) = table.tail() else { return };
+        let Some(offsets) = table.offsets() else { return };
         let look = || {
             self.note_use()?;
             let mirror = self.folder.file(number)?;
@@ -253,7 +253,7 @@ impl DiskCache {
             Ok(held) => {
                 let mut mirrors = self.mirrors();
                 if let Some(mirror) = mirrors.get(table).filter(|mirror| !mirror.is_known()) {
-                    mirror.learn(table, tail, &held);
+                    mirror.learn(table, offsets, &held);
                 }
             }
             Err(error) => self.failed(table, &error),
@@ -297,5 +297,5 @@ impl DiskCache {
 
 /// A mirror that nobody has seen before.
 fn fresh(number: u64, table: &TableFile) -> Option<Mirror> {
-    table.tail().map(|tail| Mirror::new(number, table, tail))
+    table.offsets().map(|offsets| Mirror::new(number, table, offsets))
 }

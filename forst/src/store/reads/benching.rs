@@ -1,6 +1,6 @@
 //! Planning without fetching, for the micro-benches.
 use super::{Reads, Store, grouped};
-use crate::fetch::{FetchParts, Wanted, coalesce};
+use crate::fetch::{FetchParts, coalesce};
 
 impl Store {
     /// Plans a batch as [`Store::read`] does, down to the ranges that would be asked for, and forgets it again.
@@ -10,14 +10,8 @@ impl Store {
         let (_, needs) = self.plan_batch((0..).zip(batch));
         let (tables, values) = grouped(needs);
         let requests = tables.into_iter().map(|request| match request.parts {
-            FetchParts::Tail => 1,
-            FetchParts::Blocks(blocks) => {
-                let index = request.file.tail().map(|tail| &tail.index);
-                let wanted = blocks
-                    .into_iter()
-                    .filter_map(|block| Some(Wanted { block, range: index?.range(block as usize)? }));
-                coalesce(wanted.collect(), gap).len()
-            }
+            FetchParts::Tail { .. } => 1,
+            FetchParts::Blocks(wanted) => coalesce(wanted, gap).len(),
         });
         let requests = requests.sum::<usize>() + values.len();
         self.reads = Reads::default();

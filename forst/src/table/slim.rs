@@ -1,0 +1,132 @@
+//! A tail in one of its two forms: whole, or slim where memory is short.
+use std::ops::Range;
+use std::sync::Arc;
+
+use alluvium_env::Result;
+
+use super::filter::Filter;
+use super::tail::{Properties, TableTail, TailLayout};
+use super::top::Top;
+use crate::deleted::DeletedRanges;
+
+/// What stays of a tail that is too much for memory: where its index blocks are, the deleted ranges, and the filter if there is
+/// room for it.
+#[derive(Debug)]
+pub(crate) struct SlimTail {
+    /// Answers "perhaps" to every key where there was no room.
+    pub(crate) filter: Filter,
+    pub(crate) top: Arc<Top>,
+    pub(crate) deleted: DeletedRanges,
+}
+
+impl SlimTail {
+    /// Reads it, without a filter, out of the last bytes of a table of so many, with the properties; `None` if they are too few, or
+    /// the table's index does not lie in blocks.
+    pub(crate) fn of_end(end: &[u8], table_bytes: u64) -> Result<Option<(Self, Properties)>> {
+        let layout = TailLayout::of(table_bytes, end)?;
+        let start = table_bytes.saturating_sub(end.len() as u64);
+        if !layout.has_index_blocks || layout.properties.start < start {
+            return Ok(None);
+        }
+        let section = |range: &Range<u64>| {
+            end.get((range.start - start) as usize..(range.end - start) as usize).unwrap_or_default()
+        };
+        let mut properties = Properties::read(section(&layout.properties))?;
+        let deleted = DeletedRanges::read(section(&layout.deleted))?;
+        let top = Arc::new(properties.take_top(layout.data_bytes(), layout.index)?);
+        Ok(Some((Self { filter: Filter::default(), top, deleted }, properties)))
+    }
+
+    /// Whether an entry of the key with this [`super::filter_hash`] may be in the table.
+    pub(crate) fn may_hold(&self, hash: u64) -> bool {
+        self.filter.may_contain(hash) && self.top.blocks() > 0
+    }
+
+    /// The same without its filter.
+    pub(crate) fn without_filter(&self) -> Self {
+        let (top, deleted) = (Arc::clone(&self.top), self.deleted.clone());
+        Self { filter: Filter::default(), top, deleted }
+    }
+}
+
+/// What is in memory of a table's tail.
+#[derive(Clone, Debug)]
+pub(crate) enum Tail {
+    Whole(Arc<TableTail>),
+    Slim(Arc<SlimTail>),
+}
+
+impl Tail {
+    /// The slim form of a tail; `None` for one whose index does not lie in blocks.
+    pub(crate) fn slim(tail: &TableTail, with_filter: bool) -> Option<Self> {
+        if tail.top.parts() == 0 {
+            return None;
+        }
+        let filter = if with_filter { tail.filter.clone() } else { Filter::default() };
+        let (top, deleted) = (Arc::clone(&tail.top), tail.deleted.clone());
+        Some(Self::Slim(Arc::new(SlimTail { filter, top, deleted })))
+    }
+
+    pub(crate) fn deleted(&self) -> &DeletedRanges {
+        match self {
+            Self::Whole(tail) => &tail.deleted,
+            Self::Slim(tail) => &tail.deleted,
+        }
+    }
+
+    /// How many data blocks there are.
+    pub(crate) fn blocks(&self) -> usize {
+        match self {
+            Self::Whole(tail) => tail.index.blocks(),
+            Self::Slim(tail) => tail.top.blocks(),
+        }
+    }
+
+    /// Into how many pieces of about a size it divides the data blocks.
+    pub(crate) fn grains(&self) -> usize {
+        match self {
+            Self::Whole(tail) => tail.index.blocks(),
+            Self::Slim(tail) => tail.top.parts(),
+        }
+    }
+
+    /// Where the data blocks with `key` begin: exactly for a whole one, about for a slim one.
+    pub(crate) fn offset_of(&self, key: &[u8]) -> u64 {
+        match self {
+            Self::Whole(tail) => tail.index.range(tail.index.block_of(key)).map_or(0, |range| range.start),
+            Self::Slim(tail) => tail.top.offset_of(key),
+        }
+    }
+
+    /// Whether a block whose first key this is can be the one of its number, as far as memory knows: a slim tail tells the blocks
+    /// of one index block apart from all others, but not from each other.
+    pub(crate) fn may_begin(&self, number: usize, first: &[u8]) -> bool {
+        match self {
+            Self::Whole(tail) if number < tail.index.blocks() => {
+                let (index, next) = (&tail.index, number + 1);
+                index.separator(number) <= first && (next == index.blocks() || first < index.separator(next))
+            }
+            Self::Whole(tail) => tail.top.may_begin(number, first),
+            Self::Slim(tail) => tail.top.may_begin(number, first),
+        }
+    }
+
+    /// Memory it takes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            Self::Whole(tail) => tail.size_bytes(),
+            Self::Slim(tail) => {
+                size_of::<SlimTail>()
+                    + tail.filter.size_bytes()
+                    + tail.top.size_bytes()
+                    + tail.deleted.size_bytes()
+            }
+        }
+    }
+}
+
+impl From<Arc<TableTail>> for Tail {
+    fn from(tail: Arc<TableTail>) -> Self {
+        Self::Whole(tail)
+    }
+}
