@@ -94,8 +94,17 @@ impl World {
 
     /// Reads keys in one batch; answers are in the order of the keys.
     pub fn read(&self, store: &mut Store, keys: &[u64]) -> Vec<Result<Option<Vec<u8>>, Error>> {
+        self.try_read(store, keys).unwrap()
+    }
+
+    /// The same of a store that may have failed.
+    pub fn try_read(
+        &self,
+        store: &mut Store,
+        keys: &[u64],
+    ) -> Result<Vec<Result<Option<Vec<u8>>, Error>>, Error> {
         let keys: Vec<_> = keys.iter().map(|key| (self.keys)(*key)).collect();
-        read_all(store, &self.bell, &keys).unwrap()
+        read_all(store, &self.bell, &keys)
     }
 
     /// All entries of a prefix, page by page.
