@@ -12,6 +12,9 @@ use crate::common::bell::Bell;
 use crate::common::pages::entries;
 use crate::common::reads::read_all;
 
+/// What a key has, or why that is not known.
+type Found = Result<Option<Vec<u8>>, Error>;
+
 /// What a store lives in.
 pub struct World {
     pub objects: Arc<dyn ObjectStore>,
@@ -98,11 +101,7 @@ impl World {
     }
 
     /// The same of a store that may have failed.
-    pub fn try_read(
-        &self,
-        store: &mut Store,
-        keys: &[u64],
-    ) -> Result<Vec<Result<Option<Vec<u8>>, Error>>, Error> {
+    pub fn try_read(&self, store: &mut Store, keys: &[u64]) -> Result<Vec<Found>, Error> {
         let keys: Vec<_> = keys.iter().map(|key| (self.keys)(*key)).collect();
         read_all(store, &self.bell, &keys)
     }
