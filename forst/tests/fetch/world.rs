@@ -12,6 +12,9 @@ use crate::common::bell::Bell;
 use crate::common::pages::entries;
 use crate::common::reads::read_all;
 
+/// What a key has, or why that is not known.
+type Found = Result<Option<Vec<u8>>, Error>;
+
 /// What a store lives in.
 pub struct World {
     pub objects: Arc<dyn ObjectStore>,
@@ -99,8 +102,13 @@ impl World {
 
     /// Reads keys in one batch; answers are in the order of the keys.
     pub fn read(&self, store: &mut Store, keys: &[u64]) -> Vec<Result<Option<Vec<u8>>, Error>> {
+        self.try_read(store, keys).unwrap()
+    }
+
+    /// The same of a store that may have failed.
+    pub fn try_read(&self, store: &mut Store, keys: &[u64]) -> Result<Vec<Found>, Error> {
         let keys: Vec<_> = keys.iter().map(|key| (self.keys)(*key)).collect();
-        read_all(store, &self.bell, &keys).unwrap()
+        read_all(store, &self.bell, &keys)
     }
 
     /// All entries of a prefix, page by page.
