@@ -124,6 +124,7 @@ fn sum(a: StoreCounters, b: StoreCounters) -> StoreCounters {
         disk_hits: a.disk_hits + b.disk_hits,
         misses: a.misses + b.misses,
         warmed: a.warmed + b.warmed,
+        slim_lookups: a.slim_lookups + b.slim_lookups,
         flushes: a.flushes + b.flushes,
         compactions: a.compactions + b.compactions,
     }

@@ -33,7 +33,7 @@ impl Fetcher {
                 done(Fetched { id: file.id, parts, from_disk, from_store: 1 - from_disk, room: None });
             }
             FetchParts::Blocks(wanted) => {
-                self.read_wanted(&file, wanted, self.coalesce_gap_bytes, done).await
+                self.read_wanted(&file, wanted, self.coalesce_gap_bytes, done).await;
             }
         }
     }

@@ -12,6 +12,8 @@ pub struct StoreCounters {
     pub misses: u64,
     /// Blocks that a warm-up has brought into memory, from wherever.
     pub warmed: u64,
+    /// Lookups by an index block, in tables whose whole index is not in memory.
+    pub slim_lookups: u64,
     /// Memtables flushed.
     pub flushes: u64,
     /// Compactions done, trivial moves included.
@@ -21,6 +23,7 @@ pub struct StoreCounters {
 #[derive(Debug)]
 pub(super) struct Counters {
     memory_hits: Cell<u64>,
+    slim_lookups: Cell<u64>,
     /// Reads that the tables' parts in memory answered.
     answered: Cell<u64>,
     /// Both of these when they were compared, and whether the first were the most.
@@ -41,6 +44,7 @@ impl Default for Counters {
     fn default() -> Self {
         Self {
             memory_hits: Cell::default(),
+            slim_lookups: Cell::default(),
             answered: Cell::default(),
             window: Cell::new((0, 0, true)),
             bottom_has: Cell::default(),
@@ -113,12 +117,17 @@ impl Counters {
         self.memory_hits.set(self.memory_hits.get() + 1);
     }
 
+    pub(super) fn slim_lookup(&self) {
+        self.slim_lookups.set(self.slim_lookups.get() + 1);
+    }
+
     pub(super) fn read(&self) -> StoreCounters {
         StoreCounters {
             memory_hits: self.memory_hits.get(),
             disk_hits: self.disk_hits,
             misses: self.misses,
             warmed: self.warmed,
+            slim_lookups: self.slim_lookups.get(),
             flushes: self.flushes,
             compactions: self.compactions,
         }

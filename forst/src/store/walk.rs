@@ -358,6 +358,7 @@ impl Store {
         let Some((index, _)) = self.block(file.id, place.number, got) else {
             return Ok(Look::Missing(Part::Index(place, tail.filter.is_some())));
         };
+        self.counters.slim_lookup();
         let found = tail.top.find(part, index, sought.key);
         let Some(place) = found.map_err(|e| e.context(file.place(place.range.start)))? else {
             self.counters.asked(is_bottom, false);
