@@ -28,7 +28,7 @@ use content::{PAUSE, READ_AFTER, expected, key_of};
 use world::{INPUTS, SOURCE, World, copy, shape, within};
 
 /// What is below this folder; older builds wrote all but the last.
-const GENERATIONS: [&str; 6] = ["v1", "v2", "v3", "v4", "v5", "v6"];
+const GENERATIONS: [&str; 7] = ["v1", "v2", "v3", "v4", "v5", "v6", "v7"];
 /// Those that were written before there was operator state.
 const WITHOUT_OPERATOR_STATE: [&str; 3] = ["v1", "v2", "v3"];
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::golden::{copy, golden};
 use crate::process::{alluvium, assert_sentence, fail, succeed, text};
 
-const GENERATIONS: [&str; 6] = ["v1", "v2", "v3", "v4", "v5", "v6"];
+const GENERATIONS: [&str; 7] = ["v1", "v2", "v3", "v4", "v5", "v6", "v7"];
 
 /// Kinds of objects, and a generation that has them.
 const KINDS: [(&str, &str); 4] = [("v3", "sst"), ("v3", "val"), ("v3", "delta"), ("v6", "page")];

@@ -1,8 +1,7 @@
 //! State whose filters and indexes outgrow memory: most tables keep a slim tail, and read their index by the block.
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use alluvium_env::{Entropy, ErrorKind, SystemClock};
+use alluvium_env::{Entropy, ErrorKind, HashMap, SystemClock};
 use alluvium_forst::inspect::TableInspector;
 use alluvium_forst::{DiskCache, DiskLimits, ForstMetrics, Restored, Store};
 use bytes::Bytes;
