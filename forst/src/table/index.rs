@@ -32,6 +32,19 @@ impl Separators {
         self.keys.capacity() + self.ends.capacity() * 4
     }
 
+    /// The last one of `low..high` that is not above `key`; `low`, if all of them are.
+    pub(super) fn last_not_above(&self, key: &[u8], mut low: usize, mut high: usize) -> usize {
+        while high.saturating_sub(low) > 1 {
+            let middle = usize::midpoint(low, high);
+            if self.get(middle) <= key {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     /// Separator of a block.
     #[inline]
     pub(super) fn get(&self, block: usize) -> &[u8] {
@@ -84,25 +97,12 @@ impl Index {
     pub(crate) fn block_of(&self, key: &[u8]) -> usize {
         let among = self.search.among(key, self.separator(1));
         let (low, high) = among.unwrap_or((0, self.blocks()));
-        if high - low == 1 { low } else { self.last_not_above(key, low, high) }
+        if high - low == 1 { low } else { self.separators.last_not_above(key, low, high) }
     }
 
     /// Begins a search that goes one step at a time, for many at once.
     pub(crate) fn begin_search(&self, key: &[u8]) -> IndexSearch<'_> {
         self.search.begin(key)
-    }
-
-    /// The last separator of `low..high` that is not above `key`; `low`, if all of them are.
-    fn last_not_above(&self, key: &[u8], mut low: usize, mut high: usize) -> usize {
-        while high - low > 1 {
-            let middle = usize::midpoint(low, high);
-            if self.separator(middle) <= key {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        low
     }
 
     /// Makes searching fast, once all blocks are there.
@@ -267,7 +267,7 @@ mod tests {
             index.finish();
             for key in separators.iter().cloned().chain(probes.iter().map(whole)).chain(probes.clone()) {
                 let found = index.block_of(&key);
-                prop_assert_eq!(found, index.last_not_above(&key, 0, index.blocks()), "{:?}", key);
+                prop_assert_eq!(found, index.separators.last_not_above(&key, 0, index.blocks()), "{:?}", key);
                 let mut search = index.begin_search(&key);
                 while search.step() {}
                 let (low, high) = index.search.among(&key, index.separator(1)).unwrap_or((found, found + 1));

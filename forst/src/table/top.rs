@@ -116,16 +116,7 @@ impl Top {
 
     /// The index block that knows of `key`.
     pub(crate) fn part_of(&self, key: &[u8]) -> usize {
-        let (mut low, mut high) = (0, self.parts());
-        while high.saturating_sub(low) > 1 {
-            let middle = usize::midpoint(low, high);
-            if self.separator(middle) <= key {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        low
+        self.separators.last_not_above(key, 0, self.parts())
     }
 
     /// The index block that knows of a data block.

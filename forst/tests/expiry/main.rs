@@ -86,10 +86,9 @@ fn expired_bytes_leave(value_threshold_bytes: usize) {
     let full = world.snapshot_bytes(&mut opened);
     assert!(full > 100_000, "{full} bytes are not much of a store");
     // Every turn is one that the store has asked for.
-    let mut excused = false;
     while world.bytes() > 0 {
         clock.advance(TTL);
-        opened.wait_but_once(&mut excused);
+        world.wait_for_turn(&opened);
         opened.poll();
         drop(world.snapshot(&mut opened));
     }
@@ -115,10 +114,9 @@ fn expired_bytes_of_a_restored_store_leave(value_threshold_bytes: usize) {
     let mut opened = world.open(vec![snapshot]);
     States::register(&mut opened);
     opened.poll();
-    let mut excused = false;
     while world.bytes() > 0 {
         clock.advance(TTL);
-        opened.wait_but_once(&mut excused);
+        world.wait_for_turn(&opened);
         opened.poll();
         drop(world.snapshot(&mut opened));
     }

@@ -1,6 +1,6 @@
 //! A backend on an in-memory store, whose owner deletes what is released and not named by the last snapshot.
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub(crate) fn key_of(state: StateId, record: u64) -> Vec<u8> {
 #[derive(Default)]
 struct Owner {
     files: Mutex<(Holders, BTreeSet<String>)>,
+    /// Whether the last holder of a name has let it go since the last snapshot.
+    released: AtomicBool,
 }
 
 impl FileOwnership for Owner {
@@ -51,7 +53,9 @@ impl FileOwnership for Owner {
     }
 
     fn release(&self, name: &str) {
-        release(&mut self.files.lock().unwrap().0, name);
+        if release(&mut self.files.lock().unwrap().0, name) {
+            self.released.store(true, Relaxed);
+        }
     }
 }
 
@@ -109,6 +113,7 @@ impl World {
         let named = snapshot.files.iter().map(|file| file.name.clone()).collect();
         self.owner.files.lock().unwrap().1 = named;
         drop(snapshot.pins);
+        self.owner.released.store(false, Relaxed);
         for object in self.objects() {
             let unnamed = {
                 let (holders, named) = &*self.owner.files.lock().unwrap();
@@ -123,6 +128,14 @@ impl World {
             backend: snapshot.backend.to_owned(),
             payload: snapshot.payload,
         }
+    }
+
+    /// Waits until the store rings or lets go of an object: a read that was given up may hold a table a moment longer than the store
+    /// has anything to ring for.
+    pub(crate) fn wait_for_turn(&self, opened: &Opened) {
+        let rings = || opened.bell.wait(Duration::from_millis(100)).is_ok();
+        let turns = (0..600).any(|_| rings() || self.owner.released.swap(false, Relaxed));
+        assert!(turns, "nobody rang in time");
     }
 
     fn objects(&self) -> Vec<(Path, u64)> {
@@ -150,16 +163,6 @@ impl Opened {
     /// Waits for the bell.
     pub(crate) fn wait(&self) {
         self.bell.wait(Duration::from_mins(1)).unwrap();
-    }
-
-    /// The same, but for the last turn of a store: a read that was given up may hold a table a moment longer than the store,
-    /// which has nothing to ring for then.
-    pub(crate) fn wait_but_once(&self, excused: &mut bool) {
-        let excuse = !*excused;
-        if self.bell.wait(Duration::from_secs(if excuse { 5 } else { 60 })).is_err() {
-            assert!(excuse, "nobody rang in time");
-            *excused = true;
-        }
     }
 
     pub(crate) fn poll(&mut self) {
