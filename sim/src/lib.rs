@@ -9,7 +9,7 @@
 //!                                                                      come later, or say that a name exists
 //! ```
 //!
-//! One schedule in four has a second job, forked from a checkpoint of the first into a root of its own: one that claims
+//! One schedule in five has a second job, forked from a checkpoint of the first into a root of its own: one that claims
 //! it, or one that leaves it alone. Each root has its own truth.
 //!
 //! All runs on one thread, and simulated time passes only when everything waits. The coordinator, the ledger, the registry
