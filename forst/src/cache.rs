@@ -3,7 +3,8 @@
 //! There is no lock because there is no sharing: blocks are decoded on the I/O runtime and handed to the task thread,
 //! which alone inserts and reads them. A block is found by its number among its table's places, four bytes each, and what is
 //! known of it lies in one line of memory with the addresses of its entries and its lookup: a hit waits for its place, mostly
-//! in a near cache, and for that line before it searches, and takes no hash of its own. What filters and indexes take is taken from the blocks (design D14).
+//! in a near cache, and for that line before it searches, and takes no hash of its own. What filters and indexes take is taken from the blocks (design D14);
+//! what memtables leave is lent to them (RFC 0007).
 //!
 //! Eviction is S3-FIFO (Yang et al., SOSP 2023): a block enters a small queue and moves to the main one only if it is
 //! asked for again, so that a scan passes through the small one; a block that was wanted soon after it had left goes to
@@ -108,6 +109,8 @@ pub(crate) struct BlockCache {
     resident_bytes: usize,
     tail_bytes: usize,
     held_bytes: usize,
+    /// What it has beside that for now: memtables do not use it.
+    lent_bytes: usize,
     /// What `tables` takes.
     places_bytes: usize,
 }
@@ -131,6 +134,7 @@ impl BlockCache {
             resident_bytes,
             tail_bytes: 0,
             held_bytes: 0,
+            lent_bytes: 0,
             places_bytes: 0,
         }
     }
@@ -319,6 +323,15 @@ impl BlockCache {
         }
     }
 
+    /// Has this much besides, until it is told otherwise.
+    #[inline]
+    pub(crate) fn lend(&mut self, lent_bytes: usize) {
+        if lent_bytes != self.lent_bytes {
+            self.lent_bytes = lent_bytes;
+            self.share();
+        }
+    }
+
     fn share(&mut self) {
         self.set_capacity();
         self.evict();
@@ -326,7 +339,8 @@ impl BlockCache {
 
     fn set_capacity(&mut self) {
         let others = self.tail_bytes + self.held_bytes + self.places_bytes;
-        self.capacity_bytes = self.resident_bytes.saturating_sub(others).max(self.resident_bytes / 8);
+        let bytes = self.resident_bytes + self.lent_bytes;
+        self.capacity_bytes = bytes.saturating_sub(others).max(self.resident_bytes / 8);
     }
 
     /// What filters and indexes take.
@@ -334,9 +348,10 @@ impl BlockCache {
         self.tail_bytes
     }
 
-    /// Bytes that a job may hold for it: what is free, or one part in `share`.
+    /// Bytes that a job may hold for it: what is free, or one part in `share`; never more than its own, since a
+    /// job gives nothing back.
     pub(crate) fn room_bytes(&self, share: usize) -> usize {
-        self.free_bytes().max(self.capacity_bytes / share)
+        self.free_bytes().min(self.resident_bytes).max(self.capacity_bytes / share)
     }
 
     /// Gives a block another name, if it is here: its record was written anew.

@@ -216,6 +216,13 @@ impl ForstSettings {
     }
 }
 
+impl Budget {
+    /// What memtables may take together.
+    pub(crate) fn memtables_bytes(&self) -> usize {
+        2 * self.memtable_bytes
+    }
+}
+
 /// How a store's memory is split. A memtable fills while one is being flushed: two large ones write fewer tables than
 /// three small ones.
 #[derive(Clone, Copy, Debug)]
@@ -233,6 +240,7 @@ pub(crate) struct Budget {
     pub(crate) level_base_bytes: u64,
     /// What the level below level 0 has in one of the slices that level 0 is merged by.
     pub(crate) slice_bytes: u64,
-    /// Blocks, filters and indexes: the rest, at least three eighths. What filters and indexes take is taken from the blocks.
+    /// Blocks, filters and indexes: the rest, at least three eighths. What filters and indexes take is taken from the blocks, which
+    /// are lent what memtables do not take.
     pub(crate) resident_bytes: usize,
 }

@@ -103,6 +103,10 @@ fn plan(args: &BenchArgs) -> Result<Plan> {
     let mut settings =
         JobSettings { parallelism: args.parallelism, operator_state_bytes: 0, ..JobSettings::default() };
     settings.controller.max_in_flight = settings.controller.max_in_flight.max(wanted);
+    if args.mode() == Mode::Sync {
+        // The task thread asks the store itself: there are no channels, and no records in flight.
+        (settings.sources, settings.controller.max_in_flight_bytes) = (0, 0);
+    }
     let store_memory = match args.backend {
         Backend::Forst => budget::split(args.memory, &mut settings)?,
         Backend::Heap => args.memory,

@@ -116,7 +116,8 @@ impl Store {
                 self.edit_version(VersionEdit { flushed, ..VersionEdit::default() });
                 self.keep_blocks(written);
                 if !self.frozen.is_empty() {
-                    self.frozen.remove(0);
+                    let flushed = self.frozen.remove(0);
+                    self.take_back(flushed.table);
                 }
             }
             Err(error) => self.jobs.failed(error.context("flush")),

@@ -22,6 +22,7 @@ mod flush;
 mod hints;
 mod inbox;
 mod jobs;
+mod lending;
 mod manifest;
 mod manifest_page;
 mod open;
@@ -86,6 +87,7 @@ use expiring::Expiring;
 use hints::Hints;
 use inbox::Inbox;
 use jobs::Jobs;
+use lending::Lending;
 use pace::Pace;
 use pack::Membership;
 use paging::Paging;
@@ -142,6 +144,7 @@ pub struct Store {
     membership: Option<Membership>,
     hints: Hints,
     warming: WarmUp,
+    lending: Lending,
     /// Writes so far.
     writes: u64,
     /// Behind this key the next tails are made slim.
@@ -245,15 +248,18 @@ impl Store {
         self.counters.read()
     }
 
-    /// A large value does not come on top of a memtable that is almost full.
+    /// A large value does not come on top of a memtable that is almost full, nor of what was lent.
     #[inline]
     fn rotate_before(&mut self, value: &[u8]) {
-        if value.len() >= LARGE_BYTES
-            && self.active.size_bytes() + value.len() > self.budget.memtable_bytes
+        if value.len() < LARGE_BYTES {
+            return;
+        }
+        if self.active.size_bytes() + value.len() > self.budget.memtable_bytes
             && self.frozen.len() < MAX_FROZEN
         {
             self.rotate();
         }
+        self.lend(value.len());
     }
 
     #[inline]
@@ -265,6 +271,7 @@ impl Store {
         {
             self.rotate();
         }
+        self.lend_after_write(size_bytes);
     }
 
     /// Freezes the active memtable and has it flushed.
@@ -281,6 +288,7 @@ impl Store {
         self.active_since_millis = self.operators.expiry().map_or(0, Expiry::now_millis);
         self.frozen.push(Frozen { table, deltas, order, since_millis });
         self.report_frozen();
+        self.lend(0);
         self.schedule();
         self.set_pace();
     }
@@ -313,6 +321,7 @@ impl Store {
         self.answer_ready(answered);
         self.schedule();
         self.set_pace();
+        self.lend_what_was_read();
         self.warm_up();
         self.sweep();
         self.report(news);

@@ -13,6 +13,7 @@ use object_store::ObjectStore;
 use super::deltas::Place;
 use super::hints::{Hints, StoredHint};
 use super::inbox::Inbox;
+use super::lending::Lending;
 use super::manifest::{
     DeltaRecord, Manifest, MemtableRecord, PageRecord, TableRecord, ValueFileRecord, unframe_delta,
 };
@@ -104,6 +105,7 @@ impl Store {
             membership: None,
             hints: Hints::default(),
             warming: WarmUp::default(),
+            lending: Lending::default(),
             expiring: Expiring::default(),
             elsewhere: Elsewhere::default(),
             writes: 0,
@@ -112,6 +114,7 @@ impl Store {
             settings,
         };
         store.restore(&options.restored)?;
+        store.lend(0);
         store.expiring.look_again();
         Ok(store)
     }

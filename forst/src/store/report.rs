@@ -103,7 +103,7 @@ impl Shares {
             blocks: used("blocks"),
             tails: used("tails"),
             _limits: [
-                limit("memtables", 2 * budget.memtable_bytes),
+                limit("memtables", budget.memtables_bytes()),
                 limit("blocks and tails", budget.resident_bytes),
                 limit("background", budget.background_bytes),
             ],

@@ -12,6 +12,7 @@ mod common {
 mod disk;
 mod faulty;
 mod help;
+mod lending;
 mod patience;
 mod rounds;
 mod slim;
