@@ -1,15 +1,18 @@
 //! The owner's side: puts a job out, waits for whoever takes it, and takes over what came of it, or takes the job back.
 //!
-//! **Threads**: one future a job, on the I/O runtime, which lives as long as its store's [`Posted`]. Times are those of the
+//! **Threads**: one future a job, on the I/O runtime, which takes the job back once its store's [`Posted`] is gone. Times are those of the
 //! owner's clock: what a compactor's clock says does not matter.
 //!
 //! **Failure**: none. Whatever does not go as it should ends with the job being handed back, to be done at home.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium_env::{Clock, Error, Result};
 use bytes::Bytes;
-use tokio::task::JoinHandle;
+use futures_util::future::{Either, select};
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::sleep;
 use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Span, info, info_span, warn};
@@ -69,22 +72,13 @@ struct Out {
     outputs: Outputs,
 }
 
-/// A job that is out. Dropping it takes the job back at once.
+/// A job that is out. Dropping it takes the job back.
 pub(crate) struct Posted {
-    out: Arc<Mutex<Option<Out>>>,
-    waiting: JoinHandle<()>,
+    _wanted: oneshot::Sender<()>,
 }
 
-impl Drop for Posted {
-    fn drop(&mut self) {
-        self.waiting.abort();
-        drop(take(&self.out));
-    }
-}
-
-fn take(out: &Mutex<Option<Out>>) -> Option<Out> {
-    out.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
+/// Ends when the job is taken back.
+type TakenBack = oneshot::Receiver<()>;
 
 /// Where the objects of a job are.
 struct Names {
@@ -113,35 +107,41 @@ impl Poster {
     }
 
     /// Puts a job out whose operators describe themselves so; `ended` is called on the I/O runtime, once, unless the job is
-    /// taken back before by dropping what this returns.
+    /// taken back before.
     pub(crate) fn post(
         self: &Arc<Self>,
         job: CompactionJob,
         operators: Bytes,
         ended: impl FnOnce(Ended) + Send + 'static,
     ) -> Posted {
-        let (poster, out) = (Arc::clone(self), Arc::default());
+        let (poster, (wanted, mut taken_back)) = (Arc::clone(self), oneshot::channel());
         let span = info_span!(
             "remote_compaction",
             level = job.compaction.target,
             inputs = job.compaction.inputs().count(),
             outcome = Empty
         );
-        let trip = {
-            let out = Arc::clone(&out);
-            async move { ended(poster.send(job, operators, &out).await) }
+        let trip = async move {
+            if let Some(end) = poster.send(job, operators, &mut taken_back).await
+                && taken_back.try_recv() == Err(TryRecvError::Empty)
+            {
+                ended(end);
+            }
         };
-        Posted { out, waiting: self.fetcher.io().spawn(trip.instrument(span)) }
+        self.fetcher.io().spawn(trip.instrument(span));
+        Posted { _wanted: wanted }
     }
 
-    async fn send(&self, job: CompactionJob, operators: Bytes, out: &Mutex<Option<Out>>) -> Ended {
+    /// None if the job was taken back.
+    async fn send(&self, job: CompactionJob, operators: Bytes, taken_back: &mut TakenBack) -> Option<Ended> {
         let mut trip = Trip::TakenBack;
         for _ in 0..POSTINGS {
-            match self.attempt(&job, &operators, out).await {
+            match self.attempt(&job, &operators, taken_back).await {
                 Ok(Outcome::Written(written)) => {
                     Span::current().record("outcome", "done elsewhere");
-                    return Ended::Done(Box::new((job.compaction, written)));
+                    return Some(Ended::Done(Box::new((job.compaction, written))));
                 }
+                Ok(Outcome::TakenBack) => return None,
                 Ok(Outcome::Again(why)) => info!(why, "a compaction was given up elsewhere"),
                 Ok(Outcome::Unclaimed) => {
                     trip = Trip::Unclaimed;
@@ -155,7 +155,7 @@ impl Poster {
         }
         Span::current()
             .record("outcome", display(if trip == Trip::Unclaimed { "unclaimed" } else { "taken back" }));
-        Ended::Home(Box::new(job), trip)
+        Some(Ended::Home(Box::new(job), trip))
     }
 
     /// Puts a job out once, under a number of its own.
@@ -163,37 +163,44 @@ impl Poster {
         &self,
         job: &CompactionJob,
         operators: &Bytes,
-        out: &Mutex<Option<Out>>,
+        taken_back: &mut TakenBack,
     ) -> Result<Outcome> {
-        let (held, record) = hold(job, operators.clone());
+        let (mut out, record) = hold(job, operators.clone());
         let bytes = record.frame();
-        let names = held.names(crc_of(&bytes));
-        *out.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
-        let outcome = self.offer(job, &names, bytes, out).await;
+        let names = out.names(crc_of(&bytes));
+        let outcome = match self.create(&names, bytes).await {
+            Ok(()) => match select(taken_back, pin!(self.see_to(job, &names, &mut out.outputs))).await {
+                Either::Left(_) => Ok(Outcome::TakenBack),
+                Either::Right((outcome, _)) => outcome,
+            },
+            Err(error) => Err(error),
+        };
         // The job goes first: what a compactor has written before it noticed, its owner deletes.
         for _ in 0..DELETES {
             if self.objects.delete(&names.job).await.is_ok() {
                 break;
             }
         }
-        drop(take(out));
+        drop(out);
         outcome
     }
 
-    async fn offer(
-        &self,
-        job: &CompactionJob,
-        names: &Names,
-        bytes: Bytes,
-        out: &Mutex<Option<Out>>,
-    ) -> Result<Outcome> {
-        if self.fetcher.create(&names.job, bytes).await? == Creation::Taken {
-            return Err(Error::invalid(format!("object {} has been written by somebody else", names.job)));
+    /// Not given up half way, even if the job is taken back: an object that came behind its deletion would stay.
+    async fn create(&self, names: &Names, bytes: Bytes) -> Result<()> {
+        match self.fetcher.create(&names.job, bytes).await? {
+            Creation::Taken => {
+                Err(Error::invalid(format!("object {} has been written by somebody else", names.job)))
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Waits for the end of a job that is out.
+    async fn see_to(&self, job: &CompactionJob, names: &Names, outputs: &mut Outputs) -> Result<Outcome> {
         match self.wait(names).await {
             Verdict::Unclaimed => Ok(Outcome::Unclaimed),
             Verdict::Silent => Ok(Outcome::Again("its compactor gave no sign of life".to_owned())),
-            Verdict::Result(result) => self.take_over(job, names, &result, out).await,
+            Verdict::Result(result) => self.take_over(job, names, &result, outputs).await,
         }
     }
 
@@ -240,7 +247,7 @@ impl Poster {
         job: &CompactionJob,
         names: &Names,
         result: &[u8],
-        out: &Mutex<Option<Out>>,
+        outputs: &mut Outputs,
     ) -> Result<Outcome> {
         let result = JobResult::unframe(result).map_err(|e| e.context(names.result.clone()))?;
         if result.job_crc != names.job_crc {
@@ -253,19 +260,11 @@ impl Poster {
                 Err(Error::unavailable(error))
             };
         }
-        let tables = accepted(job, result, out).map_err(|e| e.context(names.result.clone()))?;
+        let tables = accept::accept(job, result, outputs).map_err(|e| e.context(names.result.clone()))?;
         let written =
             accept::look(&self.fetcher, tables).await.map_err(|e| e.context(names.result.clone()))?;
         Ok(Outcome::Written(written))
     }
-}
-
-/// Takes what a result names out of what is held.
-fn accepted(job: &CompactionJob, result: JobResult, out: &Mutex<Option<Out>>) -> Result<Vec<Arc<TableFile>>> {
-    let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
-    // Taken back from another thread, which also ends this.
-    let out = out.as_mut().ok_or_else(|| Error::cancelled("the compaction was taken back"))?;
-    accept::accept(job, result, &mut out.outputs)
 }
 
 /// What one posting has come to.
@@ -273,6 +272,7 @@ enum Outcome {
     Written(Written),
     Again(String),
     Unclaimed,
+    TakenBack,
 }
 
 /// What was seen of a compactor, and when.

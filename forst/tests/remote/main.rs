@@ -242,6 +242,29 @@ fn held_up(world: &World, kind: &'static str) -> (Compactor, impl FnOnce() + use
 }
 
 #[test]
+fn a_job_that_is_taken_back_while_it_is_put_out_does_not_stay() {
+    let (mut world, mut model) = (World::new(4096), Model::new());
+    let ((go, gone), posting) = (channel::<()>(), Arc::new(AtomicBool::new(false)));
+    let (gone, reached) = (Mutex::new(gone), Arc::clone(&posting));
+    world.owner = Process::with(&world.memory, move |name, _| {
+        if name.ends_with(".job") {
+            reached.store(true, SeqCst);
+            gone.lock().unwrap().recv().unwrap();
+        }
+        Fate::Goes
+    });
+    let mut store = world.open(1, Vec::new());
+    world.write_until(&mut store, &mut model, || posting.load(SeqCst));
+    drop(store);
+    // What is not kept until the job is there is let go now.
+    std::thread::sleep(Duration::from_millis(100));
+    go.send(()).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    world.until_empty("compaction");
+    world.until_empty("state");
+}
+
+#[test]
 fn a_compactor_that_is_late_leaves_nothing_behind() {
     // It is in the middle of the job, or has just seen that the job is still wanted.
     for kind in [".sst", ".result"] {

@@ -258,6 +258,10 @@ impl World {
 
     /// Writes until a job is out.
     pub(crate) fn until_posted(&self, store: &mut Store, model: &mut Model) {
+        self.write_until(store, model, || !self.objects(".job").is_empty());
+    }
+
+    pub(crate) fn write_until(&self, store: &mut Store, model: &mut Model, happened: impl Fn() -> bool) {
         let random = Entropy::from_seed(model.len() as u64);
         for step in 0_u64.. {
             assert!(step < 1_000_000, "no compaction is due");
@@ -267,7 +271,7 @@ impl World {
             model.insert(key, value);
             if step % 64 == 0 {
                 self.settle(store);
-                if !self.objects(".job").is_empty() {
+                if happened() {
                     return;
                 }
             }
