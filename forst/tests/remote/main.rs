@@ -247,7 +247,7 @@ fn a_job_that_is_taken_back_while_it_is_put_out_does_not_stay() {
     let ((go, gone), posting) = (channel::<()>(), Arc::new(AtomicBool::new(false)));
     let (gone, reached) = (Mutex::new(gone), Arc::clone(&posting));
     world.owner = Process::with(&world.memory, move |name, _| {
-        if name.ends_with(".job") {
+        if is_of(name, ".job") {
             reached.store(true, SeqCst);
             gone.lock().unwrap().recv().unwrap();
         }
@@ -257,9 +257,9 @@ fn a_job_that_is_taken_back_while_it_is_put_out_does_not_stay() {
     world.write_until(&mut store, &mut model, || posting.load(SeqCst));
     drop(store);
     // What is not kept until the job is there is let go now.
-    std::thread::sleep(Duration::from_millis(100));
+    (0..20).for_each(|_| world.moment());
     go.send(()).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    (0..20).for_each(|_| world.moment());
     world.until_empty("compaction");
     world.until_empty("state");
 }
