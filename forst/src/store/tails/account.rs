@@ -12,7 +12,7 @@ pub(super) struct Count {
     pub(super) bytes: usize,
     /// On the store: about what they would take if all of them were whole.
     pub(super) stored_bytes: u64,
-    /// Those of the bottom run without filters and indexes, and all others as they are.
+    /// Without indexes, and without the bottom run's filters.
     fixed_bytes: usize,
     /// All filters of the bottom run, in memory or not, and those that are not.
     pub(super) filter_bytes: usize,
@@ -37,11 +37,11 @@ impl Count {
         let bytes = file.resident_tail_bytes().unwrap_or(0);
         self.bytes += bytes;
         self.stored_bytes += file.meta.tail_bytes;
+        self.fixed_bytes += file.tail().map_or(0, Tail::least_bytes);
         if !is_bottom {
-            self.fixed_bytes += bytes;
+            self.fixed_bytes += file.tail().map_or(0, |tail| tail.filter().size_bytes());
             return;
         }
-        self.fixed_bytes += file.tail().map_or(0, Tail::least_bytes);
         self.filter_bytes += file.filter_bytes();
         self.lacking_bytes += if file.lacks_filter() { file.filter_bytes() } else { 0 };
     }

@@ -2,8 +2,8 @@
 //!
 //! What is given up first is what is missed least. The bottom run has nearly all keys, so most of what is asked of it is there and
 //! its filters deny little: they go first, and all of them once reads have shown that they find their keys (`worth.rs`). Where
-//! reads find nothing, its indexes go before its filters, and filters that were given up are read again as far as there is room.
-//! Then come indexes and filters of what is above it, a tenth of all, whose filters spare each read a request a run.
+//! reads find nothing, indexes go before its filters, and filters that were given up are read again as far as there is room. Last
+//! come indexes and filters of what is above it, a tenth of all, whose filters spare each read a request a run.
 //!
 //! **Invariants**: a tail that has been made slim stays so until its table is rewritten, and one that a pass reads where there is no
 //! room is kept slim at once. A read that has waited for a whole tail goes on with that. Filters return up to what tails are cut
@@ -78,20 +78,22 @@ type Cut = (bool, Step, usize);
 fn cuts(count: &Count, worth: Worth, resident_bytes: usize) -> Vec<Cut> {
     let (most, least) = (part(MOST, resident_bytes), part(LEFT, resident_bytes));
     let left = if count.bytes > most { least } else { usize::MAX };
+    let (bottom, above) = (true, false);
     let mut cuts = match worth {
         // Its indexes do not fit anyway: by the block they take half the room, and what is read of them stays.
-        Worth::Little if count.indexes_outgrow(most) => vec![(true, Step::Both, 0)],
+        Worth::Little if count.indexes_outgrow(most) => vec![(bottom, Step::Both, 0)],
         Worth::Little if count.stored_bytes > most as u64 => {
-            vec![(true, Step::Filter, 0), (true, Step::Index, left)]
+            vec![(bottom, Step::Filter, 0), (bottom, Step::Index, left)]
         }
-        Worth::Unknown | Worth::Little => vec![(true, Step::Filter, left), (true, Step::Index, left)],
+        Worth::Unknown | Worth::Little => vec![(bottom, Step::Filter, left), (bottom, Step::Index, left)],
+        // No index is asked for what a filter denies.
         Worth::Much => {
             let returning = if count.lacking_bytes == 0 { left } else { least };
-            let index = (true, Step::Index, returning.saturating_sub(count.lacking_bytes));
-            vec![index, (true, Step::Filter, left)]
+            let room = returning.saturating_sub(count.lacking_bytes);
+            vec![(bottom, Step::Index, room), (above, Step::Index, room), (bottom, Step::Filter, left)]
         }
     };
-    cuts.extend([(false, Step::Index, left), (false, Step::Filter, left)]);
+    cuts.extend([(above, Step::Index, left), (above, Step::Filter, left)]);
     cuts
 }
 
