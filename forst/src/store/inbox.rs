@@ -16,7 +16,7 @@ pub(super) enum Event {
     /// What a warm-up has to do, hottest first.
     Planned(Vec<Portion>),
     Warmed(Warmed),
-    /// Filters that had been given up, with a word for those that could not be read.
+    /// Filters that had been given up and were read again, as far as they could be.
     Filters(Vec<(FileId, Filter)>),
     Flushed(Result<Written>),
     /// A compaction and what it wrote; and how its trip was, if it went elsewhere.
