@@ -42,9 +42,10 @@ use object_store::path::Path;
 use tracing::{Instrument as _, debug, debug_span};
 
 use crate::block::Block;
+use crate::coding::read_section;
 use crate::key_range::KeyRange;
 use crate::settings::ForstSettings;
-use crate::table::{FileId, SlimTail, TableFile, TableTail, Tail, filter_hash};
+use crate::table::{FileId, Filter, SlimTail, TableFile, TableTail, Tail, filter_hash};
 use queue::Queue;
 use requests::Requests;
 use tokio::sync::OwnedSemaphorePermit;
@@ -105,8 +106,9 @@ pub(crate) struct Fetcher {
     /// Whether a request costs microseconds and no round trip.
     near: bool,
     queue: Queue,
-    /// Whether tails are kept slim.
+    /// Whether tails are kept slim, and whether those of the bottom run keep their filters then.
     slim: AtomicBool,
+    filters: AtomicBool,
 }
 
 impl Fetcher {
@@ -150,6 +152,7 @@ impl Fetcher {
             near: settings.vectored_reads,
             queue: Queue::default(),
             slim: AtomicBool::new(false),
+            filters: AtomicBool::new(false),
         })
     }
 
@@ -183,10 +186,11 @@ impl Fetcher {
         drop(self.io.spawn(fetching.instrument(whole)));
     }
 
-    /// Has tails that passes read kept slim from now on, or whole: what those of live tables take together is too much for memory,
-    /// or is not.
-    pub(crate) fn keep_tails_slim(&self, slim: bool) {
+    /// Has tails that are read kept slim from now on, or whole: what those of live tables take together is too much for memory,
+    /// or is not. `filters` says whether slim ones of the bottom run have their filters.
+    pub(crate) fn keep_tails_slim(&self, slim: bool, filters: bool) {
         self.slim.store(slim, Ordering::Relaxed);
+        self.filters.store(filters, Ordering::Relaxed);
     }
 
     /// Whether tables have copies on a disk.
@@ -251,15 +255,31 @@ impl Fetcher {
     /// Reads a tail for reads of keys: slim if it may be and there is no room for it, of a large one its end alone.
     async fn tail_for_reads(&self, file: &Arc<TableFile>, slim: bool) -> Result<(Tail, bool)> {
         let slim = slim && self.slim.load(Ordering::Relaxed) && file.meta.tail_bytes > LARGE_TAIL_BYTES;
+        let with_filter = self.filters.load(Ordering::Relaxed);
         if slim
+            && !with_filter
             && self.disk.is_none()
             && let Some(tail) = self.read_tail_end(file).await?
         {
             return Ok((tail, false));
         }
         let (tail, from_disk) = self.read_tail(file).await?;
-        let slimmer = slim.then(|| Tail::slim(&tail, false)).flatten();
+        let slimmer = slim.then(|| Tail::slim(&tail, with_filter)).flatten();
         Ok((slimmer.unwrap_or(Tail::Whole(tail)), from_disk))
+    }
+
+    /// Reads a table's filter again, which its tail in memory has given up.
+    pub(crate) async fn filter(&self, file: &Arc<TableFile>) -> Result<Filter> {
+        if self.disk.is_none()
+            && let Some(place) = file.filter_place()
+        {
+            let stored = self.requests.read(file.path(), place).await?;
+            if let Ok(filter) = read_section("the filter", &stored).and_then(|bytes| Filter::decode(&bytes)) {
+                return Ok(filter);
+            }
+        }
+        let (tail, _) = self.read_tail(file).await?;
+        Ok(tail.filter.clone())
     }
 
     /// Reads what a slim tail needs; `None` if that is more than was read, or broken.

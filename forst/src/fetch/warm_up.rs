@@ -19,8 +19,8 @@ const GAPS: u64 = 4;
 #[derive(Default)]
 pub(crate) struct WarmBlocksRead {
     pub(crate) blocks: Vec<(u32, Block)>,
-    /// Whether the table's tail came as well.
-    pub(crate) read_tail: bool,
+    /// What the table's tail takes that came as well.
+    pub(crate) tail_bytes: usize,
 }
 
 impl Fetcher {
@@ -29,7 +29,7 @@ impl Fetcher {
     /// # Errors
     /// What reading the table's tail fails with.
     pub(crate) async fn warm(&self, file: &Arc<TableFile>, runs: &[HotRun]) -> Result<WarmBlocksRead> {
-        let read_tail = file.tail().is_none();
+        let has_tail = file.tail().is_some();
         let tail = self.whole_tail(file).await?;
         let (index, keys) = (&tail.index, file.keys());
         let last = if keys.end.is_empty() { index.blocks() } else { index.block_of(&keys.end) + 1 };
@@ -50,7 +50,8 @@ impl Fetcher {
             FetchedPart::Block(number, Ok(block)) => Some((number, block)),
             FetchedPart::Block(_, Err(_)) | FetchedPart::Index(..) | FetchedPart::Tail(_) => None,
         };
-        Ok(WarmBlocksRead { blocks: came.into_iter().filter_map(block).collect(), read_tail })
+        let tail_bytes = if has_tail { 0 } else { file.resident_tail_bytes().unwrap_or(0) };
+        Ok(WarmBlocksRead { blocks: came.into_iter().filter_map(block).collect(), tail_bytes })
     }
 
     /// Whether those who wait have much under way.

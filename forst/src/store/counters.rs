@@ -1,6 +1,8 @@
 //! What a store counts. Plain cells: only the task thread counts.
 use std::cell::Cell;
 
+use super::tails::Lookups;
+
 /// Figures of a store since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreCounters {
@@ -24,6 +26,8 @@ pub struct StoreCounters {
 pub(super) struct Counters {
     memory_hits: Cell<u64>,
     slim_lookups: Cell<u64>,
+    /// Reads to which the tables had nothing to say.
+    absent: Cell<u64>,
     /// Reads that the tables' parts in memory answered.
     answered: Cell<u64>,
     /// Both of these when they were compared, and whether the first were the most.
@@ -45,6 +49,7 @@ impl Default for Counters {
         Self {
             memory_hits: Cell::default(),
             slim_lookups: Cell::default(),
+            absent: Cell::default(),
             answered: Cell::default(),
             window: Cell::new((0, 0, true)),
             bottom_has: Cell::default(),
@@ -110,6 +115,17 @@ impl Counters {
     #[inline]
     pub(super) fn answered(&self) {
         self.answered.set(self.answered.get() + 1);
+    }
+
+    /// Counts a read of a key that no table has.
+    #[inline]
+    pub(super) fn absent(&self) {
+        self.absent.set(self.absent.get() + 1);
+    }
+
+    /// Reads that went to the tables, and those of them that found nothing.
+    pub(super) fn lookups(&self) -> Lookups {
+        Lookups { reads: self.answered.get() + self.missed_reads, absent: self.absent.get() }
     }
 
     #[inline]

@@ -8,6 +8,7 @@ use crate::compaction::{Compaction, Written};
 use crate::fetch::Fetched;
 use crate::hint::Portion;
 use crate::remote::Trip;
+use crate::table::{FileId, Filter};
 
 /// Something to take over.
 pub(super) enum Event {
@@ -15,6 +16,8 @@ pub(super) enum Event {
     /// What a warm-up has to do, hottest first.
     Planned(Vec<Portion>),
     Warmed(Warmed),
+    /// Filters that had been given up and were read again, as far as they could be.
+    Filters(Vec<(FileId, Filter)>),
     Flushed(Result<Written>),
     /// A compaction and what it wrote; and how its trip was, if it went elsewhere.
     Compacted(Option<Trip>, Result<(Compaction, Written)>),

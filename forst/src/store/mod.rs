@@ -93,6 +93,7 @@ use pack::Membership;
 use paging::Paging;
 use reads::Reads;
 use report::Report;
+use tails::Tails;
 use trips::Elsewhere;
 use warm_up::WarmUp;
 
@@ -147,8 +148,7 @@ pub struct Store {
     lending: Lending,
     /// Writes so far.
     writes: u64,
-    /// Behind this key the next tails are made slim.
-    tails_hand: Vec<u8>,
+    tails: Tails,
 }
 
 impl Store {
@@ -314,6 +314,7 @@ impl Store {
                 inbox::Event::Fetched(fetched) => self.take_fetched(fetched, answered),
                 inbox::Event::Planned(portions) => self.take_planned(portions),
                 inbox::Event::Warmed(warmed) => self.take_warmed(warmed),
+                inbox::Event::Filters(filters) => self.take_filters(filters),
                 inbox::Event::Flushed(result) => self.take_flushed(result),
                 inbox::Event::Compacted(trip, result) => self.take_compacted(trip, result),
             }

@@ -21,7 +21,7 @@ use super::manifest_page::PageContent;
 use super::pack::Packer;
 use super::paging::Paging;
 use super::warm_up::WarmUp;
-use super::{Counters, DeltaChain, Elsewhere, Expiring, Frozen, Jobs, Pace, Reads, Store};
+use super::{Counters, DeltaChain, Elsewhere, Expiring, Frozen, Jobs, Pace, Reads, Store, Tails};
 use crate::cache::BlockCache;
 use crate::fetch::{DiskCache, Fetcher};
 use crate::key_range::KeyRange;
@@ -109,7 +109,7 @@ impl Store {
             expiring: Expiring::default(),
             elsewhere: Elsewhere::default(),
             writes: 0,
-            tails_hand: Vec::new(),
+            tails: Tails::default(),
             budget,
             settings,
         };

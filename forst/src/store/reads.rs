@@ -185,6 +185,7 @@ impl Reads {
 impl Store {
     /// Starts reads; [`Store::poll`] answers each by its token.
     pub fn read<'k>(&mut self, batch: impl IntoIterator<Item = (u64, &'k [u8])>) {
+        self.weigh_filters();
         let answered_before = self.reads.ready.len();
         let (reads, to_fetch) = self.plan_batch(batch);
         self.counters.missed_reads += (reads + answered_before - self.reads.ready.len()) as u64;
@@ -284,11 +285,11 @@ impl Store {
         self.counters.misses += fetched.from_store;
         let id = fetched.id;
         let mut needs = Vec::new();
-        let mut tail_arrived = false;
+        let mut tail_bytes = 0;
         for part in fetched.parts {
             let (number, outcome) = match &part {
                 FetchedPart::Tail(tail) => {
-                    tail_arrived = true;
+                    tail_bytes += tail.as_ref().map_or(0, Tail::size_bytes);
                     (TAIL, tail.as_ref().map(|tail| Part::Tail(id, tail)))
                 }
                 FetchedPart::Block(number, block) | FetchedPart::Index(number, block) => {
@@ -312,8 +313,8 @@ impl Store {
         }
         // What was answered is gone, so there is room for more.
         drop(fetched.room);
-        if tail_arrived {
-            self.account_tails();
+        if tail_bytes > 0 {
+            self.account_arrived(tail_bytes);
         }
         self.fetch(needs);
     }

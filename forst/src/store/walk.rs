@@ -283,7 +283,7 @@ impl Store {
             }
         }
         if !missing {
-            self.note_answered(got);
+            self.note_exhausted(got, &fold);
             return self.finish(key, &fold, None);
         }
         if let Some(need) = needs.filter(|_| blocks > 1).and_then(|needs| needs.get_mut(newest)) {
@@ -375,6 +375,15 @@ impl Store {
     fn note_answered(&self, got: Got<'_>) {
         if got.blocks.is_empty() {
             self.counters.answered();
+        }
+    }
+
+    /// Counts a read that has gone through all tables.
+    #[inline]
+    fn note_exhausted(&self, got: Got<'_>, fold: &Fold<'_>) {
+        self.note_answered(got);
+        if fold.first.is_none() {
+            self.counters.absent();
         }
     }
 

@@ -41,7 +41,7 @@ const MOST_SKIPPED: usize = 64;
 const FULL_SHARE: usize = 64;
 
 /// What runs ends with whoever waits for it.
-pub(super) struct UnderWay(JoinHandle<()>);
+pub(super) struct UnderWay(pub(super) JoinHandle<()>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
@@ -243,8 +243,8 @@ impl Store {
             }
             going.blocks = self.counters.warmed;
         }
-        if read.read_tail {
-            self.account_tails();
+        if read.tail_bytes > 0 {
+            self.account_arrived(read.tail_bytes);
         }
     }
 }

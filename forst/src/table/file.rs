@@ -1,5 +1,6 @@
 //! A table as the store refers to it: name, size, bounds, clip; and who holds the object (design D12).
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use alluvium_env::{Error, Result};
@@ -65,6 +66,9 @@ impl fmt::Debug for Held {
 /// A file within one store: the cache's half of a block's name. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct FileId(pub(crate) u64);
+
+/// As little is stored of a filter that denies nothing.
+const LEAST_FILTER_BYTES: usize = 32;
 
 /// What is persisted of a table reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,6 +267,22 @@ impl TableFile {
         {
             let _ = self.offsets.set(offsets);
         }
+    }
+
+    /// Where its filter is stored; `None` where the tail that is in memory does not say.
+    pub(crate) fn filter_place(&self) -> Option<Range<u64>> {
+        Some(self.data_bytes()..self.tail()?.top().index_start()?)
+    }
+
+    /// Memory that its filter takes while that is there: about half of the tail where it is not known better.
+    pub(crate) fn filter_bytes(&self) -> usize {
+        let place = self.filter_place();
+        place.map_or(self.meta.tail_bytes / 2, |place| place.end.saturating_sub(place.start)) as usize
+    }
+
+    /// Whether its tail is in memory without the filter that its table has.
+    pub(crate) fn lacks_filter(&self) -> bool {
+        self.tail().is_some_and(|tail| !tail.filter().is_some()) && self.filter_bytes() > LEAST_FILTER_BYTES
     }
 
     /// Memory that its tail takes.

@@ -11,7 +11,7 @@ use crate::compression::Compression;
 use crate::entry::EntryKind;
 
 /// Separators one behind the other, and where each ends.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Separators {
     keys: Vec<u8>,
     ends: Vec<u32>,
@@ -59,7 +59,7 @@ impl Separators {
 
 /// Separators and offsets of the blocks. Separator `i` is above every key of block `i - 1` and not above any of block
 /// `i`; separator 0 is empty.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     separators: Separators,
     search: Search,

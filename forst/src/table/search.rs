@@ -74,7 +74,7 @@ impl Shape {
 }
 
 /// Heads and the directory over them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Search {
     shape: Shape,
     /// Of separator 1 and on.

@@ -41,12 +41,6 @@ impl SlimTail {
     pub(crate) fn may_hold(&self, hash: u64) -> bool {
         self.filter.may_contain(hash) && self.top.blocks() > 0
     }
-
-    /// The same without its filter.
-    pub(crate) fn without_filter(&self) -> Self {
-        let (top, deleted) = (Arc::clone(&self.top), self.deleted.clone());
-        Self { filter: Filter::default(), top, deleted }
-    }
 }
 
 /// What is in memory of a table's tail.
@@ -67,11 +61,43 @@ impl Tail {
         Some(Self::Slim(Arc::new(SlimTail { filter, top, deleted })))
     }
 
+    /// The same with another filter, or none.
+    pub(crate) fn with_filter(&self, filter: Filter) -> Self {
+        match self {
+            Self::Whole(tail) => Self::Whole(Arc::new(TableTail { filter, ..tail.as_ref().clone() })),
+            Self::Slim(tail) => {
+                let (top, deleted) = (Arc::clone(&tail.top), tail.deleted.clone());
+                Self::Slim(Arc::new(SlimTail { filter, top, deleted }))
+            }
+        }
+    }
+
+    pub(crate) fn filter(&self) -> &Filter {
+        match self {
+            Self::Whole(tail) => &tail.filter,
+            Self::Slim(tail) => &tail.filter,
+        }
+    }
+
+    pub(crate) fn top(&self) -> &Top {
+        match self {
+            Self::Whole(tail) => &tail.top,
+            Self::Slim(tail) => &tail.top,
+        }
+    }
+
     pub(crate) fn deleted(&self) -> &DeletedRanges {
         match self {
             Self::Whole(tail) => &tail.deleted,
             Self::Slim(tail) => &tail.deleted,
         }
+    }
+
+    /// What of it stays when it gives up filter and index.
+    pub(crate) fn least_bytes(&self) -> usize {
+        let gives_index = self.top().parts() > 0;
+        let least = size_of::<SlimTail>() + self.top().size_bytes() + self.deleted().size_bytes();
+        if gives_index { least } else { self.size_bytes() - self.filter().size_bytes() }
     }
 
     /// How many data blocks there are.

@@ -70,7 +70,7 @@ pub(crate) struct KeyGroupEntry {
 }
 
 /// Filter, index and properties of one table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TableTail {
     pub(crate) filter: Filter,
     pub(crate) index: Index,

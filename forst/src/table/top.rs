@@ -129,6 +129,11 @@ impl Top {
         self.start(part).block as usize
     }
 
+    /// Where the index blocks begin; `None` without any.
+    pub(crate) fn index_start(&self) -> Option<u64> {
+        (self.parts() > 0).then(|| self.start(0).at)
+    }
+
     /// An index block among the table's blocks.
     pub(crate) fn index_block(&self, part: usize) -> BlockPlace {
         let number = (self.blocks() + part) as u32;

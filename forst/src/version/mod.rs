@@ -65,6 +65,12 @@ impl Version {
         self.levels.iter().rev().find(|run| !run.is_empty()).or(self.level0.last())
     }
 
+    /// All runs that have tables, newest first, and of each whether it is the bottom one.
+    pub(crate) fn runs_from_top(&self) -> impl Iterator<Item = (&Run, bool)> {
+        let bottom = self.bottom();
+        self.runs().map(move |run| (run, bottom.is_some_and(|bottom| std::ptr::eq(bottom, run))))
+    }
+
     /// All runs that have tables with their levels, newest first.
     pub(crate) fn leveled_runs(&self) -> impl Iterator<Item = (usize, &Run)> {
         let level0 = self.level0.iter().map(|run| (0, run));

@@ -9,6 +9,7 @@ mod common {
     pub(crate) mod pages;
     pub(crate) mod reads;
 }
+mod bottom;
 mod disk;
 mod faulty;
 mod help;

@@ -1,23 +1,19 @@
 //! State whose filters and indexes outgrow memory: most tables keep a slim tail, and read their index by the block.
 use std::sync::{Arc, Mutex};
 
-use alluvium_env::{Entropy, ErrorKind, HashMap, SystemClock};
+use alluvium_env::{Entropy, ErrorKind, HashMap};
 use alluvium_forst::inspect::TableInspector;
-use alluvium_forst::{DiskCache, DiskLimits, ForstMetrics, Restored, Store};
+use alluvium_forst::{DiskCache, DiskLimits, Restored, Store};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _};
-use prometheus_client::encoding::text::encode;
-use prometheus_client::registry::Registry;
 
 use super::faulty::{Answer, FaultyStore};
-use super::world::{World, key_of, value_of};
+use super::world::{TAILS_SHARE_BYTES, TailsGauge, World, key_of, value_of};
 use crate::common::layer::Layered;
 
 /// Their tails take twice what memory has for blocks and tails.
 const KEYS: u64 = 120_000;
-/// What a store of the least memory has for tails: half of what is left beside memtables and buffers.
-const TAILS_SHARE_BYTES: f64 = (384 << 10) as f64 / 2.0;
 
 fn filled() -> (World, Arc<Layered<FaultyStore>>, Restored) {
     let store = FaultyStore::new();
@@ -77,17 +73,9 @@ fn an_index_block_that_names_a_key_is_not_taken_for_its_block() {
 #[test]
 fn tails_never_take_more_than_their_share() {
     let world = World::new(FaultyStore::new());
-    let metrics = ForstMetrics::new(Arc::new(SystemClock::new()));
-    let mut registry = Registry::default();
-    metrics.register(&mut registry);
-    let tails = || {
-        let mut text = String::new();
-        encode(&mut text, &registry).unwrap();
-        let line = text.lines().find(|line| line.contains("tails") && !line.starts_with('#')).unwrap();
-        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
-    };
     let mut store = world.open("first", None);
-    store.report_to(&metrics);
+    let tails = TailsGauge::of(&mut store);
+    let tails = || tails.read();
     let mut most = 0.0_f64;
     for key in 0..KEYS {
         // A prime, and so a permutation.

@@ -2,11 +2,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alluvium_env::{Background, Error, IoRuntime};
+use alluvium_env::{Background, Error, IoRuntime, SystemClock};
 use alluvium_forst::{
-    DiskCache, ForstSettings, KeepAll, NoMerges, Restored, Store, StoreCounters, StoreOptions,
+    DiskCache, ForstMetrics, ForstSettings, KeepAll, NoMerges, Restored, Store, StoreCounters, StoreOptions,
 };
 use object_store::ObjectStore;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 
 use crate::common::bell::Bell;
 use crate::common::pages::entries;
@@ -132,6 +134,29 @@ impl World {
             }
         }
         store.counters()
+    }
+}
+
+/// What a store of the least memory has for tails: half of what is left beside memtables and buffers.
+pub const TAILS_SHARE_BYTES: f64 = (384 << 10) as f64 / 2.0;
+
+/// What the tails of a store take, as its metrics say.
+pub struct TailsGauge(Registry);
+
+impl TailsGauge {
+    pub fn of(store: &mut Store) -> Self {
+        let metrics = ForstMetrics::new(Arc::new(SystemClock::new()));
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        store.report_to(&metrics);
+        Self(registry)
+    }
+
+    pub fn read(&self) -> f64 {
+        let mut text = String::new();
+        encode(&mut text, &self.0).unwrap();
+        let line = text.lines().find(|line| line.contains("tails") && !line.starts_with('#')).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 }
 
