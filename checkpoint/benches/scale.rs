@@ -15,14 +15,16 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alluvium_checkpoint::{CheckpointSettings, CheckpointStore, Coordinator, JobShape, Opened, SubtaskAck};
+use alluvium_checkpoint::{
+    CheckpointSettings, CheckpointStore, Coordinator, JobShape, Opened, SubtaskAck, encode_page,
+};
 use alluvium_env::{Clock, Entropy, IoRuntime, SystemClock};
 use alluvium_state_api::{FileRef, ManifestPage, MaxParallelism, SubtaskSnapshot};
 use bytes::Bytes;
 use object_store::ObjectStoreExt as _;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use prost::Message;
+use prost::encoding;
 
 /// What a table takes in a manifest, about.
 const RECORD_BYTES: usize = 130;
@@ -46,37 +48,17 @@ struct Page {
     size_bytes: u64,
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct PageMessage {
-    #[prost(message, repeated, tag = "1")]
-    files: Vec<FileMessage>,
-    /// What the backend says of the tables.
-    #[prost(bytes = "vec", tag = "2")]
-    rest: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Eq, Message)]
-struct FileMessage {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(uint64, tag = "2")]
-    size_bytes: u64,
-}
-
 fn name(subtask: u16, number: usize, kind: &str) -> String {
     format!("state/00000001/{subtask:04}/{number:012}.{kind}")
 }
 
 impl Page {
     fn write(world: &World, subtask: u16, number: usize, tables: Range<usize>) -> Arc<Self> {
-        let file = |table| FileMessage { name: name(subtask, table, "sst"), size_bytes: TABLE_BYTES };
-        let message = PageMessage {
-            files: tables.clone().map(file).collect(),
-            rest: noise(subtask, tables.len() * (RECORD_BYTES - 40)),
-        };
-        let mut object = b"ALVMPAG\x01".to_vec();
-        object.extend_from_slice(&message.encode_to_vec());
-        object.extend_from_slice(&crc_fast::crc32_iscsi(&object).to_le_bytes());
+        let file = |table| FileRef { name: name(subtask, table, "sst"), size_bytes: TABLE_BYTES };
+        let files: Vec<_> = tables.clone().map(file).collect();
+        let mut records = Vec::new();
+        encoding::bytes::encode(2, &noise(subtask, tables.len() * (RECORD_BYTES - 40)), &mut records);
+        let object = encode_page(&files, &records);
         let page = Self { subtask, number, tables, size_bytes: object.len() as u64 };
         let path = Path::from(page.object().name);
         world.io.block_on(world.store.put(&path, object.into())).unwrap();
