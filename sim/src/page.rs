@@ -5,7 +5,7 @@ use alluvium_checkpoint::{SharedFileRegistry, encode_page};
 use alluvium_state_api::{FileRef, ManifestPage};
 use bytes::Bytes;
 
-use crate::backend::Held;
+use crate::backend::{DescribedPage, Held};
 
 /// See the module.
 pub(crate) struct Page {
@@ -25,6 +25,12 @@ impl Page {
         let hold = |file: &FileRef| (Held::new(registry, file.name.clone()), file.size_bytes);
         let files = files.iter().map(hold).collect();
         (Arc::new(Self { object, size_bytes: content.len() as u64, files }), content)
+    }
+
+    /// One that an attempt before has written, as it is described.
+    pub(crate) fn adopt(registry: &Arc<SharedFileRegistry>, described: DescribedPage) -> Arc<Self> {
+        let DescribedPage { name, files } = described;
+        Self::of(registry, Held::new(registry, name), &files).0
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -30,11 +30,17 @@ impl Page {
     ) -> Result<Self> {
         let bytes = encode(&files);
         let object = FileRef { name, size_bytes: bytes.len() as u64 };
-        let page = Self { registry: Arc::clone(registry), object, files };
-        page.all().for_each(|name| registry.hold(name));
+        let page = Self::adopt(registry, object, files);
         let put = store.put(&Path::from(page.object.name.as_str()), bytes.into()).await;
         put.map_err(|error| Error::unavailable("a page was not written").with_source(error))?;
         Ok(page)
+    }
+
+    /// One that a former attempt wrote.
+    pub(crate) fn adopt(registry: &Arc<SharedFileRegistry>, object: FileRef, files: Vec<FileRef>) -> Self {
+        let page = Self { registry: Arc::clone(registry), object, files };
+        page.all().for_each(|name| registry.hold(name));
+        page
     }
 
     fn all(&self) -> impl Iterator<Item = &str> {
