@@ -1,9 +1,10 @@
-//! What checkpoints of very large jobs cost: `cargo bench -p alluvium-checkpoint --bench scale [-- FILES SUBTASKS [inline]]`.
+//! What checkpoints of very large jobs cost: `cargo bench -p alluvium-checkpoint --bench scale [-- FILES SUBTASKS [inline|anew]]`.
 //!
 //! A store in memory, and subtasks that have as many tables as are asked for, each described by as many bytes as a table takes in a
 //! manifest: by page, as stores of that size have it (RFC 0006), or all in the checkpoint's entry with `inline`. Two million files are
 //! 100 TB in tables of 50 MB. Measured are the protocol's own costs: completing a checkpoint, the next one after some tables
-//! changed, taking the state over, planning a restore, and the memory of all that, the store's included.
+//! changed, taking the state over, planning a restore, the first checkpoint after it, and the memory of all that, the store's
+//! included. That one names the pages that were taken over, or with `anew` none of them.
 #![expect(
     clippy::cast_precision_loss,
     clippy::unwrap_used,
@@ -15,14 +16,16 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alluvium_checkpoint::{CheckpointSettings, CheckpointStore, Coordinator, JobShape, Opened, SubtaskAck};
+use alluvium_checkpoint::{
+    CheckpointSettings, CheckpointStore, Coordinator, JobShape, Opened, SubtaskAck, encode_page,
+};
 use alluvium_env::{Clock, Entropy, IoRuntime, SystemClock};
 use alluvium_state_api::{FileRef, ManifestPage, MaxParallelism, SubtaskSnapshot};
 use bytes::Bytes;
 use object_store::ObjectStoreExt as _;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use prost::Message;
+use prost::encoding;
 
 /// What a table takes in a manifest, about.
 const RECORD_BYTES: usize = 130;
@@ -40,44 +43,35 @@ const NEW_PAGES: usize = 2;
 
 /// Some tables of a subtask; their names are made when they are asked for.
 struct Page {
+    attempt: u64,
     subtask: u16,
     number: usize,
     tables: Range<usize>,
     size_bytes: u64,
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct PageMessage {
-    #[prost(message, repeated, tag = "1")]
-    files: Vec<FileMessage>,
-    /// What the backend says of the tables.
-    #[prost(bytes = "vec", tag = "2")]
-    rest: Vec<u8>,
+fn name((attempt, subtask): (u64, u16), number: usize, kind: &str) -> String {
+    format!("state/{attempt:08}/{subtask:04}/{number:012}.{kind}")
 }
 
-#[derive(Clone, PartialEq, Eq, Message)]
-struct FileMessage {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(uint64, tag = "2")]
-    size_bytes: u64,
-}
-
-fn name(subtask: u16, number: usize, kind: &str) -> String {
-    format!("state/00000001/{subtask:04}/{number:012}.{kind}")
+/// A table, all of which the first attempt wrote.
+fn table(subtask: u16, number: usize) -> String {
+    name((1, subtask), number, "sst")
 }
 
 impl Page {
-    fn write(world: &World, subtask: u16, number: usize, tables: Range<usize>) -> Arc<Self> {
-        let file = |table| FileMessage { name: name(subtask, table, "sst"), size_bytes: TABLE_BYTES };
-        let message = PageMessage {
-            files: tables.clone().map(file).collect(),
-            rest: noise(subtask, tables.len() * (RECORD_BYTES - 40)),
-        };
-        let mut object = b"ALVMPAG\x01".to_vec();
-        object.extend_from_slice(&message.encode_to_vec());
-        object.extend_from_slice(&crc_fast::crc32_iscsi(&object).to_le_bytes());
-        let page = Self { subtask, number, tables, size_bytes: object.len() as u64 };
+    fn write(
+        world: &World,
+        (attempt, subtask): (u64, u16),
+        number: usize,
+        tables: Range<usize>,
+    ) -> Arc<Self> {
+        let file = |number| FileRef { name: table(subtask, number), size_bytes: TABLE_BYTES };
+        let files: Vec<_> = tables.clone().map(file).collect();
+        let mut records = Vec::new();
+        encoding::bytes::encode(2, &noise(subtask, tables.len() * (RECORD_BYTES - 40)), &mut records);
+        let object = encode_page(&files, &records);
+        let page = Self { attempt, subtask, number, tables, size_bytes: object.len() as u64 };
         let path = Path::from(page.object().name);
         world.io.block_on(world.store.put(&path, object.into())).unwrap();
         Arc::new(page)
@@ -86,7 +80,8 @@ impl Page {
 
 impl ManifestPage for Page {
     fn object(&self) -> FileRef {
-        FileRef { name: name(self.subtask, self.number, "page"), size_bytes: self.size_bytes }
+        let name = name((self.attempt, self.subtask), self.number, "page");
+        FileRef { name, size_bytes: self.size_bytes }
     }
 
     fn totals(&self) -> (u64, u64) {
@@ -94,7 +89,7 @@ impl ManifestPage for Page {
     }
 
     fn files(&self, each: &mut dyn FnMut(&str, u64)) {
-        self.tables.clone().for_each(|table| each(&name(self.subtask, table, "sst"), TABLE_BYTES));
+        self.tables.clone().for_each(|number| each(&table(self.subtask, number), TABLE_BYTES));
     }
 }
 
@@ -111,7 +106,8 @@ impl Subtask {
         let described = if by_page { tables.saturating_sub(INLINE_TABLES) } else { 0 };
         let starts = (0..described).step_by(PAGE_TABLES);
         let range = |start: usize| start..described.min(start + PAGE_TABLES);
-        let pages = starts.enumerate().map(|(page, start)| Page::write(world, number, page, range(start)));
+        let pages =
+            starts.enumerate().map(|(page, start)| Page::write(world, (1, number), page, range(start)));
         let pages: Vec<_> = pages.collect();
         Self { number, next_page: pages.len(), pages, inline: described..tables }
     }
@@ -122,15 +118,22 @@ impl Subtask {
             let first = self.inline.end;
             let tables = first..first + page.tables.len();
             self.inline = tables.end - self.inline.len()..tables.end;
-            *page = Page::write(world, self.number, self.next_page, tables);
+            *page = Page::write(world, (1, self.number), self.next_page, tables);
             self.next_page += 1;
         }
         let written = NEW_PAGES.min(self.pages.len());
         self.pages.rotate_left(written);
     }
 
+    /// As if nothing had been taken over.
+    fn write_anew(&mut self, world: &World, attempt: u64) {
+        for (number, page) in self.pages.iter_mut().enumerate() {
+            *page = Page::write(world, (attempt, self.number), number, page.tables.clone());
+        }
+    }
+
     fn snapshot(&self, subtasks: u16) -> SubtaskSnapshot {
-        let file = |table| FileRef { name: name(self.number, table, "sst"), size_bytes: TABLE_BYTES };
+        let file = |number| FileRef { name: table(self.number, number), size_bytes: TABLE_BYTES };
         let files: Vec<_> = self.inline.clone().map(file).collect();
         let described = files.len() * RECORD_BYTES + self.pages.len() * PAGE_RECORD_BYTES;
         SubtaskSnapshot {
@@ -211,7 +214,8 @@ fn main() {
         io: IoRuntime::new(2).unwrap(),
         clock: Arc::new(SystemClock::new()),
     };
-    let by_page = !std::env::args().any(|argument| argument == "inline");
+    let is_asked = |word: &str| std::env::args().any(|argument| argument == word);
+    let by_page = !is_asked("inline");
     println!("{files} files, {subtasks} subtasks, {}", if by_page { "by page" } else { "all in the entry" });
     let shape = JobShape {
         job: "large".to_owned(),
@@ -222,7 +226,10 @@ fn main() {
     let settings =
         CheckpointSettings { interval: Some(Duration::from_mins(1)), ..CheckpointSettings::default() };
     let opened = world.time("the first start", || world.open());
-    let mut coordinator = Coordinator::new(opened.checkpoints, settings, shape, world.clock.clone()).unwrap();
+    let lead = |checkpoints| {
+        Coordinator::new(checkpoints, settings.clone(), shape.clone(), world.clock.clone()).unwrap()
+    };
+    let mut coordinator = lead(opened.checkpoints);
     let tables = files / usize::from(subtasks);
     let mut all = world.time("its subtasks write all pages", || {
         (0..subtasks).map(|number| Subtask::new(&world, number, tables, by_page)).collect::<Vec<_>>()
@@ -237,7 +244,7 @@ fn main() {
         });
         world.time("the next one", || checkpoint(&mut coordinator, &all));
     }
-    drop((coordinator, all));
+    drop(coordinator);
     let opened = world.time("a restart: the state is taken over", || world.open());
     let latest = opened.latest().unwrap();
     let group = max_parallelism(subtasks).range_of(0, subtasks).unwrap();
@@ -253,4 +260,11 @@ fn main() {
     });
     let stats = world.time("all pages are read in the background", || opened.files.settle());
     assert_eq!(stats.waiting, 0);
+    if is_asked("anew") {
+        for subtask in &mut all {
+            subtask.write_anew(&world, opened.incarnation);
+        }
+    }
+    let mut coordinator = lead(opened.checkpoints);
+    world.time("the first checkpoint of this attempt", || checkpoint(&mut coordinator, &all));
 }

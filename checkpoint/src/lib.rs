@@ -104,7 +104,7 @@ pub use coordinator::{CheckpointCounters, CompletedCheckpoint, Coordinator, Subt
 pub use garbage::{Garbage, GarbageReport, Orphan};
 pub use metadata::{CheckpointMetadata, SubtaskMetadata};
 pub use origin::{Origin, RestoreMode};
-pub use pages::{PageReader, PageRef};
+pub use pages::{PageReader, PageRef, encode_page};
 pub use registry::{RegistryStats, SharedFileRegistry};
 pub use restore::RestorePlan;
 pub use retained::RetainedCheckpoints;

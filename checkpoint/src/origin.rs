@@ -134,8 +134,8 @@ impl Origin {
         self.is_origins(name) && !self.lock().contains(name)
     }
 
-    /// Copies those files into the own root, of the named ones and of those that pages name, that are not there yet; returns
-    /// their bytes.
+    /// Copies those files into the own root, of the named ones, of pages and of those that pages name, that are not there yet;
+    /// returns their bytes. A page that a backend has taken over comes with all that it names, gone or not: it is read as it is.
     ///
     /// # Errors
     /// `Corruption` names an object that is missing or too short; `Unavailable` or `Invalid` is the stores'. What was copied
@@ -145,11 +145,14 @@ impl Origin {
         let mut missing: Vec<FileRef> = files.iter().filter(|file| self.holds(&file.name)).cloned().collect();
         let mut seen = HashSet::default();
         for page in pages {
-            page.files(&mut |name, size_bytes| {
+            let mut need = |name: &str, size_bytes| {
                 if self.holds(name) && seen.insert(name.to_owned()) {
                     missing.push(FileRef { name: name.to_owned(), size_bytes });
                 }
-            });
+            };
+            let object = page.object();
+            need(&object.name, object.size_bytes);
+            page.files(&mut need);
         }
         let arrived = |file: &FileRef| {
             self.lock().insert(file.name.clone());

@@ -1,5 +1,5 @@
 //! Manifest pages: objects that payloads name and that name files in turn (`docs/formats/page.md`, RFC 0006). Whoever has to
-//! know every object that a checkpoint needs reads them; whoever restores one leaves that to its backends.
+//! know every object that a checkpoint needs reads them; whoever restores one leaves that to its backends, which write them.
 //!
 //! **Failure**: a page that is missing or damaged is `Corruption` and named. Nothing is known then of what it names, so
 //! nothing may be deleted for not being named.
@@ -44,6 +44,27 @@ impl PageRef {
 struct PageMessage {
     #[prost(message, repeated, tag = "1")]
     files: Vec<FileMessage>,
+}
+
+/// The object of a page that names these files, none of which is a page: for backends of one's own. `own` is what else of the
+/// message only that backend reads, fields with other tags than 1 (`docs/formats/page.md`).
+///
+/// ```
+/// use alluvium_checkpoint::encode_page;
+/// use alluvium_state_api::FileRef;
+///
+/// let table = FileRef { name: "state/00000001/0000/1.sst".into(), size_bytes: 4096 };
+/// assert!(encode_page(&[table], &[]).starts_with(b"ALVMPAG\x01"));
+/// ```
+pub fn encode_page(files: &[FileRef], own: &[u8]) -> Bytes {
+    let file = |file: &FileRef| FileMessage { name: file.name.clone(), size_bytes: file.size_bytes };
+    let message = PageMessage { files: files.iter().map(file).collect() };
+    let mut object = MAGIC.to_vec();
+    object.extend(message.encode_to_vec());
+    object.extend_from_slice(own);
+    let crc = crc_fast::crc32_iscsi(&object);
+    object.extend_from_slice(&crc.to_le_bytes());
+    object.into()
 }
 
 /// What a page names.
@@ -161,5 +182,14 @@ pub(crate) mod tests {
                 assert!(error.to_string().contains("1.page is damaged"), "bit {bit} of byte {at}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn of_names_and_what_is_its_backends_the_worked_page_is_written_again() {
+        let bytes = worked();
+        let files = decode("1.page", &bytes).unwrap();
+        // Where the page's tables begin, behind three names.
+        let own = &bytes[137..bytes.len() - 4];
+        assert_eq!(encode_page(&files, own), bytes);
     }
 }

@@ -68,6 +68,11 @@ pub(crate) struct StoreArgs {
     #[arg(long, help_heading = "State")]
     no_restore_warm_up: bool,
 
+    /// Tables of a subtask from which on checkpoints describe them by page, so that they do not grow with what stays; less where
+    /// many subtasks have few tables each [default: 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20), help_heading = "State")]
+    paged_tables: Option<u32>,
+
     /// Where compactions run
     #[arg(long, value_name = "WHERE", default_value = "home", help_heading = "State")]
     pub(crate) compaction: CompactionPlace,
@@ -136,7 +141,9 @@ impl StoreArgs {
         let remote = (self.compaction == CompactionPlace::Remote).then(|| "--compaction remote".to_owned());
         let cache = self.cache_dir.as_ref().map(|folder| format!("--cache-dir {}", folder.display()));
         let cold = self.no_restore_warm_up.then(|| "--no-restore-warm-up".to_owned());
-        compressions.chain(block_size).chain(requests).chain(gap).chain(cold).chain(remote).chain(cache)
+        let paged = self.paged_tables.map(|tables| format!("--paged-tables {tables}"));
+        let reads = block_size.into_iter().chain(requests).chain(gap).chain(cold);
+        compressions.chain(reads).chain(paged).chain(remote).chain(cache)
     }
 
     /// What one store of a process does with its share of memory; `near` if its requests stay on this machine.
@@ -155,6 +162,7 @@ impl StoreArgs {
             cache_size_bytes: self.cache_size().0,
             fetch: FetchSettings { max_requests, ..defaults.fetch.clone() },
             warm_up: !self.no_restore_warm_up,
+            paged_tables: self.paged_tables.map_or(defaults.paged_tables, |tables| tables as usize),
             vectored_reads: near,
             // Beside a round trip a few blocks too many cost nothing; beside a `pread` they cost more than the next one.
             coalesce_gap_bytes: match self.coalesce_gap {
@@ -273,6 +281,8 @@ mod tests {
         assert_eq!(found.fetch.max_requests, 512, "the help says so");
         assert_eq!(found.coalesce_gap_bytes, defaults.coalesce_gap_bytes);
         assert_eq!(found.coalesce_gap_bytes, 16 << 10, "the help says so");
+        assert_eq!(found.paged_tables, defaults.paged_tables);
+        assert_eq!(found.paged_tables, 1024, "the help says so");
         assert!(found.remote_compaction.is_none() && parse(&[]).unwrap().given().next().is_none());
         let least = settings(&["--compaction", "remote"]).remote_compaction.unwrap().min_input_bytes;
         assert_eq!(least, RemoteCompactionSettings::default().min_input_bytes);
@@ -327,6 +337,8 @@ mod tests {
             "--coalesce-gap",
             "4KiB",
             "--no-restore-warm-up",
+            "--paged-tables",
+            "4",
             "--compaction",
             "remote",
             "--cache-dir",
@@ -336,6 +348,7 @@ mod tests {
         assert_eq!(settings(&line).fetch.max_requests, 9);
         assert!(!settings(&line).warm_up && settings(&[]).warm_up);
         assert_eq!(settings(&line).coalesce_gap_bytes, 4 << 10);
+        assert_eq!(settings(&line).paged_tables, 4);
         let given: Vec<_> = parse(&line).unwrap().given().collect();
         assert_eq!(
             given,
@@ -346,6 +359,7 @@ mod tests {
                 "--max-requests 9",
                 "--coalesce-gap 4KiB",
                 "--no-restore-warm-up",
+                "--paged-tables 4",
                 "--compaction remote",
                 "--cache-dir c"
             ]

@@ -156,6 +156,10 @@ fn pages(snapshot: &Snapshot) -> Vec<Arc<SnapshotPage>> {
     snapshot.pages().map(Arc::clone).collect()
 }
 
+fn page_names(snapshot: &Snapshot) -> BTreeSet<String> {
+    snapshot.pages().map(|page| page.object().name).collect()
+}
+
 /// All of these keys, with the values of round 0, or of later ones as far as those are told.
 fn assert_holds(world: &World, store: &mut Store, keys: std::ops::Range<u32>, later: &BTreeMap<u32, u32>) {
     let mut scan = store.scan();
@@ -211,11 +215,9 @@ fn a_snapshot_writes_what_changed_and_names_the_pages_of_the_one_before() {
     assert_eq!((bytes, again.manifest()), (0, first.manifest()));
     world.fill(&mut store, ROUNDS..ROUNDS + 2);
     let (next, bytes) = world.snapshot(&mut store);
-    let names = |snapshot: &Snapshot| -> BTreeSet<String> {
-        pages(snapshot).iter().map(|page| page.object().name).collect()
-    };
-    let kept = names(&first).intersection(&names(&next)).count();
-    assert!(kept + 2 >= names(&first).len(), "{kept} of {} pages are as they were", names(&first).len());
+    let (before, now) = (page_names(&first), page_names(&next));
+    let kept = before.intersection(&now).count();
+    assert!(kept + 2 >= before.len(), "{kept} of {} pages are as they were", before.len());
     let all: u64 = pages(&first).iter().map(|page| page.object().size_bytes).sum();
     assert!(bytes > 0 && bytes * 2 < all, "{bytes} bytes of {all}");
     drop((first, again, next));
@@ -254,6 +256,74 @@ fn a_restart_reads_the_pages_of_its_keys_and_no_others() {
 }
 
 #[test]
+fn a_restored_store_goes_on_with_the_pages_it_was_opened_from() {
+    let world = World::new();
+    let mut store = world.open(1, Vec::new());
+    world.fill(&mut store, 0..ROUNDS);
+    let (mut before, _) = world.snapshot(&mut store);
+    let all = world.names("page");
+    for attempt in 2..5 {
+        // Nobody but it holds what it names.
+        let other = world.beside();
+        let mut opened = other.open(attempt, vec![restored(&before, b"", b"")]);
+        let (first, bytes) = other.snapshot(&mut opened);
+        assert_eq!((bytes, page_names(&first)), (0, all.clone()));
+        assert!(first.files().iter().all(|file| other.is_held(&file.name)));
+        let of =
+            |snapshot: &Snapshot| -> Vec<_> { pages(snapshot).iter().map(|page| page.totals()).collect() };
+        assert_eq!((of(&first), first.named()), (of(&before), before.named()));
+        assert_holds(&other, &mut opened, 0..ROUNDS * 1000, &BTreeMap::new());
+        before = first;
+    }
+    assert_eq!(world.names("page"), all);
+}
+
+#[test]
+fn pages_of_which_nothing_is_clipped_go_on_through_a_rescale() {
+    let world = World::new();
+    let mut store = world.open(1, Vec::new());
+    world.fill(&mut store, 0..ROUNDS);
+    let (whole, _) = world.snapshot(&mut store);
+    let middle = ROUNDS * 500 + 7;
+    let bound = middle.to_be_bytes();
+    let parts = [(&b""[..], &bound[..], 0..middle), (&bound, b"", middle..ROUNDS * 1000)];
+    let mut halves = Vec::new();
+    for (start, end, keys) in parts.clone() {
+        let mut half = world.open(halves.len() as u32 + 2, vec![restored(&whole, start, end)]);
+        let (snapshot, _) = world.snapshot(&mut half);
+        assert_holds(&world, &mut half, keys, &BTreeMap::new());
+        halves.push(snapshot);
+    }
+    let [left, right] = [&halves[0], &halves[1]].map(page_names);
+    let before = page_names(&whole);
+    let [kept_left, kept_right] = [&left, &right].map(|names| names.intersection(&before).count());
+    assert!(left.is_disjoint(&right), "a page that is clipped describes neither half");
+    assert!(kept_left > 0 && kept_right > 0 && kept_left + kept_right < before.len());
+    // Both halves together have all pages of both.
+    let both = halves.iter().zip(&parts).map(|(half, (start, end, _))| restored(half, start, end)).collect();
+    let mut joined = world.open(4, both);
+    let (snapshot, _) = world.snapshot(&mut joined);
+    assert!(page_names(&snapshot).is_superset(&left) && page_names(&snapshot).is_superset(&right));
+    assert_holds(&world, &mut joined, 0..ROUNDS * 1000, &BTreeMap::new());
+}
+
+#[test]
+fn what_was_clipped_of_a_page_does_not_come_back_with_it() {
+    let world = World::new();
+    let mut store = world.open(1, Vec::new());
+    world.fill(&mut store, 0..ROUNDS);
+    let (whole, _) = world.snapshot(&mut store);
+    // Through each of the tables of a page.
+    for (attempt, end) in (2..).zip((4000_u32..5500).step_by(125)) {
+        let mut part = world.open(attempt, vec![restored(&whole, b"", &end.to_be_bytes())]);
+        let (snapshot, _) = world.snapshot(&mut part);
+        // Whoever opens that need not know where it ends.
+        let mut opened = world.open(attempt + 100, vec![restored(&snapshot, b"", b"")]);
+        assert_holds(&world, &mut opened, 0..end, &BTreeMap::new());
+    }
+}
+
+#[test]
 fn what_is_gone_of_a_page_is_held_until_the_page_is_given_up() {
     let world = World::new();
     let mut store = world.open(1, Vec::new());
@@ -275,6 +345,14 @@ fn what_is_gone_of_a_page_is_held_until_the_page_is_given_up() {
     assert!(world.held.0.lock().unwrap().is_empty(), "all is given back");
 }
 
+/// A store that takes everything over has the pages of this snapshot, and holds what they name.
+fn goes_on_with(other: &World, attempt: u32, snapshot: &Snapshot, named: &BTreeSet<String>) {
+    let mut opened = other.try_open(attempt, vec![restored(snapshot, b"", b"")], 64).unwrap();
+    let (next, _) = other.snapshot(&mut opened);
+    assert_eq!(page_names(&next), page_names(snapshot));
+    assert!(named.iter().all(|name| other.is_held(name)), "a page names what may be gone");
+}
+
 #[test]
 fn what_is_gone_of_a_page_is_not_of_the_state_that_is_opened() {
     let world = World::new();
@@ -286,11 +364,15 @@ fn what_is_gone_of_a_page_is_not_of_the_state_that_is_opened() {
         let (snapshot, _) = world.snapshot(&mut store);
         let named: BTreeSet<String> = snapshot.files().into_iter().map(|file| file.name).collect();
         let other = world.beside();
-        let mut opened = other.try_open(attempt, vec![restored(&snapshot, b"", b"")], 64).unwrap();
+        // Without pages of its own it holds what stands, and no more.
+        let mut opened = other.try_open(attempt, vec![restored(&snapshot, b"", b"")], usize::MAX).unwrap();
         let gone = named.iter().filter(|name| is_a("sst", name) && !other.is_held(name)).count();
         met += gone;
         assert_holds(&other, &mut opened, 0..last, &later);
         drop(opened);
+        if gone > 0 {
+            goes_on_with(&world.beside(), attempt, &snapshot, &named);
+        }
         drop(snapshot);
         if met > 3 {
             return;

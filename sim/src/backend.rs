@@ -3,13 +3,13 @@
 //! It does with files what `forst` does (`forst/src/store/deltas.rs`): a file is held before it is written; a delta whose
 //! upload is not known to have succeeded is written again under another name; a restore refers to files with a clip; a
 //! compaction releases its inputs. A paged one has a page for what was there when it wrote it, and names that page as long as any
-//! of it still counts.
+//! of it still counts; a restore takes pages over of which nothing is clipped.
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use alluvium_checkpoint::SharedFileRegistry;
-use alluvium_state_api::{FileOwnership, FileRef, KeyGroupRange};
+use alluvium_state_api::{FileOwnership, FileRef, KeyGroupRange, ManifestPage};
 use bytes::Bytes;
 
 use crate::job::{Counts, GROUPS, decode, encode};
@@ -30,13 +30,41 @@ impl Part {
     }
 }
 
-/// What a snapshot says of its files: `name start end`, a line each.
+/// A page, and what it names.
+pub(crate) struct DescribedPage {
+    pub(crate) name: String,
+    pub(crate) files: Vec<FileRef>,
+}
+
+/// What a snapshot says of its files: `name start end`, a line each; and of its pages: `page name file…`.
 pub(crate) struct Description;
 
 impl Description {
-    pub(crate) fn encode(parts: &[Part]) -> Bytes {
+    pub(crate) fn encode(parts: &[Part], pages: &[Arc<Page>]) -> Bytes {
         let line = |part: &Part| format!("{} {} {}", part.name, part.clip.start, part.clip.end);
-        parts.iter().map(line).collect::<Vec<_>>().join("\n").into()
+        let page = |page: &Arc<Page>| {
+            let mut line = format!("page {}", page.name());
+            page.files(&mut |name, _| line.extend([" ", name]));
+            line
+        };
+        let lines: Vec<String> = parts.iter().map(line).chain(pages.iter().map(page)).collect();
+        lines.join("\n").into()
+    }
+
+    /// The pages that describe what is taken over of key groups as it is.
+    pub(crate) fn whole_pages(payload: &[u8], key_groups: KeyGroupRange) -> Vec<DescribedPage> {
+        let is_clipped = |part: &Part| part.clip.intersect(key_groups) != Some(part.clip);
+        let clipped: Vec<Part> = Self::decode(payload).into_iter().filter(is_clipped).collect();
+        let page = |line: &str| {
+            let mut words = line.strip_prefix("page ")?.split(' ').map(str::to_owned);
+            let (name, files) = (words.next()?, words.map(file).collect());
+            Some(DescribedPage { name, files })
+        };
+        let text = String::from_utf8_lossy(payload);
+        let is_whole = |page: &DescribedPage| {
+            page.files.iter().all(|file| clipped.iter().all(|part| part.name != file.name))
+        };
+        text.lines().filter_map(page).filter(is_whole).collect()
     }
 
     pub(crate) fn decode(payload: &[u8]) -> Vec<Part> {
@@ -95,14 +123,14 @@ pub(crate) struct Backend {
     tables: Vec<(Held, KeyGroupRange)>,
     deltas: Vec<Delta>,
     paged: bool,
-    page: Option<(Arc<Page>, Rc<Cell<bool>>)>,
+    pages: Vec<(Arc<Page>, Rc<Cell<bool>>)>,
 }
 
 /// A snapshot whose synchronous part is done.
 pub(crate) struct Taken {
     pub(crate) parts: Vec<Part>,
     pub(crate) pins: Vec<Held>,
-    pub(crate) page: Option<Arc<Page>>,
+    pub(crate) pages: Vec<Arc<Page>>,
     /// What has to be uploaded for it, and where to say that it was.
     pub(crate) uploads: Vec<(String, Bytes, Rc<Cell<bool>>)>,
 }
@@ -120,12 +148,14 @@ impl Backend {
         files: &Arc<SharedFileRegistry>,
         key_groups: KeyGroupRange,
         (folder, paged): (String, bool),
-        restored: &[Part],
+        (restored, described): (&[Part], Vec<DescribedPage>),
     ) -> Self {
         let tables = restored.iter().map(|part| (Held::new(files, part.name.clone()), part.clip)).collect();
+        let taken_over = described.into_iter().map(|page| Page::adopt(files, page));
+        let taken_over = taken_over.map(|page| (page, Rc::new(Cell::new(true)))).collect();
         let files = Arc::clone(files);
         let (log, deltas) = (Vec::new(), Vec::new());
-        Self { files, key_groups, folder, written: 0, log, tables, deltas, paged, page: None }
+        Self { files, key_groups, folder, written: 0, log, tables, deltas, paged, pages: taken_over }
     }
 
     pub(crate) fn add(&mut self, group: u16) {
@@ -162,22 +192,22 @@ impl Backend {
         }
         let tables = self.tables.iter().map(|(held, _)| held.clone());
         let pins = tables.chain(self.deltas.iter().map(|delta| delta.held.clone())).collect();
-        let page = self.page.as_ref().map(|(page, _)| Arc::clone(page));
-        Taken { parts: self.parts(), pins, page, uploads }
+        let pages = self.pages.iter().map(|(page, _)| Arc::clone(page)).collect();
+        Taken { parts: self.parts(), pins, pages, uploads }
     }
 
-    /// Begins another page, if it has any and nothing of the last one counts or that was not uploaded.
+    /// Begins another page, if it has any and nothing of the last ones counts or those were not uploaded.
     fn turn_page(&mut self) -> Option<(String, Bytes, Rc<Cell<bool>>)> {
         let parts = self.parts();
         let counts = |page: &Page| parts.iter().any(|part| page.names(&part.name));
-        let goes_on = self.page.as_ref().is_some_and(|(page, uploaded)| uploaded.get() && counts(page));
-        if goes_on || !self.paged || parts.is_empty() {
+        self.pages.retain(|(page, uploaded)| uploaded.get() && counts(page));
+        if !self.pages.is_empty() || !self.paged || parts.is_empty() {
             return None;
         }
         let (object, uploaded) = (self.name("page"), Rc::new(Cell::new(false)));
         let (page, content) = Page::of(&self.files, object, &refs(&parts));
         let name = page.name().to_owned();
-        self.page = Some((page, Rc::clone(&uploaded)));
+        self.pages.push((page, Rc::clone(&uploaded)));
         Some((name, content, uploaded))
     }
 
@@ -210,5 +240,9 @@ impl Backend {
 
 /// What a snapshot names, as a checkpoint takes it.
 pub(crate) fn refs(parts: &[Part]) -> Vec<FileRef> {
-    parts.iter().map(|part| FileRef { name: part.name.clone(), size_bytes: 8 * u64::from(GROUPS) }).collect()
+    parts.iter().map(|part| file(part.name.clone())).collect()
+}
+
+fn file(name: String) -> FileRef {
+    FileRef { name, size_bytes: 8 * u64::from(GROUPS) }
 }

@@ -1,26 +1,11 @@
 //! A manifest page of the modelled backend (`forst/src/store/paging.rs`): an object that names files, held as long as they are.
 use std::sync::Arc;
 
-use alluvium_checkpoint::SharedFileRegistry;
+use alluvium_checkpoint::{SharedFileRegistry, encode_page};
 use alluvium_state_api::{FileRef, ManifestPage};
 use bytes::Bytes;
-use prost::Message;
 
-use crate::backend::Held;
-
-#[derive(Clone, PartialEq, Message)]
-struct PageMessage {
-    #[prost(message, repeated, tag = "1")]
-    files: Vec<FileMessage>,
-}
-
-#[derive(Clone, PartialEq, Eq, Message)]
-struct FileMessage {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(uint64, tag = "2")]
-    size_bytes: u64,
-}
+use crate::backend::{DescribedPage, Held};
 
 /// See the module.
 pub(crate) struct Page {
@@ -36,14 +21,16 @@ impl Page {
         object: Held,
         files: &[FileRef],
     ) -> (Arc<Self>, Bytes) {
-        let message = |file: &FileRef| FileMessage { name: file.name.clone(), size_bytes: file.size_bytes };
-        let mut content = b"ALVMPAG\x01".to_vec();
-        content.extend(PageMessage { files: files.iter().map(message).collect() }.encode_to_vec());
-        let crc = crc_fast::crc32_iscsi(&content);
-        content.extend_from_slice(&crc.to_le_bytes());
+        let content = encode_page(files, &[]);
         let hold = |file: &FileRef| (Held::new(registry, file.name.clone()), file.size_bytes);
         let files = files.iter().map(hold).collect();
-        (Arc::new(Self { object, size_bytes: content.len() as u64, files }), content.into())
+        (Arc::new(Self { object, size_bytes: content.len() as u64, files }), content)
+    }
+
+    /// One that an attempt before has written, as it is described.
+    pub(crate) fn adopt(registry: &Arc<SharedFileRegistry>, described: DescribedPage) -> Arc<Self> {
+        let DescribedPage { name, files } = described;
+        Self::of(registry, Held::new(registry, name), &files).0
     }
 
     pub(crate) fn name(&self) -> &str {

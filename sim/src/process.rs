@@ -228,13 +228,17 @@ async fn open(
 ) -> Result<Subtask> {
     let plan = restored.map(|checkpoint| checkpoint.restore_for(key_groups)).unwrap_or_default();
     let paged = store.world.random.permille(500);
-    let mut parts = Vec::new();
+    let (mut parts, mut whole) = (Vec::new(), Vec::new());
     for part in &plan.parts {
+        if paged {
+            whole.extend(Description::whole_pages(&part.payload, part.key_groups));
+        }
         for Part { name, clip } in Description::decode(&part.payload) {
             parts.extend(clip.intersect(part.key_groups).map(|clip| Part { name, clip }));
         }
     }
-    let backend = Backend::new(files, key_groups, (folder, paged), &parts);
+    store.world.count(|report| report.adopted += whole.len() as u64);
+    let backend = Backend::new(files, key_groups, (folder, paged), (&parts, whole));
     read(store, origin.map(Arc::as_ref), &parts).await?;
     let inputs = plan.inputs.iter().flat_map(|kept| decode(kept)).map(|group| group as u16);
     let own = |group: &u16| (key_groups.start..key_groups.end).contains(group);

@@ -27,6 +27,8 @@ pub struct Report {
     pub verified: u64,
     /// Calls to the store that went wrong in some way.
     pub faults: u64,
+    /// Pages that were taken over from the checkpoint a process began with.
+    pub adopted: u64,
     /// Files of former attempts that were swept.
     pub deleted: u64,
 }
@@ -45,6 +47,7 @@ impl std::ops::AddAssign for Report {
         self.subsumed += other.subsumed;
         self.verified += other.verified;
         self.faults += other.faults;
+        self.adopted += other.adopted;
         self.deleted += other.deleted;
     }
 }

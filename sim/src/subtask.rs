@@ -136,32 +136,36 @@ async fn upload(
     taken: Taken,
     answer: Answer,
 ) {
-    let Taken { parts, pins, page, uploads } = taken;
+    let Taken { parts, pins, pages, uploads } = taken;
     let mut outcome = Ok(());
     for (name, content, uploaded) in uploads {
         outcome = outcome.and(write(&store, &name, &content).await.map(|()| uploaded.set(true)));
     }
     // What it names must be in its own root before it is complete.
     if let (Ok(()), Some(origin)) = (&outcome, origin) {
-        outcome = origin.bring(&refs(&parts), &[]).await.map(|_| ());
+        outcome = origin.bring(&refs(&parts), &protocols(&pages)).await.map(|_| ());
     }
     network.send(|| {
-        let ack =
-            outcome.as_ref().map_err(Error::duplicate).map(|()| ack(&parts, (&pins, page.as_ref()), &answer));
+        let ack = outcome.as_ref().map_err(Error::duplicate).map(|()| ack(&parts, (&pins, &pages), &answer));
         Message::Subtask { id: answer.id, subtask: answer.subtask, ack }
     });
 }
 
-fn ack(parts: &[Part], (pins, page): (&[Held], Option<&Arc<Page>>), answer: &Answer) -> SubtaskAck {
-    let is_inline = |file: &FileRef| !page.is_some_and(|page| page.names(&file.name));
+/// As the protocol knows them.
+fn protocols(pages: &[Arc<Page>]) -> Vec<Arc<dyn ManifestPage>> {
+    pages.iter().map(|page| Arc::clone(page) as _).collect()
+}
+
+fn ack(parts: &[Part], (pins, pages): (&[Held], &[Arc<Page>]), answer: &Answer) -> SubtaskAck {
+    let is_inline = |file: &FileRef| !pages.iter().any(|page| page.names(&file.name));
     let snapshot = SubtaskSnapshot {
         key_groups: answer.key_groups,
         backend: BACKEND,
-        payload: Description::encode(parts),
+        payload: Description::encode(parts, pages),
         files: refs(parts).into_iter().filter(is_inline).collect(),
-        pages: page.map(|page| Arc::clone(page) as Arc<dyn ManifestPage>).into_iter().collect(),
+        pages: protocols(pages),
         uploaded_bytes: 0,
-        pins: Box::new((pins.to_vec(), page.cloned())),
+        pins: Box::new((pins.to_vec(), pages.to_vec())),
     };
     let (inputs, inputs_count) = (answer.inputs.clone(), answer.inputs_count);
     SubtaskAck { snapshot, inputs, inputs_count, operator_states: Vec::new(), sync_micros: 0 }

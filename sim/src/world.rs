@@ -207,9 +207,14 @@ impl World {
         }
     }
 
-    /// Whether a checkpoint holds what it should.
+    /// Whether a checkpoint holds what it should, and all is there that it or a page of it names.
     pub(crate) fn verify(&self, checkpoint: &CheckpointMetadata) {
         let id = checkpoint.id;
+        for name in self.needed(std::slice::from_ref(checkpoint)) {
+            if let Err(error) = self.read(&name) {
+                self.violate(format!("checkpoint {id} is not whole: {error}"));
+            }
+        }
         let wanted = counts_at(&positions_of(checkpoint));
         match self.counts(checkpoint) {
             Err(error) => self.violate(format!("checkpoint {id} cannot be read: {error}")),

@@ -30,6 +30,7 @@ fn counts_are_exact_no_live_file_is_deleted_and_none_is_left_whatever_fails() {
         (sum.subsumed, SCHEDULES / 10),
         (sum.completed, SCHEDULES * 5),
         (sum.verified, SCHEDULES * 5),
+        (sum.adopted, SCHEDULES / 4),
         (sum.deleted, SCHEDULES / 2),
     ] {
         assert!(figure >= least, "too little happened: {sum:?}");

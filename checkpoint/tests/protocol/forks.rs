@@ -55,15 +55,19 @@ fn whole(store: &Arc<dyn ObjectStore>, io: &IoRuntime) {
 
 #[test]
 fn two_jobs_fork_from_one_checkpoint_and_neither_touches_it() {
+    [false, true].into_iter().for_each(fork_twice);
+}
+
+fn fork_twice(paged: bool) {
     let io = IoRuntime::new(1).unwrap();
-    let from = original(&io, 1, false);
+    let from = original(&io, 1, paged);
     let before = contents(&from, &io);
     let forks = [(2, memory()), (3, memory())];
     let mut jobs: Vec<Job> = forks
         .iter()
         .map(|(seed, to)| {
             let origin = origin(&from, to, RestoreMode::NoClaim);
-            Job::start_from(Arc::clone(to), &io, *seed, &origin).unwrap()
+            Job::start_from(Arc::clone(to), &io, *seed, &origin).unwrap().paged(paged)
         })
         .collect();
     // One of them keeps all that it was begun with, the other has written everything anew by its first checkpoint.
@@ -73,7 +77,10 @@ fn two_jobs_fork_from_one_checkpoint_and_neither_touches_it() {
         job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
         job.files.settle();
     }
-    for ((_, to), brought) in forks.iter().zip([3, 0]) {
+    // A page is taken over as it is, with what it names.
+    let needed = named(&from, &io, &retained(&from, &io).all()[1..]).len();
+    assert_eq!(needed, 3 + usize::from(paged));
+    for ((_, to), brought) in forks.iter().zip([needed, 0]) {
         whole(to, &io);
         let of_origin = names_in(to, &io, "state/00000001").len();
         assert_eq!(of_origin, brought, "exactly what is needed was brought");
@@ -166,7 +173,7 @@ fn what_an_interrupted_beginning_has_brought_is_not_swept_from_under_the_next_on
         crashed.begin_checkpoint().unwrap();
         drop(crashed);
         let brought = names_in(&to, &io, "state/00000001");
-        assert_eq!(brought.len(), 3);
+        assert_eq!(brought.len(), 3 + usize::from(paged));
         let (again, entropy) = (origin(&from, &to, RestoreMode::NoClaim), Entropy::from_seed(3));
         let opened = CheckpointStore::open_from(Arc::clone(&to), io.clone(), &entropy, &again).unwrap();
         // Nobody holds them yet: the backends are not open.

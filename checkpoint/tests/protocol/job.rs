@@ -1,5 +1,6 @@
 //! A toy job of one subtask: its state is the list of its live files, a step writes one and compacts one away. A paged one
-//! has pages for all but the newest, and keeps a page as long as one of its files is live.
+//! has pages for all but the newest, and keeps a page as long as one of its files is live: its own, or that of the checkpoint it
+//! starts from.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub(crate) struct Job {
     written: usize,
     paged: bool,
     page: Option<Arc<Page>>,
+    /// What it starts from.
+    restored: Option<CheckpointMetadata>,
     origin: Option<Arc<Origin>>,
 }
 
@@ -83,9 +86,8 @@ impl Job {
         io: &IoRuntime,
         origin: Option<Arc<Origin>>,
     ) -> Result<Self> {
-        let restored = opened.origin.as_ref().or(opened.latest());
-        let live: VecDeque<String> =
-            restored.into_iter().flat_map(|c| lines(&c.subtasks[0].payload)).collect();
+        let restored = opened.origin.as_ref().or(opened.latest()).cloned();
+        let live: VecDeque<String> = restored.iter().flat_map(|c| lines(&c.subtasks[0].payload)).collect();
         for name in &live {
             opened.files.hold(name);
         }
@@ -109,13 +111,23 @@ impl Job {
             written: 0,
             paged: false,
             page: None,
+            restored,
             origin,
         })
     }
 
-    /// Whether its checkpoints have pages.
-    pub(crate) fn paged(self, paged: bool) -> Self {
-        Self { paged, ..self }
+    /// Whether its checkpoints have pages; then it takes over that of the one it starts from, if that can be read.
+    pub(crate) fn paged(mut self, paged: bool) -> Self {
+        self.paged = paged;
+        if let Some(restored) = self.restored.take().filter(|_| paged) {
+            let from = self.origin.as_ref().map_or(&self.store, |origin| origin.store());
+            let all = self.io.block_on(PageReader::new(Arc::clone(from)).objects_of(&restored));
+            if let (Some(page), Ok(mut named)) = (restored.pages().next(), all) {
+                named.retain(|file| *file != page.object && restored.files().all(|own| own != file));
+                self.page = Some(Arc::new(Page::adopt(&self.files, page.object.clone(), named)));
+            }
+        }
+        self
     }
 
     fn next_name(&mut self) -> String {

@@ -1,40 +1,16 @@
 //! A manifest page of the toy job: an object that names some of its files, all of which are held as long as the page is.
 use std::sync::Arc;
 
-use alluvium_checkpoint::SharedFileRegistry;
+use alluvium_checkpoint::{SharedFileRegistry, encode_page};
 use alluvium_env::{Error, Result};
 use alluvium_state_api::{FileOwnership, FileRef, ManifestPage};
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use prost::Message;
 
-#[derive(Clone, PartialEq, Message)]
-struct PageMessage {
-    #[prost(message, repeated, tag = "1")]
-    files: Vec<FileMessage>,
-    /// What only its writer reads.
-    #[prost(bytes = "vec", tag = "2")]
-    rest: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Eq, Message)]
-struct FileMessage {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(uint64, tag = "2")]
-    size_bytes: u64,
-}
-
-/// The object of a page.
+/// The object of a page. What is the toy's own of it, nobody else reads: a field of one byte.
 pub(crate) fn encode(files: &[FileRef]) -> Bytes {
-    let file = |file: &FileRef| FileMessage { name: file.name.clone(), size_bytes: file.size_bytes };
-    let message = PageMessage { files: files.iter().map(file).collect(), rest: b"the toy's own".to_vec() };
-    let mut object = b"ALVMPAG\x01".to_vec();
-    object.extend_from_slice(&message.encode_to_vec());
-    let crc = crc_fast::crc32_iscsi(&object);
-    object.extend_from_slice(&crc.to_le_bytes());
-    object.into()
+    encode_page(files, &[0x10, 7])
 }
 
 /// See the module.
@@ -54,11 +30,17 @@ impl Page {
     ) -> Result<Self> {
         let bytes = encode(&files);
         let object = FileRef { name, size_bytes: bytes.len() as u64 };
-        let page = Self { registry: Arc::clone(registry), object, files };
-        page.all().for_each(|name| registry.hold(name));
+        let page = Self::adopt(registry, object, files);
         let put = store.put(&Path::from(page.object.name.as_str()), bytes.into()).await;
         put.map_err(|error| Error::unavailable("a page was not written").with_source(error))?;
         Ok(page)
+    }
+
+    /// One that a former attempt wrote.
+    pub(crate) fn adopt(registry: &Arc<SharedFileRegistry>, object: FileRef, files: Vec<FileRef>) -> Self {
+        let page = Self { registry: Arc::clone(registry), object, files };
+        page.all().for_each(|name| registry.hold(name));
+        page
     }
 
     fn all(&self) -> impl Iterator<Item = &str> {

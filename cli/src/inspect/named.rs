@@ -1,15 +1,20 @@
 //! What the retained checkpoints of a state name: each object once, with what they say of it.
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use alluvium_checkpoint::{PageReader, RetainedCheckpoints};
-use alluvium_env::{Error, ErrorKind, IoRuntime, Result};
+use alluvium_env::{Error, ErrorKind, HashMap, IoRuntime, Result};
 use alluvium_forst::claimed_objects;
 use alluvium_forst::inspect::{ClaimedObject, Finding, ReadAt, Report};
 use alluvium_state_api::{CheckpointId, RestoredPart};
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use object_store::path::Path as ObjectPath;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _};
+
+/// Pages that are read at a time.
+const AT_ONCE: usize = 16;
 
 /// An object that checkpoints need.
 pub(super) struct Named {
@@ -75,6 +80,15 @@ async fn read(store: &Arc<dyn ObjectStore>, name: &str) -> Result<Option<Bytes>>
     }
 }
 
+/// Objects in their order, as far as they are there; some of them are read ahead.
+fn contents(
+    store: &Arc<dyn ObjectStore>,
+    names: impl Iterator<Item = String>,
+) -> impl Stream<Item = Result<Option<Bytes>>> {
+    let read = move |name: String| async move { read(store, &name).await };
+    stream::iter(names).map(read).buffered(AT_ONCE)
+}
+
 impl NamedObjects {
     /// Reads the ledger and the manifests of the checkpoints it retains; nothing of a state that has none.
     ///
@@ -93,13 +107,18 @@ impl NamedObjects {
             for file in objects {
                 named.add(&file.name, file.size_bytes, checkpoint.id);
             }
+            let pages_of_all = checkpoint.pages().map(|page| page.object.name.clone());
+            let mut contents = pin!(contents(store, pages_of_all));
             for subtask in &checkpoint.subtasks {
+                let own = contents.by_ref().take(subtask.pages.len()).try_collect::<Vec<_>>();
+                let pages_of_it = subtask.pages.iter().map(|page| page.object.name.as_str());
+                let mut own: HashMap<&str, Option<Bytes>> = pages_of_it.zip(io.block_on(own)?).collect();
                 let part = RestoredPart {
                     key_groups: subtask.key_groups,
                     backend: subtask.backend.clone(),
                     payload: subtask.payload.clone(),
                 };
-                let claims = match claimed_objects(&part, &mut |name, _| io.block_on(read(store, name))) {
+                let claims = match claimed_objects(&part, &mut |name, _| Ok(own.remove(name).flatten())) {
                     // What another backend's payload says, only that knows.
                     Err(error) if error.kind() == ErrorKind::Invalid => continue,
                     claims => {
@@ -167,5 +186,35 @@ impl NamedObjects {
         }
         let now = Self::read(store, io)?;
         Ok(names.into_iter().filter(|name| now.get(name).is_some()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use alluvium_env::{Clock as _, SystemClock};
+    use object_store::memory::InMemory;
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
+
+    use super::*;
+
+    #[test]
+    fn pages_come_in_their_order_and_are_read_several_at_a_time() {
+        let (io, inner, clock) = (IoRuntime::new(1).unwrap(), InMemory::new(), SystemClock::new());
+        let all: Vec<String> = (0..32).map(|number| format!("{number}.page")).collect();
+        for name in all.iter().skip(1) {
+            io.block_on(inner.put(&ObjectPath::from(name.as_str()), name.clone().into())).unwrap();
+        }
+        let wait_get_per_call = Duration::from_millis(50);
+        let config = ThrottleConfig { wait_get_per_call, ..ThrottleConfig::default() };
+        let store: Arc<dyn ObjectStore> = Arc::new(ThrottledStore::new(inner, config));
+        let begun = clock.monotonic();
+        let read: Vec<_> =
+            io.block_on(contents(&store, all.iter().cloned()).try_collect::<Vec<_>>()).unwrap();
+        let took = clock.monotonic().saturating_sub(begun);
+        assert!(took < wait_get_per_call * 16, "32 pages took {took:?}, one takes {wait_get_per_call:?}");
+        let expected = all.iter().map(|name| (name != "0.page").then(|| Bytes::from(name.clone())));
+        assert_eq!(read, expected.collect::<Vec<_>>());
     }
 }

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use alluvium_env::Entropy;
 use serde_json::Value;
 
-use crate::moments::Moment;
+use crate::moments::{Moment, pages};
 use crate::process::{alluvium, kill_hard, succeed, summary, text, wordcount};
 use crate::text::{Counts, assert_counts, count, multilingual};
 
@@ -34,7 +34,7 @@ impl Crashes<'_> {
     /// another one.
     pub(crate) fn run(&self, expected: &Counts, command: impl Fn() -> Command) {
         let (random, kills) = (Entropy::from_seed(self.seed), kills());
-        let (mut killed, mut job, mut restored) = (0, 0, 0);
+        let (mut killed, mut by_page, mut job, mut restored) = (0, 0, 0, 0);
         loop {
             let (objects, url) = (self.state)(job);
             let start = |parallelism: u64| {
@@ -46,11 +46,16 @@ impl Crashes<'_> {
             };
             let mut command = start(1 + random.next_u64() % 4);
             command.args(["--checkpoints-at-once", &(1 + random.next_u64() % 2).to_string()]);
+            // Half of them by page, each of which goes on from the other; with so little memory that there are tables.
+            let paged = random.next_u64() % 2 == 0;
+            let (memory, tables) = if paged { ("42MiB", "1") } else { ("64MiB", "1024") };
+            command.args(["--memory", memory, "--paged-tables", tables]);
             let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-            let moment = Moment::draw(&random);
+            let moment = Moment::draw(&random, paged);
             if killed < kills && moment.wait(&objects, &mut child) {
                 kill_hard(&mut child);
                 killed += 1;
+                by_page += u32::from(pages(&objects) > 0);
                 continue;
             }
             let output = child.wait_with_output().unwrap();
@@ -61,6 +66,7 @@ impl Crashes<'_> {
             self.nothing_is_left(&url, start(1));
             if killed == kills {
                 assert!(restored > 0, "no job was ever continued: the kills tested nothing");
+                assert!(by_page * 8 > kills, "{by_page} of {kills} kills met a page");
                 return;
             }
             job += 1;
@@ -107,7 +113,7 @@ fn survives_twenty_kills(how: &str, seed: u64) {
     };
     Crashes { folder: folder.path(), seed, state: &state, configure: &|_| {} }.run(&expected, || {
         let mut command = wordcount(folder.path());
-        command.args(["text", "--memory", "64MiB", "--count", how, "--repeat", &repeat.to_string()]);
+        command.args(["text", "--count", how, "--repeat", &repeat.to_string()]);
         command
     });
 }

@@ -29,7 +29,7 @@ fn counts_on_s3_survive_kills_at_changing_parallelism() {
     let configure = |command: &mut Command| server.configure(command);
     Crashes { folder: folder.path(), seed: 43, state: &state, configure: &configure }.run(&expected, || {
         let mut command = wordcount(folder.path());
-        command.args(["text", "--memory", "64MiB", "--count", "get-put", "--repeat", &repeat.to_string()]);
+        command.args(["text", "--count", "get-put", "--repeat", &repeat.to_string()]);
         command
     });
 }

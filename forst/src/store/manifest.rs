@@ -68,11 +68,11 @@ pub(crate) struct StretchRecord {
 }
 
 impl PageRecord {
-    /// Its tables as they stand, those that are gone left out, and the value files that they point to.
+    /// All that it says, also of what is gone. Where its tables stand, [`PageRecord::places`] has.
     ///
     /// # Errors
     /// `Corruption` if it is no page, or not the one that this record means.
-    pub(crate) fn read(&self, object: &[u8]) -> Result<PageContent> {
+    pub(crate) fn content(&self, object: &[u8]) -> Result<PageContent> {
         let content = PageContent::decode(object).map_err(|e| e.context(self.name.clone()))?;
         let told: u64 = self.stretches.iter().map(|stretch| u64::from(stretch.tables)).sum();
         if told != content.tables.len() as u64 {
@@ -81,13 +81,28 @@ impl PageRecord {
                 "a manifest tells of {told} tables in page {name}, which has {there}"
             )));
         }
-        let stretches = self.stretches.iter();
-        let places = stretches.flat_map(|stretch| std::iter::repeat_n(stretch, stretch.tables as usize));
-        let standing = |(table, place): (TableRecord, &StretchRecord)| {
-            (!place.gone).then_some(TableRecord { level: place.level, run: place.run, ..table })
+        Ok(content)
+    }
+
+    /// Level and run of each of its tables, in their order; `None` for what is gone.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Option<(u32, u32)>> + '_ {
+        let place = |stretch: &StretchRecord| (!stretch.gone).then_some((stretch.level, stretch.run));
+        self.stretches
+            .iter()
+            .flat_map(move |stretch| std::iter::repeat_n(place(stretch), stretch.tables as usize))
+    }
+
+    /// Its tables as they stand, those that are gone left out, and the value files that they point to.
+    ///
+    /// # Errors
+    /// As [`PageRecord::content`].
+    pub(crate) fn read(&self, object: &[u8]) -> Result<PageContent> {
+        let PageContent { tables, value_files } = self.content(object)?;
+        let standing = |(table, place): (TableRecord, Option<(u32, u32)>)| {
+            place.map(|(level, run)| TableRecord { level, run, ..table })
         };
-        let tables = content.tables.into_iter().zip(places).filter_map(standing).collect();
-        Ok(PageContent { tables, value_files: content.value_files })
+        let tables = tables.into_iter().zip(self.places()).filter_map(standing).collect();
+        Ok(PageContent { tables, value_files })
     }
 }
 

@@ -48,6 +48,12 @@ pub(crate) struct PageContent {
 }
 
 impl PageContent {
+    /// Every object that it names, with its size.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, u64)> {
+        let tables = self.tables.iter().map(|table| (table.name.as_str(), table.size_bytes));
+        tables.chain(self.value_files.iter().map(|file| (file.name.as_str(), file.size_bytes)))
+    }
+
     /// The object.
     pub(crate) fn encode(mut self) -> Bytes {
         let taken = |name: &mut String, size_bytes: &mut u64| FileMessage {

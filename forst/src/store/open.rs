@@ -1,6 +1,7 @@
 //! Opening: an empty store, or one from the manifests of a checkpoint, clipped to the keys it now owns.
 //!
-//! Tables are referenced, not read; the pages that describe those of its keys are. The logs of memtables that were not flushed are read and replayed: they are at
+//! Tables are referenced, not read; the pages that describe those of its keys are, and those of them of which nothing has to be
+//! clipped go on describing them. The logs of memtables that were not flushed are read and replayed: they are at
 //! most a few memtables, however much state there is.
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::manifest::{
 };
 use super::manifest_page::PageContent;
 use super::pack::Packer;
-use super::paging::Paging;
+use super::paging::{Paging, RestoredPage, SnapshotPage};
 use super::warm_up::WarmUp;
 use super::{Counters, DeltaChain, Elsewhere, Expiring, Frozen, Jobs, Pace, Reads, Store, Tails};
 use crate::cache::BlockCache;
@@ -29,7 +30,7 @@ use crate::memtable::{LogEntry, LogRecord, Memtable, read_log};
 use crate::merge::MergeOperators;
 use crate::naming::Naming;
 use crate::settings::ForstSettings;
-use crate::table::Ownership;
+use crate::table::{Ownership, TableFile};
 use crate::values::ValueFile;
 use crate::version::{LEVELS, Version};
 
@@ -120,7 +121,7 @@ impl Store {
     }
 
     fn restore(&mut self, parts: &[Restored]) -> Result<()> {
-        let (mut version, mut known) = (Version::default(), HashMap::default());
+        let (mut version, mut known, mut adopted) = (Version::default(), HashMap::default(), Vec::new());
         let mut memtables: Vec<(KeyRange, MemtableRecord, usize)> = Vec::new();
         let clips = parts.iter().map(|part| KeyRange::new(&part.start, &part.end));
         let manifests = parts.iter().map(|part| Manifest::decode(&part.manifest));
@@ -129,12 +130,13 @@ impl Store {
         let described = self.described_in_pages(&manifests)?;
         for ((clip, manifest), pages) in manifests.into_iter().zip(described) {
             self.restore_hints(manifest.hints);
-            let own = PageContent { tables: manifest.tables, value_files: manifest.value_files };
-            for PageContent { tables, value_files } in std::iter::once(own).chain(pages) {
-                let values = self.value_files(value_files, &mut known)?;
-                for record in tables {
-                    self.reference(&mut version, record, &clip, &values)?;
-                }
+            let values = self.value_files(manifest.value_files, &mut known)?;
+            for record in manifest.tables {
+                self.reference(&mut version, record, &clip, &values)?;
+            }
+            for (record, content) in pages {
+                let values = self.value_files(content.value_files.clone(), &mut known)?;
+                adopted.extend(self.take_over(&mut version, (&record, content), &clip, &values)?);
             }
             let count = manifest.memtables.len();
             // Ages are counted from the newest, so that memtables of several parts line up.
@@ -145,6 +147,7 @@ impl Store {
         for run in version.level0.iter_mut().chain(&mut version.levels) {
             run.sort_by(|a, b| a.keys().start.cmp(&b.keys().start));
         }
+        self.paging.adopt(adopted, &version);
         self.version = Arc::new(version);
         self.account_tails();
         self.replay(memtables)
@@ -164,9 +167,13 @@ impl Store {
     }
 
     /// Reads the pages of manifests that can describe tables with keys of their clips, all at a time.
-    fn described_in_pages(&self, manifests: &[(KeyRange, Manifest)]) -> Result<Vec<Vec<PageContent>>> {
+    fn described_in_pages(
+        &self,
+        manifests: &[(KeyRange, Manifest)],
+    ) -> Result<Vec<Vec<(PageRecord, PageContent)>>> {
         let read = |page: PageRecord| async move {
-            page.read(&self.fetcher.read_object(&page.name, page.size_bytes).await?)
+            let content = page.content(&self.fetcher.read_object(&page.name, page.size_bytes).await?)?;
+            Ok((page, content))
         };
         let all = manifests.iter().map(|(clip, manifest)| {
             let met = |page: &&PageRecord| KeyRange::new(&page.start, &page.end).overlaps(clip);
@@ -194,13 +201,35 @@ impl Store {
         Ok(files)
     }
 
+    /// References what stands in a page; returns the page if it describes that as it is here, too.
+    fn take_over(
+        &self,
+        version: &mut Version,
+        (record, content): (&PageRecord, PageContent),
+        clip: &KeyRange,
+        values: &[Arc<ValueFile>],
+    ) -> Result<Option<Arc<SnapshotPage>>> {
+        let mut page = RestoredPage::new(record, &content, &self.naming);
+        for (place, table) in record.places().zip(content.tables) {
+            let Some((level, run)) = place else {
+                page.gone();
+                continue;
+            };
+            let whole = clip.covers(&table.keys());
+            let table = TableRecord { level, run, ..table };
+            page.stands(self.reference(version, table, clip, values)?.as_ref(), whole);
+        }
+        Ok(page.adopted())
+    }
+
+    /// The table that is added to a version, if the clip leaves anything of it.
     fn reference(
         &self,
         version: &mut Version,
         record: TableRecord,
         clip: &KeyRange,
         values: &[Arc<ValueFile>],
-    ) -> Result<()> {
+    ) -> Result<Option<Arc<TableFile>>> {
         let (level, run) = (record.level as usize, record.run as usize);
         if level > LEVELS || record.run > MAX_RUNS || (level > 0 && run > 0) {
             let name = record.name;
@@ -211,8 +240,9 @@ impl Store {
         let held = self.naming.hold_existing(&record.name);
         let file = record.open(clip, values, self.naming.next_id(), held)?;
         if file.keys().is_empty() {
-            return Ok(());
+            return Ok(None);
         }
+        let file = Arc::new(file);
         let run = if let Some(index) = level.checked_sub(1) {
             version.levels.get_mut(index)
         } else {
@@ -222,9 +252,9 @@ impl Store {
         };
         if let Some(run) = run {
             version.values.add(&file);
-            run.push(Arc::new(file));
+            run.push(Arc::clone(&file));
         }
-        Ok(())
+        Ok(Some(file))
     }
 
     async fn read_delta(&self, delta: &DeltaRecord) -> Result<Bytes> {

@@ -12,7 +12,8 @@
 //!
 //! **Invariants**: what a page names is held as long as the page is, also what is gone of it: so that a checkpoint that
 //! names the page depends on nothing that could be missing. Pages of which too much is gone are given up, so what is held for
-//! nothing stays a small part. A page is known to the store once its upload has succeeded, and not before.
+//! nothing stays a small part. A page is known to the store once its upload has succeeded, and not before; or because it was
+//! opened from it and took over whole what stands in it, which the page then describes as well as any that is written anew.
 //!
 //! **Threads**: on the I/O runtime, within uploads of snapshots. Several may be under way, and none waits for another: each writes what
 //! it knows no page for, and the pages of the one that began last are those that the next one goes on with.
@@ -29,6 +30,7 @@ use super::pack::Uploader;
 use super::records::ValueList;
 use super::snapshot::SnapshotFile;
 use crate::key_range::KeyRange;
+use crate::naming::Naming;
 use crate::table::{Held, TableFile};
 use crate::version::Version;
 
@@ -58,7 +60,7 @@ pub(super) fn placed(version: &Version) -> impl Iterator<Item = Placed> + '_ {
     level0.chain(deeper.map(|(level, file)| ((level, 0), Arc::clone(file))))
 }
 
-/// A page that was written.
+/// A page that was written, here or by the store that this one was opened from.
 #[derive(Debug)]
 pub struct SnapshotPage {
     object: Held,
@@ -98,11 +100,7 @@ impl SnapshotPage {
         let records: Vec<_> =
             tables.iter().map(|(place, table)| TableRecord::of(*place, table, &mut values)).collect();
         let content = PageContent { tables: records, value_files: values.records() };
-        let hold = |name: &str, size_bytes| (uploader.naming.hold_existing(name), size_bytes);
-        let named = content.tables.iter().map(|table| hold(&table.name, table.size_bytes));
-        let values = content.value_files.iter().map(|file| hold(&file.name, file.size_bytes));
-        let files: Vec<_> = named.chain(values).collect();
-        let files_bytes = files.iter().map(|(_, size_bytes)| size_bytes).sum();
+        let files = held(&content, &uploader.naming);
         let mut keys = tables.first().map(|(_, table)| table.keys().clone()).unwrap_or_default();
         for (_, table) in tables {
             keys.extend(table.keys());
@@ -111,7 +109,55 @@ impl SnapshotPage {
         let size_bytes = bytes.len() as u64;
         uploader.fetcher.write(object.name(), vec![bytes]).await?;
         let tables = tables.iter().map(|(_, table)| Arc::downgrade(table)).collect();
-        Ok(Arc::new(Self { object, size_bytes, files, files_bytes, tables, keys }))
+        Ok(Arc::new(Self::new(object, size_bytes, files, (tables, keys))))
+    }
+
+    fn new(
+        object: Held,
+        size_bytes: u64,
+        files: Vec<(Held, u64)>,
+        (tables, keys): (Vec<Weak<TableFile>>, KeyRange),
+    ) -> Self {
+        let files_bytes = files.iter().map(|(_, size_bytes)| size_bytes).sum();
+        Self { object, size_bytes, files, files_bytes, tables, keys }
+    }
+}
+
+/// Every object that a page names, held.
+fn held(page: &PageContent, naming: &Naming) -> Vec<(Held, u64)> {
+    page.files().map(|(name, size_bytes)| (naming.hold_existing(name), size_bytes)).collect()
+}
+
+/// A page that a store is opened from, as its tables are taken over.
+pub(super) struct RestoredPage {
+    page: SnapshotPage,
+    /// Whether each was, of those that stand.
+    whole: bool,
+}
+
+impl RestoredPage {
+    /// Holds what it names, also what is gone of it.
+    pub(super) fn new(record: &PageRecord, content: &PageContent, naming: &Naming) -> Self {
+        let object = naming.hold_existing(&record.name);
+        let (tables, keys) = (Vec::new(), KeyRange::new(&record.start, &record.end));
+        let page = SnapshotPage::new(object, record.size_bytes, held(content, naming), (tables, keys));
+        Self { page, whole: true }
+    }
+
+    /// The next of its tables is gone.
+    pub(super) fn gone(&mut self) {
+        self.page.tables.push(Weak::new());
+    }
+
+    /// The next of its tables stands: as it was, or clipped.
+    pub(super) fn stands(&mut self, table: Option<&Arc<TableFile>>, whole: bool) {
+        self.whole &= whole;
+        self.page.tables.push(table.map_or_else(Weak::new, Arc::downgrade));
+    }
+
+    /// The page, if it describes what the store has.
+    pub(super) fn adopted(self) -> Option<Arc<SnapshotPage>> {
+        self.whole.then(|| Arc::new(self.page))
     }
 }
 
@@ -142,6 +188,13 @@ struct Known {
 impl Paging {
     pub(super) fn new(from_tables: usize) -> Self {
         Self { from_tables, known: Mutex::default() }
+    }
+
+    /// Goes on with pages of the store that this one is opened from, if it has as many tables as takes.
+    pub(super) fn adopt(&self, pages: Vec<Arc<SnapshotPage>>, version: &Version) {
+        if placed(version).count() >= self.from_tables {
+            self.lock().pages = pages;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

@@ -83,6 +83,12 @@ impl TableRecord {
         }
     }
 
+    /// The keys that it shows.
+    pub(crate) fn keys(&self) -> KeyRange {
+        let clip = KeyRange::new(&self.clip_start, &self.clip_end);
+        KeyRange::new(&self.start, &self.end).intersect(&clip)
+    }
+
     /// The table, clipped; `values` are the files that its list names.
     pub(crate) fn open(
         self,
