@@ -225,6 +225,33 @@ fn a_snapshot_writes_what_changed_and_names_the_pages_of_the_one_before() {
 }
 
 #[test]
+fn a_page_goes_on_when_memory_has_less_of_its_tables() {
+    let world = World::new();
+    let mut store = world.open(1, Vec::new());
+    // Filters of all tables are more than a store of the least memory keeps, those of two thirds are not.
+    let fill = |store: &mut Store, keys: std::ops::Range<u32>| {
+        for number in keys {
+            while !store.admits() {
+                world.turn(store);
+            }
+            store.put(&number.to_be_bytes(), b"short").unwrap();
+        }
+        world.flush(store);
+    };
+    fill(&mut store, 0..140_000);
+    let (before, _) = world.snapshot(&mut store);
+    fill(&mut store, 140_000..210_000);
+    let (after, _) = world.snapshot(&mut store);
+    let (before, now) = (page_names(&before), page_names(&after));
+    let kept = before.intersection(&now).count();
+    assert!(
+        before.len() > 2 && kept + 1 >= before.len(),
+        "{kept} of {} pages are as they were",
+        before.len()
+    );
+}
+
+#[test]
 fn a_restart_reads_the_pages_of_its_keys_and_no_others() {
     let world = World::new();
     let mut store = world.open(1, Vec::new());

@@ -31,7 +31,7 @@ use super::records::ValueList;
 use super::snapshot::SnapshotFile;
 use crate::key_range::KeyRange;
 use crate::naming::Naming;
-use crate::table::{Held, TableFile};
+use crate::table::{Held, TableFile, Which};
 use crate::version::Version;
 
 /// A page holds up to this part of the tables from which on there are pages.
@@ -44,9 +44,9 @@ const GONE: usize = 8;
 /// A table, with its level and run.
 pub(super) type Placed = ((usize, usize), Arc<TableFile>);
 
-/// Which table it is: of two that live at a time, no two have the same.
-fn identity(table: *const TableFile) -> usize {
-    table.addr()
+/// Tells tables apart.
+fn identity(which: *const Which) -> usize {
+    which.addr()
 }
 
 /// All tables of a version as a manifest lists them: by run, in key order.
@@ -68,9 +68,8 @@ pub struct SnapshotPage {
     /// What it names.
     files: Vec<(Held, u64)>,
     files_bytes: u64,
-    /// In their order. Weak: what a table has in memory does not stay because it is described somewhere; and another table
-    /// never gets the address of one that is remembered so.
-    tables: Vec<Weak<TableFile>>,
+    /// In their order. Weak: a table that is gone is seen to be; and another one never gets the address of one that is remembered so.
+    tables: Vec<Weak<Which>>,
     keys: KeyRange,
 }
 
@@ -108,7 +107,7 @@ impl SnapshotPage {
         let (object, bytes): (_, Bytes) = (uploader.naming.hold("page"), content.encode());
         let size_bytes = bytes.len() as u64;
         uploader.fetcher.write(object.name(), vec![bytes]).await?;
-        let tables = tables.iter().map(|(_, table)| Arc::downgrade(table)).collect();
+        let tables = tables.iter().map(|(_, table)| Arc::downgrade(table.which())).collect();
         Ok(Arc::new(Self::new(object, size_bytes, files, (tables, keys))))
     }
 
@@ -116,7 +115,7 @@ impl SnapshotPage {
         object: Held,
         size_bytes: u64,
         files: Vec<(Held, u64)>,
-        (tables, keys): (Vec<Weak<TableFile>>, KeyRange),
+        (tables, keys): (Vec<Weak<Which>>, KeyRange),
     ) -> Self {
         let files_bytes = files.iter().map(|(_, size_bytes)| size_bytes).sum();
         Self { object, size_bytes, files, files_bytes, tables, keys }
@@ -152,7 +151,7 @@ impl RestoredPage {
     /// The next of its tables stands: as it was, or clipped.
     pub(super) fn stands(&mut self, table: Option<&Arc<TableFile>>, whole: bool) {
         self.whole &= whole;
-        self.page.tables.push(table.map_or_else(Weak::new, Arc::downgrade));
+        self.page.tables.push(table.map_or_else(Weak::new, |table| Arc::downgrade(table.which())));
     }
 
     /// The page, if it describes what the store has.
@@ -231,7 +230,7 @@ impl Paging {
             return Ok((Layout { pages: Vec::new(), inline: tables }, 0));
         }
         let places: HashMap<usize, (usize, usize)> =
-            tables.iter().map(|(place, table)| (identity(Arc::as_ptr(table)), *place)).collect();
+            tables.iter().map(|(place, table)| (identity(Arc::as_ptr(table.which())), *place)).collect();
         let Plan { mut kept, fresh, inline } = self.plan(&known, tables, &places);
         let written = try_join_all(fresh.iter().map(|tables| SnapshotPage::write(tables, uploader))).await?;
         let bytes = written.iter().map(|page| page.size_bytes).sum();
@@ -267,8 +266,10 @@ impl Paging {
         }
         let kept: Vec<_> = kept.into_iter().map(|(page, _)| page).collect();
         let described: HashSet<usize> = kept.iter().flat_map(|page| page.identities()).collect();
-        let mut inline: Vec<Placed> =
-            tables.into_iter().filter(|(_, t)| !described.contains(&identity(Arc::as_ptr(t)))).collect();
+        let mut inline: Vec<Placed> = tables
+            .into_iter()
+            .filter(|(_, t)| !described.contains(&identity(Arc::as_ptr(t.which()))))
+            .collect();
         let mut fresh = Vec::new();
         while is_due && inline.len() > self.from_tables / INLINE {
             let rest = inline.split_off(inline.len().min(most));

@@ -86,10 +86,15 @@ pub(crate) struct FileMeta {
     pub(crate) ages: Ages,
 }
 
+/// Which reference to a table one is: of two that live at a time, no two have it at one address.
+#[derive(Debug, Default)]
+pub(crate) struct Which;
+
 /// A table that a version refers to.
 #[derive(Debug)]
 pub(crate) struct TableFile {
     pub(crate) id: FileId,
+    which: Arc<Which>,
     pub(crate) meta: FileMeta,
     /// What the reference sees of its table: how a rescale shares one (design, "A rescale"), and what compaction has left of one.
     pub(crate) clip: KeyRange,
@@ -107,13 +112,18 @@ impl TableFile {
         let keys = meta.keys.intersect(&clip);
         let shown_bytes = meta.size_bytes.saturating_sub(meta.tail_bytes);
         let (tail, offsets) = (OnceLock::new(), OnceLock::new());
-        let (held, values) = (Arc::new(held), Vec::new());
-        Self { id, meta, clip, keys, shown_bytes, held, tail, offsets, values }
+        let (which, held, values) = (Arc::default(), Arc::new(held), Vec::new());
+        Self { id, which, meta, clip, keys, shown_bytes, held, tail, offsets, values }
     }
 
     /// The same with pointers into value files, in the order in which the pointers name them.
     pub(crate) fn with_values(self, values: Vec<ValueShare>) -> Self {
         Self { values, ..self }
+    }
+
+    /// Which reference it is: the same whatever of its tail is in memory, another one once it is clipped.
+    pub(crate) fn which(&self) -> &Arc<Which> {
+        &self.which
     }
 
     /// What its pointers take of each value file.
@@ -152,6 +162,7 @@ impl TableFile {
             shown_bytes,
             clip,
             keys,
+            which: Arc::default(),
             held: Arc::clone(&self.held),
             tail: self.tail.clone(),
             offsets: self.offsets.clone(),
@@ -235,6 +246,7 @@ impl TableFile {
     pub(crate) fn with_tail(&self, tail: Tail) -> Self {
         Self {
             id: self.id,
+            which: Arc::clone(&self.which),
             meta: self.meta.clone(),
             clip: self.clip.clone(),
             keys: self.keys.clone(),

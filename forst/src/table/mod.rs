@@ -20,7 +20,7 @@ mod tail;
 mod top;
 
 pub(crate) use builder::{BuiltTable, TableBuilder, TableOptions, content_hash};
-pub(crate) use file::{FileId, FileMeta, Held, TableFile};
+pub(crate) use file::{FileId, FileMeta, Held, TableFile, Which};
 pub use file::{KeepAll, Ownership};
 pub(crate) use filter::{Filter, filter_hash};
 pub(crate) use index::Index;
