@@ -305,7 +305,7 @@ impl Store {
             match event {
                 inbox::Event::Fetched(fetched) => self.take_fetched(fetched, answered),
                 inbox::Event::Planned(portions) => self.take_planned(portions),
-                inbox::Event::Warmed(warmed) => self.take_warmed(warmed),
+                inbox::Event::Warmed(warmed) => self.take_warmed(warmed, answered),
                 inbox::Event::Flushed(result) => self.take_flushed(result),
                 inbox::Event::Compacted(trip, result) => self.take_compacted(trip, result),
             }

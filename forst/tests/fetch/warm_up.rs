@@ -1,6 +1,6 @@
 //! The warm-up of a restored store, by what it asks of the object store.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use alluvium_env::{Clock as _, SystemClock};
@@ -365,4 +365,71 @@ fn beside_large_logs_the_first_hint_goes_at_once_and_others_when_they_are_news()
     let mut warm = world.open("third", Some(&restored));
     check(&world, &mut warm, &[0]);
     wait_until_warm(&world, &mut warm, &(0..all * 2 / 3).collect::<Vec<_>>());
+}
+
+/// How many parts of tables a store reads that is asked for these keys and nothing else.
+fn parts_of(world: &mut World, restored: &Restored, keys: &[u64]) -> u64 {
+    world.settings.warm_up = false;
+    let mut cold = world.open("cold", Some(restored));
+    check(world, &mut cold, keys);
+    world.settings.warm_up = true;
+    cold.counters().misses
+}
+
+/// A store of which all tails are in memory, and the hint arrives so much later.
+fn tails_first(world: &World, objects: &FaultyStore, restored: &Restored, delay: Duration) -> Store {
+    let mut store = world.open("tails", Some(restored));
+    objects.plan(move |name, _| if is(name, "pack") { Answer::After(delay) } else { Answer::Right });
+    check(world, &mut store, &hot().into_iter().step_by(20).collect::<Vec<_>>());
+    store
+}
+
+#[test]
+fn a_read_waits_for_what_a_warm_up_has_under_way_and_fetches_what_does_not_come() {
+    let objects = FaultyStore::new();
+    let mut world = world(&objects);
+    let restored = life(&mut world);
+    let parts = parts_of(&mut world, &restored, &hot());
+    let delay = Duration::from_millis(50);
+    for (comes, answer) in [(true, Answer::After(delay)), (false, Answer::DeniedAfter(delay))] {
+        let mut store = tails_first(&world, &objects, &restored, delay);
+        let (unasked, reads) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counting, reading) = (Arc::clone(&unasked), Arc::clone(&reads));
+        objects.plan(move |name, _| {
+            if !is(name, "sst") || reading.load(Ordering::SeqCst) {
+                return Answer::Right;
+            }
+            counting.fetch_add(1, Ordering::SeqCst);
+            answer
+        });
+        while unasked.load(Ordering::SeqCst) == 0 {
+            store.poll(&mut |_, _| ()).unwrap();
+            std::thread::yield_now();
+        }
+        reads.store(true, Ordering::SeqCst);
+        check(&world, &mut store, &hot());
+        run_idle(&world, &mut store);
+        let counters = store.counters();
+        assert!(counters.warmed > 15 || !comes, "{counters:?}");
+        assert!(counters.misses + counters.warmed <= parts, "of {parts} parts: {counters:?}");
+    }
+}
+
+#[test]
+fn a_warm_up_leaves_to_reads_what_they_wait_for() {
+    let objects = FaultyStore::new();
+    let mut world = world(&objects);
+    let restored = life(&mut world);
+    let parts = parts_of(&mut world, &restored, &hot());
+    let delay = Duration::from_millis(50);
+    let mut store = tails_first(&world, &objects, &restored, delay);
+    objects.plan(move |name, _| if is(name, "sst") { Answer::After(delay * 4) } else { Answer::Right });
+    check(&world, &mut store, &hot());
+    while objects.under_way() > 0 {
+        store.poll(&mut |_, _| ()).unwrap();
+        std::thread::yield_now();
+    }
+    run_idle(&world, &mut store);
+    let counters = store.counters();
+    assert!(counters.misses + counters.warmed <= parts, "of {parts} parts: {counters:?}");
 }
