@@ -10,6 +10,7 @@ use tracing::field::display;
 use tracing::{Metadata, Span, warn};
 
 use super::Store;
+use super::close::Reach;
 use crate::cache::SMALL_SHARE;
 use crate::compaction::{
     Compaction, CompactionJob, LevelTargets, Progress, Separation, Written, debt_bytes, garbage_of,
@@ -25,9 +26,9 @@ const UNPACKED: u64 = 3;
 /// Failures in a row after which a job is not tried again. Each has had its own retries.
 const MAX_FAILURES: u32 = 3;
 
-/// What is under way.
-#[derive(Default)]
+/// What is under way; its end is [`super::close`].
 pub(super) struct Jobs {
+    pub(super) reach: Reach,
     pub(super) flushing: bool,
     pub(super) compacting: bool,
     /// What the jobs under way hold for the cache.
@@ -42,6 +43,20 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
+    pub(super) fn new(reach: Reach) -> Self {
+        Self {
+            reach,
+            flushing: false,
+            compacting: false,
+            kept_by_flush: Keeping::default(),
+            kept_by_compaction: Keeping::default(),
+            settled: false,
+            posted: None,
+            failures: 0,
+            failure: None,
+        }
+    }
+
     /// Whether the picker has not been asked about this version, or had an answer.
     pub(super) fn may_be_due(&self) -> bool {
         !self.settled

@@ -15,6 +15,7 @@
 //!
 //! **Failure**: what background work cannot get done after its retries is returned by [`Store::poll`], and by every
 //! later one; nothing in memory was dropped for it.
+mod close;
 mod counters;
 mod deltas;
 mod expiring;
