@@ -34,8 +34,9 @@ pub(super) struct Jobs {
     /// What the jobs under way hold for the cache.
     pub(super) kept_by_flush: Keeping,
     kept_by_compaction: Keeping,
-    /// Whether nothing is due of this version but what time makes due.
-    settled: bool,
+    /// Whether nothing is due of this version but what time makes due; and whether memory answered most reads then, by which
+    /// the targets differ.
+    settled: Option<bool>,
     /// The compaction that is done elsewhere.
     pub(super) posted: Option<Posted>,
     pub(super) failures: u32,
@@ -50,7 +51,7 @@ impl Jobs {
             compacting: false,
             kept_by_flush: Keeping::default(),
             kept_by_compaction: Keeping::default(),
-            settled: false,
+            settled: None,
             posted: None,
             failures: 0,
             failure: None,
@@ -58,8 +59,8 @@ impl Jobs {
     }
 
     /// Whether the picker has not been asked about this version, or had an answer.
-    pub(super) fn may_be_due(&self) -> bool {
-        !self.settled
+    pub(super) fn may_be_due(&self, is_resident: bool) -> bool {
+        self.settled != Some(is_resident)
     }
 
     /// Bytes of blocks that jobs hold for the cache.
@@ -208,7 +209,7 @@ impl Store {
             self.run_compaction(job);
             return;
         }
-        self.jobs.settled = true;
+        self.jobs.settled = Some(self.counters.is_resident());
     }
 
     pub(super) fn take_compacted(&mut self, trip: Option<Trip>, result: Result<(Compaction, Written)>) {
@@ -257,7 +258,7 @@ impl Store {
         let ids = old.values.iter().map(|live| live.file.id);
         let gone: Vec<_> = ids.filter(|id| self.version.values.get(*id).is_none()).collect();
         self.cache.forget(&gone);
-        self.jobs.settled = false;
+        self.jobs.settled = None;
         self.expiring.look_again();
     }
 
