@@ -98,7 +98,7 @@ impl Checkpoint {
         let (id, url) = (self.metadata.id, self.url());
         let there = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let operator = operator_states::all(&self.metadata).iter().any(|known| known.name == state);
-        let way = if operator { "; it is an operator state: `scan` it with --operator" } else { "" };
+        let way = if operator { "; it is an operator state: add --operator" } else { "" };
         Error::invalid(format!("checkpoint {id} in {url} has no state {state:?}: there are {there}{way}"))
     }
 

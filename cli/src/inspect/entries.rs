@@ -48,6 +48,9 @@ impl Line {
 /// # Errors
 /// `Invalid` if it holds nothing of it, or what reading fails with.
 pub(super) fn get(args: &GetArgs, io: &IoRuntime) -> Result<()> {
+    if args.operator {
+        return get_of_operator_state(args, io);
+    }
     let key = args.types.key_type.encode(&args.key)?;
     let lines = checkpoint::read(&args.checkpoint, io, |checkpoint| {
         let max = MaxParallelism::new(checkpoint.metadata.max_parallelism)?;
@@ -74,6 +77,19 @@ pub(super) fn get(args: &GetArgs, io: &IoRuntime) -> Result<()> {
             Some(user_key) => out.line(&format!("{user_key}\t{}", line.content))?,
             None => out.line(&line.content.to_string())?,
         }
+    }
+    out.finish()
+}
+
+/// Prints what a broadcast state holds of one key.
+fn get_of_operator_state(args: &GetArgs, io: &IoRuntime) -> Result<()> {
+    let checkpoint = Checkpoint::choose(&args.checkpoint, io)?;
+    let entry = operator_states::entry(&checkpoint.metadata, args)?;
+    let mut out = Output::new();
+    if args.checkpoint.json {
+        out.json(&entry)?;
+    } else {
+        out.line(&entry.value.to_string())?;
     }
     out.finish()
 }

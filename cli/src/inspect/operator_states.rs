@@ -4,8 +4,9 @@ use alluvium_env::{Error, Result};
 use alluvium_state_api::{OperatorStateKind, OperatorStatePart};
 use serde::Serialize;
 
-use super::keys::user_key;
+use super::keys::{KeyType, user_key};
 use super::shown::Shown;
+use super::state_args::{GetArgs, TypeArgs};
 use super::values::ValueType;
 
 /// An operator state of all subtasks together.
@@ -61,15 +62,7 @@ pub(super) fn elements(
     name: &str,
     value_type: ValueType,
 ) -> Result<Vec<Element>> {
-    let known = all(metadata);
-    if !known.iter().any(|state| state.name == name) {
-        let known: Vec<&str> = known.iter().map(|state| state.name).collect();
-        let there = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        let id = metadata.id;
-        return Err(Error::invalid(format!(
-            "checkpoint {id} has no operator state {name:?}: there are {there}"
-        )));
-    }
+    known(metadata, name)?;
     let wanted = parts(metadata).filter(|(_, part)| part.name == name);
     let elements = wanted.flat_map(|(subtask, part)| {
         let is_map = part.kind == OperatorStateKind::Broadcast;
@@ -79,4 +72,46 @@ pub(super) fn elements(
         })
     });
     Ok(elements.collect())
+}
+
+/// The entry of a broadcast state with a key: as the key is stored, or as [`elements`] shows it.
+///
+/// # Errors
+/// `Invalid` if there is no state of that name, if its elements have no keys, or if none has this one.
+pub(super) fn entry(metadata: &CheckpointMetadata, args: &GetArgs) -> Result<Element> {
+    let (id, name, given) = (metadata.id, &args.state, &args.key);
+    let state = known(metadata, name)?;
+    if state.kind != OperatorStateKind::Broadcast.name() {
+        let kind = state.kind;
+        return Err(Error::invalid(format!(
+            "operator state {name:?} of checkpoint {id} is a {kind}, whose elements have no keys: `alluvium state scan {name} \
+             --operator` shows them all"
+        )));
+    }
+    let TypeArgs { key_type, value_type, .. } = args.types;
+    let encoded = key_type.encode(given)?;
+    let is_it = |key: &[u8]| {
+        key == encoded || key_type == KeyType::Auto && user_key(key).to_string() == given.as_str()
+    };
+    let entries = parts(metadata).filter(|(_, part)| part.name == *name).flat_map(|(subtask, part)| {
+        part.keys.iter().zip(&part.elements).map(move |(key, element)| (subtask, key, element))
+    });
+    let found = entries.into_iter().find(|(_, key, _)| is_it(key));
+    let (subtask, key, element) = found.ok_or_else(|| {
+        Error::invalid(format!("checkpoint {id} has nothing of key {given:?} in operator state {name:?}"))
+    })?;
+    let key = if key_type == KeyType::Auto { user_key(key) } else { key_type.split(key).key };
+    Ok(Element { subtask, key: Some(key), value: value_type.shown(element) })
+}
+
+/// The operator state of a name.
+fn known<'a>(metadata: &'a CheckpointMetadata, name: &str) -> Result<OperatorState<'a>> {
+    let mut known = all(metadata);
+    if let Some(place) = known.iter().position(|state| state.name == name) {
+        return Ok(known.swap_remove(place));
+    }
+    let names: Vec<&str> = known.iter().map(|state| state.name).collect();
+    let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let id = metadata.id;
+    Err(Error::invalid(format!("checkpoint {id} has no operator state {name:?}: there are {there}")))
 }

@@ -18,6 +18,7 @@ pub(crate) const STATE_EXAMPLES: &str = "\
 
   What has been broadcast to the operator:
     alluvium state scan rules --operator
+    alluvium state get rules eu --operator
 
   Everything of an older checkpoint, for a script:
     alluvium state scan counts --id 7 --json | jq -r .key
@@ -106,9 +107,13 @@ pub(super) struct GetArgs {
     #[arg(value_name = "STATE")]
     pub(super) state: String,
 
-    /// The record key
+    /// The record key; with --operator the key of an entry
     #[arg(value_name = "KEY", allow_hyphen_values = true)]
     pub(super) key: String,
+
+    /// The state is the operator's and of no record key: a broadcast state, of which this is a key
+    #[arg(long, conflicts_with = "sum")]
+    pub(super) operator: bool,
 
     #[command(flatten)]
     pub(super) types: TypeArgs,

@@ -141,7 +141,7 @@ fn execute(args: &WordcountArgs, mut plan: Plan) -> Result<Outcome> {
     drop(progress);
     let mut ended = ended?;
     ended.notes.extend(backend.disk_cache().and_then(|cache| cache.trouble()));
-    // A flush that was under way ends here: what it writes counts, in the metrics as in the summary.
+    // The threads that flush and compact end here; what they have written counts, in the metrics as in the summary.
     drop(backend);
     drop(shown);
     report::print(args, &storage, &ended, counts.as_ref())?;

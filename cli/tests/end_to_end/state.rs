@@ -193,9 +193,21 @@ fn operator_states_are_listed_with_their_sizes_and_their_elements_are_shown() {
         ("a\nb\nc\n", "0x6575\tblock\n0x7573\tallow\n")
     );
     assert_eq!(scanned(&["workers", "--limit", "1", "--json"]), "{\"subtask\":0,\"value\":\"first\"}\n");
+    // As it is shown, and as it is stored.
+    for key in [&["0x6575"][..], &["6575", "--key-type", "hex"]] {
+        let get = ["get", "rules", "--operator"];
+        let output = succeed(state(folder.path(), &get).args(key).args(at));
+        assert_eq!(text(&output.stdout), "block\n");
+        let output = succeed(state(folder.path(), &get).args(key).args(at).arg("--json"));
+        assert_eq!(text(&output.stdout), "{\"subtask\":0,\"key\":{\"hex\":\"6575\"},\"value\":\"block\"}\n");
+    }
     for (arguments, named) in [
-        (&["scan", "rules"][..], "`scan` it with --operator"),
+        (&["scan", "rules"][..], "it is an operator state: add --operator"),
+        (&["get", "rules", "eu"], "it is an operator state: add --operator"),
         (&["scan", "nothing", "--operator"], "there are offsets, workers, rules"),
+        (&["get", "nothing", "eu", "--operator"], "there are offsets, workers, rules"),
+        (&["get", "rules", "0x00", "--operator"], "nothing of key \"0x00\" in operator state \"rules\""),
+        (&["get", "workers", "0", "--operator"], "is a union list, whose elements have no keys"),
     ] {
         let error = fail(state(folder.path(), arguments).args(at), 1);
         assert!(error.contains(named), "{arguments:?}: {error}");

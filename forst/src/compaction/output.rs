@@ -158,8 +158,16 @@ impl TableWriter {
         Self { mirror: !without, ..self }
     }
 
-    /// Writes all that is left of a scan, and what the scan hides of older tables.
-    pub(crate) fn write_all(mut self, mut scan: MergeScan<Source>) -> Result<Written> {
+    /// Writes all that is left of a scan, and what the scan hides of older tables. Nothing is on its way any more when it returns.
+    pub(crate) fn write_all(mut self, scan: MergeScan<Source>) -> Result<Written> {
+        let mut result = self.write_rest(scan);
+        while !self.uploads.is_empty() {
+            result = result.and(self.end_oldest_upload());
+        }
+        result.map(|()| self.written)
+    }
+
+    fn write_rest(&mut self, mut scan: MergeScan<Source>) -> Result<()> {
         let mut deleted = scan.deleted();
         while let Some(merged) = scan.next_merged()? {
             if self.waiting.is_empty() && !self.separation.leaves(merged.place) {
@@ -169,16 +177,14 @@ impl TableWriter {
             }
         }
         self.write_waiting(&mut deleted)?;
-        self.end_table(deleted)?;
-        while !self.uploads.is_empty() {
-            self.end_oldest_upload()?;
-        }
-        Ok(self.written)
+        self.end_table(deleted)
     }
 
     fn write(&mut self, merged: &Merged<'_>, deleted: &mut DeletedRanges) -> Result<()> {
         let Merged { entry: (kind, key, value), stamp, place, is_warm } = *merged;
-        self.teller.count();
+        if self.teller.count() {
+            self.fetcher.check_outputs_wanted()?;
+        }
         self.end_table_before(key, deleted)?;
         match place {
             Some(place) => self.builder.point(key, place),
@@ -289,6 +295,7 @@ impl TableWriter {
         bytes: u64,
         work: impl Future<Output = Result<Option<WrittenTable>>> + Send + 'static,
     ) -> Result<()> {
+        self.fetcher.check_outputs_wanted()?;
         let most = MAX_UPLOADS as u64 * self.options.table_size_bytes as u64;
         let under_way = |uploads: &[Upload]| uploads.iter().map(|upload| upload.bytes).sum::<u64>();
         while !self.uploads.is_empty()

@@ -57,15 +57,17 @@ impl Teller {
         Self { progress, untold: 0 }
     }
 
-    /// One entry more.
+    /// One entry more; says whether it is time to look up.
     #[inline]
-    pub(super) fn count(&mut self) {
+    pub(super) fn count(&mut self) -> bool {
         self.untold += 1;
-        if self.untold == STEP {
+        let is_time = self.untold == STEP;
+        if is_time {
             self.untold = 0;
             if let Some(progress) = &self.progress {
                 progress.tell(STEP);
             }
         }
+        is_time
     }
 }

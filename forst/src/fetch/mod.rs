@@ -34,7 +34,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use alluvium_env::{Entropy, IoRuntime, Result};
+use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use object_store::ObjectStore;
@@ -109,6 +109,8 @@ pub(crate) struct Fetcher {
     /// Whether tails are kept slim, and whether those of the bottom run keep their filters then.
     slim: AtomicBool,
     filters: AtomicBool,
+    /// Whether jobs begin no further object.
+    stopped: AtomicBool,
 }
 
 impl Fetcher {
@@ -153,6 +155,7 @@ impl Fetcher {
             queue: Queue::default(),
             slim: AtomicBool::new(false),
             filters: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
         })
     }
 
@@ -342,6 +345,19 @@ impl Fetcher {
     /// Lets no further request begin; resolves when those under way have ended.
     pub(crate) async fn close(&self) {
         self.requests.close().await;
+    }
+
+    /// Has flushes and compactions begin no further object. Reads, and what checkpoints upload, go on.
+    pub(crate) fn stop_outputs(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// What ends a job whose outputs nobody wants any more.
+    ///
+    /// # Errors
+    /// `Closed` if so.
+    pub(crate) fn check_outputs_wanted(&self) -> Result<()> {
+        if self.stopped.load(Ordering::Relaxed) { Err(Error::closed("the store is closed")) } else { Ok(()) }
     }
 
     /// The store itself.

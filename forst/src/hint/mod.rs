@@ -7,10 +7,12 @@
 mod format;
 #[cfg(test)]
 mod format_tests;
+mod outline;
 mod plan;
 mod size;
 
 pub(crate) use format::{decode, encode, is_hint};
+pub(crate) use outline::Outline;
 pub(crate) use plan::{Portion, plan};
 pub(crate) use size::encode_within;
 
@@ -59,6 +61,11 @@ pub(crate) struct HotTable {
 impl HotTable {
     pub(crate) fn new(content_hash: u64) -> Self {
         Self { content_hash, runs: Vec::new() }
+    }
+
+    /// How many there are.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.runs.iter().map(|run| u64::from(run.blocks)).sum()
     }
 
     /// Adds a block behind those that it has.

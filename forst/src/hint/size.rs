@@ -20,7 +20,7 @@ pub(crate) fn encode_within(mut tables: Vec<HotTable>, most_bytes: usize) -> Vec
         gap *= 4;
     }
     // Those of which most is hot say most in the same bytes.
-    tables.sort_by_key(|table| std::cmp::Reverse(blocks(table)));
+    tables.sort_by_key(|table| std::cmp::Reverse(table.blocks()));
     while bytes.len() > most_bytes && !tables.is_empty() {
         tables.truncate(tables.len() / 2);
         bytes = encode(&tables);
@@ -52,10 +52,6 @@ fn join(table: &mut HotTable, gap: u32) {
         }
     }
     table.runs = joined;
-}
-
-fn blocks(table: &HotTable) -> u64 {
-    table.runs.iter().map(|run| u64::from(run.blocks)).sum()
 }
 
 #[cfg(test)]
@@ -105,7 +101,7 @@ mod tests {
     #[test]
     fn a_memory_far_larger_than_the_hint_is_still_told_about() {
         let told = within(&tables(200, 3), 8 << 10);
-        let hot: u64 = told.iter().map(blocks).sum();
+        let hot: u64 = told.iter().map(HotTable::blocks).sum();
         assert!(told.len() == 200 && hot > 200 * 600, "{hot} blocks of {} tables", told.len());
         // Where there are more tables than it has room to name, some are.
         let told = within(&tables(3000, 3), 8 << 10);

@@ -89,16 +89,17 @@ impl Store {
     /// The most urgent compaction, if any is due: what costs nothing first.
     pub(super) fn next_compaction(&self, aging: Option<&Aging<'_>>) -> Option<Compaction> {
         let due = aging.filter(|aging| self.expiring.is_due(aging.now_millis));
-        if due.is_none() && !self.jobs.may_be_due() {
+        let may_be_due = self.jobs.may_be_due(self.counters.is_resident());
+        if due.is_none() && !may_be_due {
             return None;
         }
         let targets = self.level_targets();
         due.and_then(|aging| aging.drop_expired(&self.version))
-            .or_else(|| self.jobs.may_be_due().then(|| pick(&self.version, targets)).flatten())
+            .or_else(|| may_be_due.then(|| pick(&self.version, targets)).flatten())
             .or_else(|| due.and_then(|aging| aging.rewrite_expired(&self.version, targets)))
             .or_else(|| {
                 let percent = self.settings.value_garbage_percent;
-                self.jobs.may_be_due().then(|| collect_garbage(&self.version, targets, percent)).flatten()
+                may_be_due.then(|| collect_garbage(&self.version, targets, percent)).flatten()
             })
     }
 

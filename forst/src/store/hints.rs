@@ -3,8 +3,16 @@
 //! It is made between checkpoints, a few hundred blocks a poll, so that a barrier does not wait for it, and it travels with a
 //! delta where there is a small one. Checkpoints name the last one until there is a newer.
 //!
-//! **Invariants**: what hints cost stays below one part in [`DELTA_SHARE`] of the bytes that checkpoints upload, and they make
-//! no more than one request in [`ALONE_EVERY`] checkpoints. Where a checkpoint has nothing to upload, one in [`QUIET_EVERY`].
+//! ```text
+//!  none is named yet      at once
+//!  a small delta goes     along with it
+//!  large deltas go        by itself: after NEWS_EVERY checkpoints if it is news, else after ALONE_EVERY
+//!  nothing is uploaded    by itself: after QUIET_EVERY
+//! ```
+//!
+//! **Invariants**: behind the first one, what hints cost stays below one part in [`DELTA_SHARE`] of the bytes that checkpoints
+//! upload, and those that go by themselves make no more than one request in [`NEWS_EVERY`] checkpoints. What waits to go is made
+//! anew, so that a hint is of about the moment at which it goes.
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::Store;
@@ -12,7 +20,7 @@ use super::deltas::{Place, Upload};
 use super::manifest::DeltaRecord;
 use super::pack::LARGE_BYTES;
 use crate::cache::BlockCache;
-use crate::hint::{HotRun, HotTable, encode_within};
+use crate::hint::{HotRun, HotTable, Outline, encode_within};
 use crate::table::FileId;
 use crate::version::Version;
 
@@ -20,11 +28,15 @@ use crate::version::Version;
 const MOST_BYTES: usize = 64 << 10;
 /// A hint is made anew once so many times its bytes have been uploaded as deltas.
 const DELTA_SHARE: u64 = 32;
-/// A hint that no delta takes along waits for so many checkpoints.
+/// A hint that no delta takes along waits for so many checkpoints if the last one no longer tells what is hot: a request beside
+/// those of so many large deltas is no cost, and the tables that large deltas become are merged away soon.
+const NEWS_EVERY: u64 = 4;
+/// If the last one still does, for so many: which blocks of a table are hot may have changed.
 const ALONE_EVERY: u64 = 16;
 /// Where nothing is written, what is hot changes by reads alone; so many checkpoints are between two hints of that.
 const QUIET_EVERY: u64 = 64;
-/// For each of these in memory one more checkpoint is between two hints, so that a large memory is looked over no faster.
+/// For each of these that was looked over one more checkpoint passes before memory is looked over again. What memory held then
+/// counts: one that fills is told about each time that it has doubled or so.
 const SWEEP_BYTES: u64 = 64 << 20;
 /// Places that a poll looks at: some ten microseconds.
 const STEP_PLACES: usize = 256;
@@ -75,6 +87,9 @@ struct Sweep {
     place: usize,
     found: Vec<HotRun>,
     tables: Vec<HotTable>,
+    outline: Outline,
+    /// Blocks of it that the last hint told of as well.
+    told_blocks: u64,
 }
 
 impl Sweep {
@@ -83,11 +98,12 @@ impl Sweep {
         // Clips of one table have the same blocks.
         files.sort_unstable();
         files.dedup();
-        Self { files, place: 0, found: Vec::new(), tables: Vec::new() }
+        let (found, tables, outline) = (Vec::new(), Vec::new(), Outline::default());
+        Self { files, place: 0, found, tables, outline, told_blocks: 0 }
     }
 
     /// Looks at some places; `false` if there are no more.
-    fn step(&mut self, cache: &BlockCache) -> bool {
+    fn step(&mut self, cache: &BlockCache, told: &Outline) -> bool {
         let mut left = STEP_PLACES;
         while let Some((file, content_hash)) = self.files.last().copied().filter(|_| left > 0) {
             let mut table = HotTable { content_hash, runs: std::mem::take(&mut self.found) };
@@ -103,11 +119,31 @@ impl Sweep {
             self.place = 0;
             self.files.pop();
             if !table.runs.is_empty() {
+                self.outline.add(&table);
+                self.told_blocks += told.shared_with(&table);
                 self.tables.push(table);
             }
         }
         !self.files.is_empty()
     }
+
+    /// What it found, if that is anything.
+    fn into_next(self) -> Option<Next> {
+        let is_news = self.outline.is_news(self.told_blocks);
+        let hint = Arc::new(NewHint { tables: Mutex::new(self.tables), ..NewHint::default() });
+        (self.outline.blocks() > 0).then_some(Next { hint, outline: self.outline, is_news, sent: false })
+    }
+}
+
+/// A hint that is made, and not known to be on the store.
+#[derive(Debug)]
+struct Next {
+    hint: Arc<NewHint>,
+    outline: Outline,
+    /// Whether the last one told less than most of it.
+    is_news: bool,
+    /// Whether it was handed to a checkpoint.
+    sent: bool,
 }
 
 /// See the module.
@@ -115,15 +151,16 @@ impl Sweep {
 pub(super) struct Hints {
     /// What checkpoints name. Several after a restore from several former subtasks.
     kept: Vec<StoredHint>,
-    /// Made, and not known to be on the store.
-    next: Option<Arc<NewHint>>,
-    /// Whether it was handed to a checkpoint.
-    sent: bool,
+    /// What the last one told; nothing of those that were restored.
+    told: Outline,
+    next: Option<Next>,
     wanted: bool,
     sweep: Option<Sweep>,
     /// Checkpoints, and bytes of their deltas, since the last one was sent.
     checkpoints: u64,
     delta_bytes: u64,
+    /// Checkpoints until memory may be looked over again.
+    rest: u64,
     /// What had been read and written when the last one was made.
     uses: u64,
 }
@@ -150,37 +187,52 @@ impl Hints {
     fn of_checkpoint(&mut self, uploads: &[Upload], now: &Use) -> (Vec<StoredHint>, Option<Arc<NewHint>>) {
         self.settle();
         self.checkpoints += 1;
+        self.rest = self.rest.saturating_sub(1);
         self.delta_bytes += uploads.iter().map(|upload| upload.delta.size_bytes).sum::<u64>();
-        let rides = uploads.iter().any(|upload| upload.delta.size_bytes < LARGE_BYTES);
-        let patient = if uploads.is_empty() { QUIET_EVERY } else { ALONE_EVERY };
-        let goes = !self.sent && (rides || self.checkpoints >= patient);
-        let hint = self.next.clone().filter(|_| goes);
+        let patience = self.patience(uploads);
+        let going = self.next.as_mut().filter(|next| !next.sent && self.checkpoints >= patience);
+        let hint = going.map(|next| {
+            next.sent = true;
+            Arc::clone(&next.hint)
+        });
         if hint.is_some() {
-            (self.sent, self.checkpoints, self.delta_bytes) = (true, 0, 0);
+            (self.checkpoints, self.delta_bytes) = (0, 0);
         }
-        self.wanted = self.next.is_none() && self.sweep.is_none() && self.is_due(now);
+        let is_on_its_way = self.next.as_ref().is_some_and(|next| next.sent);
+        self.wanted = !is_on_its_way && self.sweep.is_none() && self.is_due(now);
         if self.wanted {
-            self.uses = now.uses;
+            (self.next, self.uses, self.rest) = (None, now.uses, now.cached_bytes / SWEEP_BYTES);
         }
         (self.kept.clone(), hint)
     }
 
+    /// How many checkpoints are from one hint to the next, if this one uploads these.
+    fn patience(&self, uploads: &[Upload]) -> u64 {
+        let rides = uploads.iter().any(|upload| upload.delta.size_bytes < LARGE_BYTES);
+        match &self.next {
+            _ if rides || self.kept.is_empty() => 0,
+            _ if uploads.is_empty() => QUIET_EVERY,
+            Some(next) if next.is_news => NEWS_EVERY,
+            _ => ALONE_EVERY,
+        }
+    }
+
     /// Takes over a hint that has arrived; one that was given up is made anew.
     fn settle(&mut self) {
-        let Some(next) = self.next.as_ref().filter(|_| self.sent) else { return };
-        if let Some(stored) = next.stored() {
+        let Some(next) = self.next.take_if(|next| next.sent) else { return };
+        if let Some(stored) = next.hint.stored() {
             self.kept = vec![stored.clone()];
-        } else if Arc::strong_count(next) > 1 {
-            return;
+            self.told = next.outline;
+        } else if Arc::strong_count(&next.hint) > 1 {
+            self.next = Some(next);
         }
-        (self.next, self.sent) = (None, false);
     }
 
     fn is_due(&self, now: &Use) -> bool {
         let kept_bytes: u64 = self.kept.iter().map(|hint| hint.size_bytes).sum();
         let changed = self.delta_bytes >= kept_bytes * DELTA_SHARE || self.checkpoints >= QUIET_EVERY;
         let is_used = now.cached_bytes > 0 && now.uses != self.uses;
-        is_used && changed && self.checkpoints >= now.cached_bytes / SWEEP_BYTES
+        is_used && changed && self.rest == 0
     }
 }
 
@@ -218,13 +270,10 @@ impl Store {
             self.hints.sweep = Some(Sweep::of(&self.version));
         }
         let Some(sweep) = &mut self.hints.sweep else { return };
-        if sweep.step(&self.cache) {
+        if sweep.step(&self.cache, &self.hints.told) {
             // Nothing else may come, and the next checkpoint would wait for it.
             return self.inbox.ring();
         }
-        let tables = self.hints.sweep.take().map(|sweep| sweep.tables).unwrap_or_default();
-        if !tables.is_empty() {
-            self.hints.next = Some(Arc::new(NewHint { tables: Mutex::new(tables), ..NewHint::default() }));
-        }
+        self.hints.next = self.hints.sweep.take().and_then(Sweep::into_next);
     }
 }

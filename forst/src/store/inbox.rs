@@ -1,5 +1,6 @@
 //! Where background work reports to the task thread.
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use alluvium_env::Result;
 
@@ -61,6 +62,13 @@ impl Inbox {
     pub(super) fn wait(&self) {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.arrived.wait_while(events, |events| events.is_empty()));
+    }
+
+    /// The same for so long at most; `false` if none came.
+    pub(super) fn wait_at_most(&self, most: Duration) -> bool {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.arrived.wait_timeout_while(events, most, |events| events.is_empty());
+        !waited.unwrap_or_else(PoisonError::into_inner).0.is_empty()
     }
 
     pub(super) fn take(&self) -> Vec<Event> {

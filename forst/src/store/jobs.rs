@@ -10,6 +10,7 @@ use tracing::field::display;
 use tracing::{Metadata, Span, warn};
 
 use super::Store;
+use super::close::Reach;
 use crate::cache::SMALL_SHARE;
 use crate::compaction::{
     Compaction, CompactionJob, LevelTargets, Progress, Separation, Written, debt_bytes, garbage_of,
@@ -25,16 +26,17 @@ const UNPACKED: u64 = 3;
 /// Failures in a row after which a job is not tried again. Each has had its own retries.
 const MAX_FAILURES: u32 = 3;
 
-/// What is under way.
-#[derive(Default)]
+/// What is under way; its end is [`super::close`].
 pub(super) struct Jobs {
+    pub(super) reach: Reach,
     pub(super) flushing: bool,
     pub(super) compacting: bool,
     /// What the jobs under way hold for the cache.
     pub(super) kept_by_flush: Keeping,
     kept_by_compaction: Keeping,
-    /// Whether nothing is due of this version but what time makes due.
-    settled: bool,
+    /// Whether nothing is due of this version but what time makes due; and whether memory answered most reads then, by which
+    /// the targets differ.
+    settled: Option<bool>,
     /// The compaction that is done elsewhere.
     pub(super) posted: Option<Posted>,
     pub(super) failures: u32,
@@ -42,9 +44,23 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
+    pub(super) fn new(reach: Reach) -> Self {
+        Self {
+            reach,
+            flushing: false,
+            compacting: false,
+            kept_by_flush: Keeping::default(),
+            kept_by_compaction: Keeping::default(),
+            settled: None,
+            posted: None,
+            failures: 0,
+            failure: None,
+        }
+    }
+
     /// Whether the picker has not been asked about this version, or had an answer.
-    pub(super) fn may_be_due(&self) -> bool {
-        !self.settled
+    pub(super) fn may_be_due(&self, is_resident: bool) -> bool {
+        self.settled != Some(is_resident)
     }
 
     /// Bytes of blocks that jobs hold for the cache.
@@ -193,7 +209,7 @@ impl Store {
             self.run_compaction(job);
             return;
         }
-        self.jobs.settled = true;
+        self.jobs.settled = Some(self.counters.is_resident());
     }
 
     pub(super) fn take_compacted(&mut self, trip: Option<Trip>, result: Result<(Compaction, Written)>) {
@@ -242,7 +258,7 @@ impl Store {
         let ids = old.values.iter().map(|live| live.file.id);
         let gone: Vec<_> = ids.filter(|id| self.version.values.get(*id).is_none()).collect();
         self.cache.forget(&gone);
-        self.jobs.settled = false;
+        self.jobs.settled = None;
         self.expiring.look_again();
     }
 

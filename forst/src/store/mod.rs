@@ -15,6 +15,7 @@
 //!
 //! **Failure**: what background work cannot get done after its retries is returned by [`Store::poll`], and by every
 //! later one; nothing in memory was dropped for it.
+mod close;
 mod counters;
 mod deltas;
 mod expiring;
@@ -313,8 +314,8 @@ impl Store {
             match event {
                 inbox::Event::Fetched(fetched) => self.take_fetched(fetched, answered),
                 inbox::Event::Planned(portions) => self.take_planned(portions),
-                inbox::Event::Warmed(warmed) => self.take_warmed(warmed),
                 inbox::Event::Filters(filters) => self.take_filters(filters),
+                inbox::Event::Warmed(warmed) => self.take_warmed(warmed, answered),
                 inbox::Event::Flushed(result) => self.take_flushed(result),
                 inbox::Event::Compacted(trip, result) => self.take_compacted(trip, result),
             }

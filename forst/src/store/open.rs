@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use object_store::ObjectStore;
 
+use super::close::Reach;
 use super::deltas::Place;
 use super::hints::{Hints, StoredHint};
 use super::inbox::Inbox;
@@ -83,11 +84,17 @@ impl Store {
         let settings = options.settings;
         let budget = settings.budget();
         let fetcher = Fetcher::new(options.store, options.io, options.disk, &settings, &options.prefix);
+        let inbox = Inbox::new(options.notify);
+        let reach = Reach {
+            fetcher: Arc::clone(&fetcher),
+            inbox: Arc::clone(&inbox),
+            _background: Arc::clone(&options.background),
+        };
         let mut store = Self {
             fetcher,
             naming: Arc::new(Naming::new(options.prefix, options.ownership)),
             background: options.background,
-            inbox: Inbox::new(options.notify),
+            inbox,
             operators: options.operators,
             active: Memtable::default(),
             active_deltas: DeltaChain::default(),
@@ -97,7 +104,7 @@ impl Store {
             version: Arc::default(),
             cache: BlockCache::new(budget.resident_bytes),
             reads: Reads::default(),
-            jobs: Jobs::default(),
+            jobs: Jobs::new(reach),
             pace: Pace::default(),
             counters: Counters::default(),
             report: None,

@@ -111,10 +111,10 @@ impl Waiting {
 }
 
 /// A part that has come, or why it has not.
-type Arrived<'a> = Result<Part<'a>, &'a Error>;
+pub(super) type Arrived<'a> = Result<Part<'a>, &'a Error>;
 
 #[derive(Clone, Copy)]
-enum Part<'a> {
+pub(super) enum Part<'a> {
     Block(FileId, u32, &'a Block),
     Tail(FileId, &'a Tail),
 }
@@ -174,6 +174,11 @@ impl Reads {
             }
         }
         to_fetch.truncate(kept);
+    }
+
+    /// Whether a part is on its way to reads.
+    pub(super) fn is_fetched(&self, file: FileId, part: u32) -> bool {
+        self.parts.contains_key(&(file, part))
     }
 
     fn unpark(&mut self, index: u32) -> Option<Waiting> {
@@ -263,8 +268,9 @@ impl Store {
         self.reads.ready.push((waiting.token, found));
     }
 
-    /// Has parts fetched, those of a table together.
-    fn fetch(&self, needs: Vec<Need>) {
+    /// Has parts fetched, those of a table together; but for those that a warm-up brings.
+    pub(super) fn fetch(&mut self, needs: Vec<Need>) {
+        let needs = self.warming.join(needs);
         if needs.is_empty() {
             return;
         }
@@ -304,12 +310,7 @@ impl Store {
                     (*number, block.as_ref().map(|block| Part::Block(id, *number, block)))
                 }
             };
-            let Some((first, others)) = self.reads.parts.remove(&(id, number)) else { continue };
-            for index in std::iter::once(first).chain(others) {
-                if !self.decide(index, outcome, answered) && self.arrived(index, outcome) {
-                    self.go_on(index, &mut needs, answered);
-                }
-            }
+            self.hand_out((id, number), outcome, &mut needs, answered);
         }
         // What was answered is gone, so there is room for more.
         drop(fetched.room);
@@ -317,6 +318,22 @@ impl Store {
             self.account_arrived(tail_bytes);
         }
         self.fetch(needs);
+    }
+
+    /// Gives a part to all who wait for it.
+    pub(super) fn hand_out(
+        &mut self,
+        part: (FileId, u32),
+        arrived: Arrived<'_>,
+        needs: &mut Vec<Need>,
+        answered: &mut Answered<'_>,
+    ) {
+        let Some((first, others)) = self.reads.parts.remove(&part) else { return };
+        for index in std::iter::once(first).chain(others) {
+            if !self.decide(index, arrived, answered) && self.arrived(index, arrived) {
+                self.go_on(index, needs, answered);
+            }
+        }
     }
 
     /// Answers a read from the block it waited for, if that has its key: whatever is newer has been asked already, and

@@ -6,13 +6,14 @@
 //!                                                     └──────── next ◄── cache ◄┘
 //! ```
 //!
-//! **Invariants**: no block leaves memory for one that it brings. What is under way has room in the cache, and its requests a
-//! small share of the buffers; there are at most [`LANES`] of them, and one while reads that somebody waits for are many.
+//! **Invariants**: no block leaves memory for one that it brings unasked. What is under way has room in the cache, and its requests a
+//! small share of the buffers; there are at most [`LANES`] of them, and one while reads that somebody waits for are many. No block is
+//! read twice: what reads wait for already is left to them, and a read that wants what is on its way waits for it.
 //!
 //! **Threads**: the task thread says what is next; planning and reading run on the I/O runtime.
 //!
-//! **Failure**: a hint that cannot be read or says what is not so, and blocks that do not come, are done without. A store that is
-//! closed takes what is under way with it.
+//! **Failure**: a hint that cannot be read or says what is not so, and blocks that do not come, are done without; what a read waits
+//! for is fetched for it then. A store that is closed takes what is under way with it.
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -20,9 +21,12 @@ use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tracing::{Instrument as _, debug, info_span};
 
-use super::Store;
 use super::hints::StoredHint;
 use super::inbox::{Event, Inbox};
+use super::reads::Part;
+use super::walk::{Need, Object};
+use super::{Answered, Store};
+use crate::block::Block;
 use crate::fetch::{Fetcher, WarmBlocksRead};
 use crate::hint::{Heat, HotRun, Portion, decode, plan};
 use crate::table::FileId;
@@ -51,8 +55,6 @@ impl Drop for UnderWay {
 
 /// Blocks of a portion that came.
 pub(super) struct Warmed {
-    id: FileId,
-    runs: Vec<HotRun>,
     lane: usize,
     read: WarmBlocksRead,
 }
@@ -69,7 +71,7 @@ pub(super) enum WarmUp {
     Planning {
         _task: UnderWay,
     },
-    Going(Going),
+    Going(Box<Going>),
 }
 
 /// Portions to fetch, and those that are being fetched.
@@ -82,14 +84,52 @@ pub(super) struct Going {
 
 pub(super) struct Lane {
     _task: UnderWay,
+    id: FileId,
+    runs: Arc<[HotRun]>,
     /// What its blocks will take of the cache.
     bytes: u64,
+    /// Blocks of it that reads wait for.
+    joined: Vec<Need>,
+}
+
+impl Lane {
+    /// The heat of a block, if it is on its way.
+    fn heat_of(&self, block: u32) -> Option<Heat> {
+        let run = self.runs.get(self.runs.partition_point(|run| run.end() <= block))?;
+        (run.first <= block).then_some(run.heat)
+    }
+
+    /// Whether a read may wait for this one. While the tail is being read as well, its block would be a round trip later than by
+    /// itself.
+    fn brings(&self, need: &Need) -> bool {
+        let Object::Table(file) = &need.object else { return false };
+        self.id == file.id && !need.leads && file.whole().is_some() && self.heat_of(need.part).is_some()
+    }
 }
 
 impl WarmUp {
     #[inline]
     pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::Over)
+    }
+
+    /// Has reads wait for what is on its way; returns what is not.
+    #[inline]
+    pub(super) fn join(&mut self, needs: Vec<Need>) -> Vec<Need> {
+        match self {
+            Self::Going(going) => going.join(needs),
+            Self::Over | Self::Awaiting | Self::Planning { .. } => needs,
+        }
+    }
+}
+
+impl Going {
+    fn join(&mut self, mut needs: Vec<Need>) -> Vec<Need> {
+        for lane in self.lanes.iter_mut().flatten() {
+            let mut joined: Vec<_> = needs.extract_if(.., |need| lane.brings(need)).collect();
+            lane.joined.append(&mut joined);
+        }
+        needs
     }
 }
 
@@ -158,7 +198,7 @@ impl Store {
 
     pub(super) fn take_planned(&mut self, portions: Vec<Portion>) {
         debug!(portions = portions.len(), "warms up");
-        self.warming = WarmUp::Going(Going { portions: portions.into(), ..Going::default() });
+        self.warming = WarmUp::Going(Box::new(Going { portions: portions.into(), ..Going::default() }));
     }
 
     /// Has portions fetched as long as there is room for them.
@@ -191,7 +231,9 @@ impl Store {
         for _ in 0..MOST_SKIPPED {
             let mut portion = going.portions.pop_front()?;
             let id = portion.id;
-            portion.keep(free / self.block_bytes(), |block| self.cache.peek(id, block).is_none());
+            let is_missing =
+                |block| self.cache.peek(id, block).is_none() && !self.reads.is_fetched(id, block);
+            portion.keep(free / self.block_bytes(), is_missing);
             if portion.file.strong_count() > 0 && !portion.runs.is_empty() {
                 return Some(portion);
             }
@@ -211,40 +253,60 @@ impl Store {
         let (Some((lane, place)), Some(file)) = (free, portion.file.upgrade()) else { return };
         let bytes = portion.blocks() * self.block_bytes();
         let (fetcher, inbox): (_, Arc<Inbox>) = (Arc::clone(&self.fetcher), Arc::clone(&self.inbox));
-        let (id, runs) = (portion.id, portion.runs);
+        let (id, runs): (_, Arc<[HotRun]>) = (portion.id, portion.runs.into());
+        let wanted = Arc::clone(&runs);
         let fetching = async move {
-            let read = fetcher.warm(&file, &runs).await.unwrap_or_else(|error| {
+            let read = fetcher.warm(&file, &wanted).await.unwrap_or_else(|error| {
                 debug!(%error, table = file.name(), "goes on without some blocks");
                 WarmBlocksRead::default()
             });
             drop(file);
-            inbox.push(Event::Warmed(Warmed { id, runs, lane, read }));
+            inbox.push(Event::Warmed(Warmed { lane, read }));
         };
-        *place = Some(Lane { _task: UnderWay(self.fetcher.io().spawn(fetching)), bytes });
+        let task = UnderWay(self.fetcher.io().spawn(fetching));
+        *place = Some(Lane { _task: task, id, runs, bytes, joined: Vec::new() });
     }
 
-    /// Keeps what came, if there is still room: what was asked for meanwhile goes first.
-    pub(super) fn take_warmed(&mut self, Warmed { id, runs, lane, read }: Warmed) {
+    /// Keeps what came, as far as there is room, and lets the reads that wait for it go on.
+    pub(super) fn take_warmed(&mut self, Warmed { lane, read }: Warmed, answered: &mut Answered<'_>) {
+        let WarmUp::Going(going) = &mut self.warming else { return };
+        let Some(mut lane) = going.lanes.get_mut(lane).and_then(Option::take) else { return };
+        let (mut needs, mut joined) = (Vec::new(), std::mem::take(&mut lane.joined));
         for (number, block) in read.blocks {
-            if block.size_bytes() + BLOCK_OVERHEAD_BYTES as usize > self.cache.free_bytes() {
-                continue;
-            }
-            self.counters.warmed += 1;
-            let run = runs.partition_point(|run| run.end() <= number);
-            if runs.get(run).is_some_and(|run| run.heat > Heat::Seen) {
-                self.cache.insert_warm(id, number, block);
-            } else {
-                self.cache.insert(id, number, block);
+            let waiting = joined.iter().position(|need| need.part == number);
+            self.keep_warmed(&lane, (number, &block), waiting.is_some());
+            if let Some(waiting) = waiting {
+                joined.swap_remove(waiting);
+                self.hand_out(
+                    (lane.id, number),
+                    Ok(Part::Block(lane.id, number, &block)),
+                    &mut needs,
+                    answered,
+                );
             }
         }
         if let WarmUp::Going(going) = &mut self.warming {
-            if let Some(place) = going.lanes.get_mut(lane) {
-                *place = None;
-            }
             going.blocks = self.counters.warmed;
         }
         if read.tail_bytes > 0 {
             self.account_arrived(read.tail_bytes);
+        }
+        // What did not come is fetched for those who wait for it, and they are told if it cannot be.
+        needs.append(&mut joined);
+        self.fetch(needs);
+    }
+
+    /// Nothing leaves memory for a block that nobody waits for: what was asked for meanwhile goes first.
+    fn keep_warmed(&mut self, lane: &Lane, (number, block): (u32, &Block), is_waited_for: bool) {
+        let takes = block.size_bytes() + BLOCK_OVERHEAD_BYTES as usize;
+        if !is_waited_for && takes > self.cache.free_bytes() {
+            return;
+        }
+        self.counters.warmed += 1;
+        if lane.heat_of(number).is_some_and(|heat| heat > Heat::Seen) {
+            self.cache.insert_warm(lane.id, number, block.clone());
+        } else {
+            self.cache.insert(lane.id, number, block.clone());
         }
     }
 }

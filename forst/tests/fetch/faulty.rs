@@ -24,6 +24,7 @@ pub enum Answer {
     Reset,
     Missing,
     Denied,
+    DeniedAfter(Duration),
     Short,
     Long,
     Empty,
@@ -90,9 +91,11 @@ impl FaultyStore {
             Answer::Throttled => return Err(failed("503 Slow Down")),
             Answer::Reset => return Err(failed("connection reset")),
             Answer::Missing => return Err(missing(location)),
-            Answer::Denied => {
-                return Err(Error::PermissionDenied { path: location.to_string(), source: "403".into() });
+            Answer::DeniedAfter(delay) => {
+                tokio::time::sleep(delay).await;
+                return denied(location);
             }
+            Answer::Denied => return denied(location),
             Answer::Right | Answer::Short | Answer::Long | Answer::Empty | Answer::Garbled => {}
         }
         let whole = self.memory.get_ranges(location, std::slice::from_ref(range)).await?.remove(0);
@@ -108,6 +111,10 @@ impl FaultyStore {
             _ => whole,
         })
     }
+}
+
+fn denied(location: &Path) -> Result<Bytes> {
+    Err(Error::PermissionDenied { path: location.to_string(), source: "403".into() })
 }
 
 struct InFlight<'a>(&'a FaultyStore);

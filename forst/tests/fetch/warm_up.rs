@@ -1,10 +1,10 @@
 //! The warm-up of a restored store, by what it asks of the object store.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use alluvium_env::{Clock as _, SystemClock};
-use alluvium_forst::{ForstSettings, Resident, Restored, Store};
+use alluvium_forst::{ForstSettings, Resident, Restored, SnapshotFile, Store};
 use futures_util::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
@@ -297,4 +297,139 @@ fn a_checkpoint_with_a_log_makes_one_request_with_or_without_a_hint() {
     }
     assert_eq!(listed() - before, checkpoints, "objects of {checkpoints} checkpoints");
     assert!(with_hint > checkpoints / 2, "{with_hint} of them name a hint");
+}
+
+/// Checkpoints of so many rounds, each of a large log; in which ones another hint was named than before, and the bytes of logs and of
+/// hints that they uploaded.
+fn rounds_with_news(
+    world: &World,
+    store: &mut Store,
+    (rounds, named): (std::ops::Range<u64>, &mut Option<SnapshotFile>),
+) -> (Vec<u64>, u64, u64) {
+    let (mut news, mut log_bytes, mut hint_bytes) = (Vec::new(), 0, 0);
+    for round in rounds {
+        for key in 0..1200_u64 {
+            let key = [b"\0\x01 beside all others".as_slice(), &key.to_be_bytes()].concat();
+            store.put(&key, &value(round + 1_000_000)).unwrap();
+        }
+        let mut snapshot = store.snapshot();
+        let uploaded = world.io.block_on(snapshot.upload()).unwrap();
+        let hint = snapshot.files().into_iter().find(|file| is(&file.name, "hint"));
+        let new_bytes = hint.as_ref().filter(|_| hint != *named).map_or(0, |hint| hint.size_bytes);
+        if new_bytes > 0 {
+            news.push(round);
+        }
+        log_bytes += uploaded - new_bytes;
+        hint_bytes += new_bytes;
+        *named = hint;
+        for _ in 0..100 {
+            store.poll(&mut |_, _| ()).unwrap();
+        }
+    }
+    (news, log_bytes, hint_bytes)
+}
+
+#[test]
+fn beside_large_logs_the_first_hint_goes_at_once_and_others_when_they_are_news() {
+    let objects = FaultyStore::new();
+    let mut world = world(&objects);
+    let filled = fill(&mut world);
+    // Memory for all there is: what is hot changes by what is read.
+    world.settings.memory_bytes = 256 << 20;
+    let mut store = world.open("second", Some(&filled));
+    let (mut named, few, all) = (None, 400, KEYS);
+    check(&world, &mut store, &(0..few).collect::<Vec<_>>());
+    let (news, ..) = rounds_with_news(&world, &mut store, (0..12, &mut named));
+    assert_eq!(
+        news,
+        [1],
+        "the first checkpoint finds memory in use, the next has the hint, and it stays true"
+    );
+    let (news, ..) = rounds_with_news(&world, &mut store, (12..20, &mut named));
+    assert_eq!(news, [17], "one in sixteen, since it may not be quite true");
+
+    // More is read each time, up to twice as much as before.
+    let (mut news, mut log_bytes, mut hint_bytes) = (Vec::new(), 0, 0);
+    for begun in (20..44).step_by(3) {
+        let hot = few + (all - few) * (begun - 17) / 24;
+        check(&world, &mut store, &(0..hot.min(all)).collect::<Vec<_>>());
+        let (more, logs, hints) = rounds_with_news(&world, &mut store, (begun..begun + 3, &mut named));
+        news.extend(more);
+        log_bytes += logs;
+        hint_bytes += hints;
+    }
+    assert!(news.windows(2).all(|two| two[1] - two[0] >= 4) && news.len() >= 3, "{news:?}");
+    assert!(hint_bytes * 32 < log_bytes, "{hint_bytes} bytes of hints, {log_bytes} of logs");
+    // Most of it is in the last one.
+    let restored = checkpoint(&world, &mut store).1;
+    let mut warm = world.open("third", Some(&restored));
+    check(&world, &mut warm, &[0]);
+    wait_until_warm(&world, &mut warm, &(0..all * 2 / 3).collect::<Vec<_>>());
+}
+
+/// How many parts of tables a store reads that is asked for these keys and nothing else.
+fn parts_of(world: &mut World, restored: &Restored, keys: &[u64]) -> u64 {
+    world.settings.warm_up = false;
+    let mut cold = world.open("cold", Some(restored));
+    check(world, &mut cold, keys);
+    world.settings.warm_up = true;
+    cold.counters().misses
+}
+
+/// A store of which all tails are in memory, and the hint arrives so much later.
+fn tails_first(world: &World, objects: &FaultyStore, restored: &Restored, delay: Duration) -> Store {
+    let mut store = world.open("tails", Some(restored));
+    objects.plan(move |name, _| if is(name, "pack") { Answer::After(delay) } else { Answer::Right });
+    check(world, &mut store, &hot().into_iter().step_by(20).collect::<Vec<_>>());
+    store
+}
+
+#[test]
+fn a_read_waits_for_what_a_warm_up_has_under_way_and_fetches_what_does_not_come() {
+    let objects = FaultyStore::new();
+    let mut world = world(&objects);
+    let restored = life(&mut world);
+    let parts = parts_of(&mut world, &restored, &hot());
+    let delay = Duration::from_millis(50);
+    for (comes, answer) in [(true, Answer::After(delay)), (false, Answer::DeniedAfter(delay))] {
+        let mut store = tails_first(&world, &objects, &restored, delay);
+        let (unasked, reads) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counting, reading) = (Arc::clone(&unasked), Arc::clone(&reads));
+        objects.plan(move |name, _| {
+            if !is(name, "sst") || reading.load(Ordering::SeqCst) {
+                return Answer::Right;
+            }
+            counting.fetch_add(1, Ordering::SeqCst);
+            answer
+        });
+        while unasked.load(Ordering::SeqCst) == 0 {
+            store.poll(&mut |_, _| ()).unwrap();
+            std::thread::yield_now();
+        }
+        reads.store(true, Ordering::SeqCst);
+        check(&world, &mut store, &hot());
+        run_idle(&world, &mut store);
+        let counters = store.counters();
+        assert!(counters.warmed > 15 || !comes, "{counters:?}");
+        assert!(counters.misses + counters.warmed <= parts, "of {parts} parts: {counters:?}");
+    }
+}
+
+#[test]
+fn a_warm_up_leaves_to_reads_what_they_wait_for() {
+    let objects = FaultyStore::new();
+    let mut world = world(&objects);
+    let restored = life(&mut world);
+    let parts = parts_of(&mut world, &restored, &hot());
+    let delay = Duration::from_millis(50);
+    let mut store = tails_first(&world, &objects, &restored, delay);
+    objects.plan(move |name, _| if is(name, "sst") { Answer::After(delay * 4) } else { Answer::Right });
+    check(&world, &mut store, &hot());
+    while objects.under_way() > 0 {
+        store.poll(&mut |_, _| ()).unwrap();
+        std::thread::yield_now();
+    }
+    run_idle(&world, &mut store);
+    let counters = store.counters();
+    assert!(counters.misses + counters.warmed <= parts, "of {parts} parts: {counters:?}");
 }

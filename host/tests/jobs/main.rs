@@ -4,6 +4,7 @@ mod broadcast;
 mod control;
 mod crashes;
 mod dying_store;
+mod endings;
 mod exactness;
 mod failures;
 mod faulty_backend;
