@@ -197,6 +197,11 @@ impl BlockCache {
         numbers.len()
     }
 
+    /// Bytes of blocks that it may hold now.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.capacity_bytes
+    }
+
     /// Bytes that fit in without anything leaving.
     pub(crate) fn free_bytes(&self) -> usize {
         self.capacity_bytes.saturating_sub(self.bytes)

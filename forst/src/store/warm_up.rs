@@ -181,7 +181,7 @@ impl Store {
         let block_bytes = self.settings.block_size_bytes as u64;
         let span_bytes = (self.settings.memory_bytes / SPAN_SHARE).min(MAX_SPAN_BYTES);
         let span_blocks = u32::try_from(span_bytes / block_bytes).unwrap_or(u32::MAX);
-        let most_blocks = self.budget.resident_bytes as u64 / block_bytes;
+        let most_blocks = self.cache.capacity_bytes() as u64 / block_bytes;
         let planning = async move {
             let plan_of = |bytes: &[u8]| match decode(bytes) {
                 Ok(tables) => plan(&tables, &version, span_blocks, most_blocks),

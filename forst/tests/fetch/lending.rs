@@ -110,7 +110,7 @@ fn a_memtable_that_a_scan_reads_is_in_use_though_it_was_flushed() {
     let restored = world.fill("first", KEYS, value_of);
     let (mut store, told) = (world.open("second", Some(&restored)), Told::new());
     store.report_to(&told.metrics);
-    for key in 0..1500 {
+    for key in 0..2500 {
         store.put(&key_of(key), &value_of(key)).unwrap();
     }
     let scan = store.scan();

@@ -99,7 +99,7 @@ fn a_read_that_is_slow_for_no_reason_is_asked_twice_and_few_others_are() {
         hedge_factor: Some(5.0),
         ..FetchSettings::default()
     };
-    let (world, store, restored) = filled(10_000, fetch);
+    let (world, store, restored) = filled(20_000, fetch);
     let (seen, stuck) = (AtomicU64::new(0), Arc::new(AtomicU64::new(0)));
     let got_stuck = Arc::clone(&stuck);
     store.plan(move |_, before| {
@@ -113,7 +113,7 @@ fn a_read_that_is_slow_for_no_reason_is_asked_twice_and_few_others_are() {
     });
     let clock = SystemClock::new();
     let mut reader = world.open("reader", Some(&restored));
-    for key in (0..10_000).step_by(10) {
+    for key in (0..20_000).step_by(10) {
         assert_eq!(world.read(&mut reader, &[key]).remove(0).unwrap(), Some(value_of(key)));
     }
     let (stuck, first) = (stuck.load(Ordering::SeqCst), reader.counters().misses);
