@@ -19,11 +19,11 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// Read by jemalloc when it starts, before `main`: huge pages, as in `cli/src/allocator.rs`.
+/// Read by jemalloc when it starts, before `main`: as in `cli/src/allocator.rs`.
 // SAFETY: the symbol's type is `const char *`, which is how a slice reference begins; the string ends with a zero.
 #[expect(unsafe_code, reason = "jemalloc finds its options by this symbol's name")]
 #[unsafe(export_name = "malloc_conf")]
-static OPTIONS: &[u8; 12] = b"thp:always\0\0";
+static OPTIONS: &[u8; 41] = b"thp:always,narenas:4,dirty_decay_ms:1000\0";
 
 #[derive(Parser)]
 #[command(about = "Measures Alluvium beside its peers")]
