@@ -342,10 +342,14 @@ impl BlockCache {
         self.evict();
     }
 
+    /// What is not for blocks, or held for them elsewhere.
+    fn others_bytes(&self) -> usize {
+        self.tail_bytes + self.held_bytes + self.places_bytes
+    }
+
     fn set_capacity(&mut self) {
-        let others = self.tail_bytes + self.held_bytes + self.places_bytes;
         let bytes = self.resident_bytes + self.lent_bytes;
-        self.capacity_bytes = bytes.saturating_sub(others).max(self.resident_bytes / 8);
+        self.capacity_bytes = bytes.saturating_sub(self.others_bytes()).max(self.resident_bytes / 8);
     }
 
     /// What filters and indexes take.
@@ -356,7 +360,8 @@ impl BlockCache {
     /// Bytes that a job may hold for it: what is free, or one part in `share`; never more than its own, since a
     /// job gives nothing back.
     pub(crate) fn room_bytes(&self, share: usize) -> usize {
-        self.free_bytes().min(self.resident_bytes).max(self.capacity_bytes / share)
+        let own = self.resident_bytes.saturating_sub(self.others_bytes());
+        self.free_bytes().max(self.capacity_bytes / share).min(own)
     }
 
     /// Gives a block another name, if it is here: its record was written anew.

@@ -19,7 +19,7 @@ fn jobs_and_fetches_are_shown_with_their_fields_and_no_secret_is() {
     let server = S3Server::start(buckets.path());
     let mut command = wordcount(folder.path());
     server.configure(&mut command);
-    command.args(["text", "--memory", "48MiB", "--parallelism", "2", "--count", "get-put"]);
+    command.args(["text", "--memory", "42MiB", "--parallelism", "2", "--count", "get-put"]);
     command.args(["--repeat", "2", "--state", "s3://bucket/words"]).env("RUST_LOG", "trace");
     let log = text(&succeed(&mut command).stderr);
     for (name, fields) in [

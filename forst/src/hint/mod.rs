@@ -13,7 +13,7 @@ mod size;
 
 pub(crate) use format::{decode, encode, is_hint};
 pub(crate) use outline::Outline;
-pub(crate) use plan::{Portion, plan};
+pub(crate) use plan::{Portion, plan, point_at};
 pub(crate) use size::encode_within;
 
 /// How a block has been used.

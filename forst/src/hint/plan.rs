@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use alluvium_env::HashMap;
 
 use super::{HotRun, HotTable};
-use crate::table::{FileId, TableFile};
+use crate::table::{FileId, TableFile, Which};
 use crate::version::Version;
 
 /// A stored block takes more than this: checksum, kind of compression, an entry.
@@ -18,6 +18,8 @@ pub(crate) struct Portion {
     pub(crate) id: FileId,
     /// A table that has gone meanwhile is not kept for it.
     pub(crate) file: Weak<TableFile>,
+    /// The table, whatever of its tail is in memory.
+    which: Weak<Which>,
     /// Ascending; they end within the number of blocks that a portion may span.
     pub(crate) runs: Vec<HotRun>,
 }
@@ -43,6 +45,21 @@ impl Portion {
     /// How hot it is all in all: one request brings all of it.
     fn heat(&self) -> u64 {
         self.runs.iter().map(|run| u64::from(run.blocks) * (run.heat as u64 + 1)).sum()
+    }
+}
+
+/// Finds the tables of portions again, as far as they are there: memory has more or less of their tails than it had.
+pub(crate) fn point_at<'a>(version: &Version, portions: impl Iterator<Item = &'a mut Portion>) {
+    let is_lost =
+        |portion: &&mut Portion| portion.file.strong_count() == 0 && portion.which.strong_count() > 0;
+    let mut lost = portions.filter(is_lost).peekable();
+    if lost.peek().is_none() {
+        return;
+    }
+    let files: HashMap<*const Which, &Arc<TableFile>> =
+        version.files().map(|(_, file)| (Arc::as_ptr(file.which()), file)).collect();
+    for portion in lost {
+        portion.file = files.get(&portion.which.as_ptr()).map_or_else(Weak::new, |file| Arc::downgrade(file));
     }
 }
 
@@ -73,7 +90,12 @@ pub(crate) fn plan(hint: &[HotTable], version: &Version, span_blocks: u32, most_
 /// Cuts runs where a portion would span too much.
 fn cut(file: &Arc<TableFile>, runs: &[HotRun], span_blocks: u32, portions: &mut Vec<Portion>) {
     let end = u32::try_from(file.data_bytes() / LEAST_BLOCK_BYTES).unwrap_or(u32::MAX);
-    let new = || Portion { id: file.id, file: Arc::downgrade(file), runs: Vec::new() };
+    let new = || Portion {
+        id: file.id,
+        file: Arc::downgrade(file),
+        which: Arc::downgrade(file.which()),
+        runs: Vec::new(),
+    };
     let mut portion = new();
     for run in runs {
         let (mut first, end) = (run.first, run.end().min(end));

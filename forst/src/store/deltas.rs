@@ -33,6 +33,11 @@ impl Delta {
         self.place.get()
     }
 
+    /// Whether its log is in memory as long as somebody has it.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.place().is_none()
+    }
+
     /// It is uploaded. Told twice by snapshots that overlap, the first counts: both are there.
     pub(super) fn set_place(&self, place: Place) {
         let _ = self.place.set(place);
@@ -68,6 +73,11 @@ impl DeltaChain {
         });
         self.deltas.push(Arc::clone(&delta));
         (self.deltas.clone(), Some(Upload { delta, log }))
+    }
+
+    /// Deltas that are on their way, each with its log in memory.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = &Arc<Delta>> {
+        self.deltas.iter().filter(|delta| delta.is_under_way() && Arc::strong_count(delta) > 1)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -89,7 +89,7 @@ impl Store {
     /// The most urgent compaction, if any is due: what costs nothing first.
     pub(super) fn next_compaction(&self, aging: Option<&Aging<'_>>) -> Option<Compaction> {
         let due = aging.filter(|aging| self.expiring.is_due(aging.now_millis));
-        let may_be_due = self.jobs.may_be_due(self.counters.is_resident());
+        let may_be_due = self.jobs.may_be_due();
         if due.is_none() && !may_be_due {
             return None;
         }

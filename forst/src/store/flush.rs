@@ -114,11 +114,11 @@ impl Store {
                 self.pace.flushed(memtable_bytes, written_bytes(&written));
                 let flushed = written.tables.iter().map(|table| Arc::clone(&table.file)).collect();
                 self.edit_version(VersionEdit { flushed, ..VersionEdit::default() });
-                self.keep_blocks(written);
                 if !self.frozen.is_empty() {
                     let flushed = self.frozen.remove(0);
-                    self.take_back(flushed.table);
+                    self.take_back(flushed);
                 }
+                self.keep_blocks(written);
             }
             Err(error) => self.jobs.failed(error.context("flush")),
         }

@@ -37,6 +37,9 @@ pub(super) struct Jobs {
     /// Whether nothing is due of this version but what time makes due; and whether memory answered most reads then, by which
     /// the targets differ.
     settled: Option<bool>,
+    /// Whether memory answered most reads when jobs were looked for the last time. The debt goes by that too: who waits for it waits
+    /// for a job that has begun.
+    resident: bool,
     /// The compaction that is done elsewhere.
     pub(super) posted: Option<Posted>,
     pub(super) failures: u32,
@@ -52,6 +55,7 @@ impl Jobs {
             kept_by_flush: Keeping::default(),
             kept_by_compaction: Keeping::default(),
             settled: None,
+            resident: false,
             posted: None,
             failures: 0,
             failure: None,
@@ -59,8 +63,8 @@ impl Jobs {
     }
 
     /// Whether the picker has not been asked about this version, or had an answer.
-    pub(super) fn may_be_due(&self, is_resident: bool) -> bool {
-        self.settled != Some(is_resident)
+    pub(super) fn may_be_due(&self) -> bool {
+        self.settled != Some(self.resident)
     }
 
     /// Bytes of blocks that jobs hold for the cache.
@@ -116,6 +120,7 @@ impl Store {
     /// Starts what is due.
     pub(super) fn schedule(&mut self) {
         self.cache.hold_back(self.jobs.kept_bytes());
+        self.jobs.resident = self.counters.is_resident();
         if self.jobs.failure.is_some() {
             return;
         }
@@ -209,7 +214,7 @@ impl Store {
             self.run_compaction(job);
             return;
         }
-        self.jobs.settled = Some(self.counters.is_resident());
+        self.jobs.settled = Some(self.jobs.resident);
     }
 
     pub(super) fn take_compacted(&mut self, trip: Option<Trip>, result: Result<(Compaction, Written)>) {
@@ -263,6 +268,8 @@ impl Store {
     }
 
     pub(super) fn keep_blocks(&mut self, written: Written) {
+        // They are the cache's now.
+        self.cache.hold_back(self.jobs.kept_bytes());
         for (file, number, record) in written.records {
             self.cache.insert(file, number, record);
         }
@@ -283,7 +290,7 @@ impl Store {
     pub(super) fn level_targets(&self) -> LevelTargets {
         let resident_bytes = self.budget.resident_bytes as u64;
         let targets = LevelTargets::of(&self.version, self.budget.level_base_bytes, self.budget.slice_bytes);
-        if self.counters.is_resident() { targets.eager(resident_bytes / 16) } else { targets }
+        if self.jobs.resident { targets.eager(resident_bytes / 16) } else { targets }
     }
 
     /// Bytes that compaction should still move, by its targets.

@@ -206,6 +206,7 @@ impl Store {
     /// `Invalid` if no operator is registered for the key, or for a key or operand over 64 MiB.
     pub fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
         check_size(key, operand)?;
+        self.rotate_before(operand);
         let operator = self.operators.operator(key).ok_or_else(|| unfoldable(key))?;
         self.active.merge(key, operand, operator)?;
         self.rotate_if_full();
@@ -252,10 +253,11 @@ impl Store {
     /// A large value does not come on top of a memtable that is almost full, nor of what was lent.
     #[inline]
     fn rotate_before(&mut self, value: &[u8]) {
-        if value.len() < LARGE_BYTES {
+        if value.len() < lending::LARGE_BYTES {
             return;
         }
-        if self.active.size_bytes() + value.len() > self.budget.memtable_bytes
+        if value.len() >= LARGE_BYTES
+            && self.active.size_bytes() + value.len() > self.budget.memtable_bytes
             && self.frozen.len() < MAX_FROZEN
         {
             self.rotate();
@@ -323,7 +325,7 @@ impl Store {
         self.answer_ready(answered);
         self.schedule();
         self.set_pace();
-        self.lend_what_was_read();
+        self.lend_rests();
         self.warm_up();
         self.sweep();
         self.report(news);

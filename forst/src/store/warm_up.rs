@@ -28,8 +28,9 @@ use super::walk::{Need, Object};
 use super::{Answered, Store};
 use crate::block::Block;
 use crate::fetch::{Fetcher, WarmBlocksRead};
-use crate::hint::{Heat, HotRun, Portion, decode, plan};
+use crate::hint::{Heat, HotRun, Portion, decode, plan, point_at};
 use crate::table::FileId;
+use crate::version::Version;
 
 /// Portions under way.
 const LANES: usize = 4;
@@ -111,6 +112,13 @@ impl WarmUp {
     #[inline]
     pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::Over)
+    }
+
+    /// Goes on with the tables of this version: they may have other tails.
+    pub(super) fn point_at(&mut self, version: &Version) {
+        if let Self::Going(going) = self {
+            point_at(version, going.portions.iter_mut());
+        }
     }
 
     /// Has reads wait for what is on its way; returns what is not.
@@ -199,6 +207,7 @@ impl Store {
     pub(super) fn take_planned(&mut self, portions: Vec<Portion>) {
         debug!(portions = portions.len(), "warms up");
         self.warming = WarmUp::Going(Box::new(Going { portions: portions.into(), ..Going::default() }));
+        self.warming.point_at(&self.version);
     }
 
     /// Has portions fetched as long as there is room for them.

@@ -65,7 +65,7 @@ fn where_giving_up_filters_is_enough_indexes_stay_whole() {
     reader.read(true, MANY);
     let found = tails.read();
     assert!(found < TAILS_SHARE_BYTES * 2.0 / 3.0, "{found} bytes of tails: there are filters");
-    // A compaction keeps tails slim that it reads for itself.
+    // While a compaction runs there are more tails, and other tables are the bottom run.
     let slim = reader.store.counters().slim_lookups;
-    assert!(slim < MANY as u64 / 8, "{slim} lookups by index blocks");
+    assert!(slim < MANY as u64 / 3, "{slim} lookups by index blocks");
 }

@@ -103,7 +103,9 @@ impl Store {
         let (count, worth) = (Count::of(&self.version), self.tails.worth.get());
         let resident_bytes = self.budget.resident_bytes;
         let (most, least) = (part(MOST, resident_bytes), part(LEFT, resident_bytes));
-        self.fetcher.keep_tails_slim(count.stored_bytes > most as u64, worth == Worth::Much);
+        // Where it is enough to give up filters, a tail comes whole, and the next account takes its filter.
+        let slim = worth == Worth::Much || count.indexes_outgrow(most);
+        self.fetcher.keep_tails_slim(slim && count.stored_bytes > most as u64, worth == Worth::Much);
         self.tails.fit = count.fit(least);
         let bytes = self.cut_tails(count.bytes, cuts(&count, worth, resident_bytes));
         self.tails.account.counted(bytes);
@@ -138,9 +140,14 @@ impl Store {
             }
         }
         if !slim.is_empty() {
-            self.version = Arc::new(self.version.with_tails(&slim));
+            self.replace_tails(&slim);
         }
         bytes
+    }
+
+    fn replace_tails(&mut self, tails: &HashMap<FileId, Tail>) {
+        self.version = Arc::new(self.version.with_tails(tails));
+        self.warming.point_at(&self.version);
     }
 
     /// Takes one step with the tables of the bottom run, or with the others, in the order of their keys, from where it was left.
@@ -226,7 +233,7 @@ impl Store {
         };
         let tails: HashMap<FileId, Tail> = self.version.files().filter_map(with).collect();
         if !tails.is_empty() {
-            self.version = Arc::new(self.version.with_tails(&tails));
+            self.replace_tails(&tails);
             self.account_tails();
         }
     }
