@@ -7,8 +7,9 @@
 //! ```
 //!
 //! **Invariants**: no block leaves memory for one that it brings unasked. What is under way has room in the cache, and its requests a
-//! small share of the buffers; there are at most [`LANES`] of them, and one while reads that somebody waits for are many. No block is
-//! read twice: what reads wait for already is left to them, and a read that wants what is on its way waits for it.
+//! small share of the buffers; there are at most [`LANES`] of them, and one while reads that somebody waits for are many. No block
+//! is read twice of a table whose index is in memory: what reads wait for already is left to them, and a read that wants what is on its
+//! way waits for it.
 //!
 //! **Threads**: the task thread says what is next; planning and reading run on the I/O runtime.
 //!
