@@ -73,8 +73,8 @@ impl Crashes<'_> {
         }
     }
 
-    /// Whatever kills have left is gone after the sweep of one more start. (What that attempt leaves itself, a table that a
-    /// flush writes while the job ends, the next start sweeps.)
+    /// Whatever kills have left is gone after the sweep of one more start. (What that attempt leaves itself, because it was on its
+    /// way for longer than a store waits at its end, the next start sweeps.)
     fn nothing_is_left(&self, url: &str, mut again: Command) {
         let left = self.garbage(url);
         if !left.is_empty() {

@@ -35,9 +35,10 @@ pub(crate) struct CompactionJob {
 impl CompactionJob {
     /// Runs; hands back what was compacted and what came of it.
     pub(crate) fn run(self) -> Result<(Compaction, Written)> {
+        self.fetcher.check_outputs_wanted()?;
         let Compaction { upper, lower, depth, .. } = &self.compaction;
         let runs = self.without_deleted(upper.iter().chain([lower]))?;
-        let sources = open_runs(&self.fetcher, runs, self.buffer_bytes, &self.warm)?;
+        let sources = open_runs(&self.fetcher, runs, self.buffer_bytes, &self.warm, true)?;
         let scan = MergeScan::new(sources, Arc::clone(&self.operators), *depth).judged_at(self.moment);
         // What nobody reads shall not push out what is read: outputs are mirrored where most of the inputs are.
         let cold = !self.fetcher.mirrors_most_of(self.compaction.inputs());
@@ -55,7 +56,8 @@ impl CompactionJob {
         let mut kept = Vec::new();
         for run in runs {
             let run: Run = run.iter().filter(|file| !hidden.covers_all(file.keys())).cloned().collect();
-            let deleted = self.fetcher.io().block_on(self.fetcher.deleted_by(&run))?;
+            let read = self.fetcher.while_outputs_are_wanted(self.fetcher.deleted_by(&run));
+            let deleted = self.fetcher.io().block_on(read)?;
             hidden = DeletedRanges::union(hidden.iter().cloned().chain(deleted));
             if !run.is_empty() {
                 kept.push(run);

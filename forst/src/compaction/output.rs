@@ -228,7 +228,8 @@ impl TableWriter {
         self.waiting_bytes = 0;
         let leaves = |held: &&Held| self.separation.leaves(held.place.as_ref());
         let places: Vec<_> = waiting.iter().filter(leaves).filter_map(|held| held.place.clone()).collect();
-        let mut records = self.fetcher.io().block_on(self.fetcher.read_records(places))?.into_iter();
+        let read = self.fetcher.while_outputs_are_wanted(self.fetcher.read_records(places));
+        let mut records = self.fetcher.io().block_on(read)?.into_iter();
         for held in waiting {
             let Held { kind, key, value, stamp, place, is_warm } = &held;
             if let Some(old) = place.as_ref().filter(|place| self.separation.leaves(Some(place))) {

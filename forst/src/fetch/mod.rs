@@ -31,12 +31,13 @@ pub(crate) use values::ValueRequest;
 pub(crate) use warm_up::WarmBlocksRead;
 
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::{Either, select, try_join_all};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tracing::{Instrument as _, debug, debug_span};
@@ -48,7 +49,7 @@ use crate::settings::ForstSettings;
 use crate::table::{FileId, Filter, SlimTail, TableFile, TableTail, Tail, filter_hash};
 use queue::Queue;
 use requests::Requests;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use values::Room;
 
 /// Parts of one table that are wanted.
@@ -109,8 +110,8 @@ pub(crate) struct Fetcher {
     /// Whether tails are kept slim, and whether those of the bottom run keep their filters then.
     slim: AtomicBool,
     filters: AtomicBool,
-    /// Whether jobs begin no further object.
-    stopped: AtomicBool,
+    /// Whether jobs begin no further object, and wait for no read.
+    stopped: watch::Sender<bool>,
 }
 
 impl Fetcher {
@@ -155,7 +156,7 @@ impl Fetcher {
             queue: Queue::default(),
             slim: AtomicBool::new(false),
             filters: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
+            stopped: watch::Sender::new(false),
         })
     }
 
@@ -347,9 +348,9 @@ impl Fetcher {
         self.requests.close().await;
     }
 
-    /// Has flushes and compactions begin no further object. Reads, and what checkpoints upload, go on.
+    /// Has flushes and compactions begin no further object, and wait for no read. Other reads, and what checkpoints upload, go on.
     pub(crate) fn stop_outputs(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.stopped.send_replace(true);
     }
 
     /// What ends a job whose outputs nobody wants any more.
@@ -357,7 +358,20 @@ impl Fetcher {
     /// # Errors
     /// `Closed` if so.
     pub(crate) fn check_outputs_wanted(&self) -> Result<()> {
-        if self.stopped.load(Ordering::Relaxed) { Err(Error::closed("the store is closed")) } else { Ok(()) }
+        if *self.stopped.borrow() { Err(unwanted()) } else { Ok(()) }
+    }
+
+    /// What a job reads, unless its outputs are wanted no more: a store that is down is asked for half a minute.
+    pub(crate) async fn while_outputs_are_wanted<T>(
+        &self,
+        read: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let mut stopped = self.stopped.subscribe();
+        let stop = async move { stopped.wait_for(|is_stopped| *is_stopped).await.is_ok() };
+        match select(pin!(stop), pin!(read)).await {
+            Either::Left(_) => Err(unwanted()),
+            Either::Right((read, _)) => read,
+        }
     }
 
     /// The store itself.
@@ -415,6 +429,11 @@ fn blocks(requests: &[FetchRequest]) -> usize {
         FetchParts::Blocks(blocks) => blocks.len(),
     });
     blocks.sum()
+}
+
+/// What a job hears whose store has ended.
+pub(crate) fn unwanted() -> Error {
+    Error::closed("the store is closed")
 }
 
 /// A tail, checked against what the manifest says of its table.

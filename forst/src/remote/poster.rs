@@ -53,6 +53,8 @@ pub(crate) enum Ended {
     Done(Box<(Compaction, Written)>),
     /// It has to be done at home.
     Home(Box<CompactionJob>, Trip),
+    /// Its store took it back. It has been let go of, with all that was held for it.
+    TakenBack,
 }
 
 /// Puts jobs out.
@@ -106,7 +108,7 @@ impl Poster {
         Arc::new(Self { settings, clock, fetcher: Arc::clone(fetcher), objects })
     }
 
-    /// Puts a job out whose operators describe themselves so; `ended` is called on the I/O runtime, once, unless the job is
+    /// Puts a job out whose operators describe themselves so; `ended` is called on the I/O runtime, once, whether or not the job is
     /// taken back before.
     pub(crate) fn post(
         self: &Arc<Self>,
@@ -122,26 +124,28 @@ impl Poster {
             outcome = Empty
         );
         let trip = async move {
-            if let Some(end) = poster.send(job, operators, &mut taken_back).await
-                && taken_back.try_recv() == Err(TryRecvError::Empty)
-            {
-                ended(end);
+            let mut end = poster.send(job, operators, &mut taken_back).await;
+            if !is_wanted(&mut taken_back) {
+                end = Ended::TakenBack;
             }
+            ended(end);
         };
         self.fetcher.io().spawn(trip.instrument(span));
         Posted { _wanted: wanted }
     }
 
-    /// None if the job was taken back.
-    async fn send(&self, job: CompactionJob, operators: Bytes, taken_back: &mut TakenBack) -> Option<Ended> {
+    async fn send(&self, job: CompactionJob, operators: Bytes, taken_back: &mut TakenBack) -> Ended {
         let mut trip = Trip::TakenBack;
         for _ in 0..POSTINGS {
+            if !is_wanted(taken_back) {
+                return Ended::TakenBack;
+            }
             match self.attempt(&job, &operators, taken_back).await {
                 Ok(Outcome::Written(written)) => {
                     Span::current().record("outcome", "done elsewhere");
-                    return Some(Ended::Done(Box::new((job.compaction, written))));
+                    return Ended::Done(Box::new((job.compaction, written)));
                 }
-                Ok(Outcome::TakenBack) => return None,
+                Ok(Outcome::TakenBack) => return Ended::TakenBack,
                 Ok(Outcome::Again(why)) => info!(why, "a compaction was given up elsewhere"),
                 Ok(Outcome::Unclaimed) => {
                     trip = Trip::Unclaimed;
@@ -155,7 +159,7 @@ impl Poster {
         }
         Span::current()
             .record("outcome", display(if trip == Trip::Unclaimed { "unclaimed" } else { "taken back" }));
-        Some(Ended::Home(Box::new(job), trip))
+        Ended::Home(Box::new(job), trip)
     }
 
     /// Puts a job out once, under a number of its own.
@@ -265,6 +269,11 @@ impl Poster {
             accept::look(&self.fetcher, tables).await.map_err(|e| e.context(names.result.clone()))?;
         Ok(Outcome::Written(written))
     }
+}
+
+/// Whether the job's store is there to take over what becomes of it.
+fn is_wanted(taken_back: &mut TakenBack) -> bool {
+    taken_back.try_recv() == Err(TryRecvError::Empty)
 }
 
 /// What one posting has come to.

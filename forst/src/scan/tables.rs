@@ -25,20 +25,21 @@ const MOST_READ_BYTES: u64 = 2 << 20;
 
 /// Runs to be merged, newest first, each at its first entry. What they read first is read at the same time. A merge uses
 /// its sources up together, so each has the part of the buffers that it has of the bytes: with equal parts the longest run,
-/// which is half of a compaction, would have one small read under way at a time and hold up all others.
+/// which is half of a compaction, would have one small read under way at a time and hold up all others. Those of a job end with it.
 pub(crate) fn open_runs(
     fetcher: &Arc<Fetcher>,
     runs: Vec<Run>,
     buffer_bytes: usize,
     warm: &Arc<WarmBlocks>,
+    is_job: bool,
 ) -> Result<Vec<Source>> {
     let bytes = |run: &Run| run.iter().map(|file| file.shown_bytes()).sum::<u64>();
     let all = runs.iter().map(bytes).sum::<u64>().max(1);
     let scan = |run: Run| {
         // Each source holds the read it uses and the one under way.
         let share = buffer_bytes as u128 / 2 * u128::from(bytes(&run)) / u128::from(all);
-        let read = (share as u64).clamp(LEAST_READ_BYTES, MOST_READ_BYTES);
-        TableScan::new(Arc::clone(fetcher), run, read, Arc::clone(warm))
+        let ahead_bytes = (share as u64).clamp(LEAST_READ_BYTES, MOST_READ_BYTES);
+        TableScan::new(Reader { fetcher: Arc::clone(fetcher), ahead_bytes, is_job }, run, Arc::clone(warm))
     };
     // The first tail of each is under way before any is waited for.
     let scans: Vec<_> = runs.into_iter().map(scan).collect();
@@ -46,13 +47,49 @@ pub(crate) fn open_runs(
     scans.into_iter().map(|scan| scan.at_first().map(Source::Tables)).collect()
 }
 
+/// How a scan reads.
+struct Reader {
+    fetcher: Arc<Fetcher>,
+    ahead_bytes: u64,
+    /// Whether it reads for a job, whose outputs may come to be wanted no more.
+    is_job: bool,
+}
+
+impl Reader {
+    fn wait<T>(&self, read: impl Future<Output = Result<T>>) -> Result<T> {
+        let io = self.fetcher.io();
+        if self.is_job { io.block_on(self.fetcher.while_outputs_are_wanted(read)) } else { io.block_on(read) }
+    }
+
+    fn begin<T: Send + 'static>(
+        &self,
+        read: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> UnderWay<T> {
+        UnderWay(self.fetcher.io().spawn(read))
+    }
+}
+
+/// A read that ends when nobody waits for it any more.
+struct UnderWay<T>(JoinHandle<Result<T>>);
+
+impl<T> UnderWay<T> {
+    async fn end(mut self) -> Result<T> {
+        (&mut self.0).await.map_err(|_| Error::closed("the I/O runtime is gone"))?
+    }
+}
+
+impl<T> Drop for UnderWay<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Tables of one level in key order, or one of level 0.
 pub(crate) struct TableScan {
-    fetcher: Arc<Fetcher>,
+    reader: Reader,
     files: std::vec::IntoIter<Arc<TableFile>>,
     /// The tail of the first of them, under way.
-    tail: Option<JoinHandle<Result<Arc<TableTail>>>>,
-    read_ahead_bytes: u64,
+    tail: Option<UnderWay<Arc<TableTail>>>,
     deleted: DeletedRanges,
     warm: Arc<WarmBlocks>,
     open: Option<OpenTable>,
@@ -68,7 +105,7 @@ struct OpenTable {
     end_block: usize,
     /// Stored blocks `from..to` and their bytes.
     window: Window,
-    ahead: Option<(Range<usize>, JoinHandle<Result<Bytes>>)>,
+    ahead: Option<(Range<usize>, UnderWay<Bytes>)>,
     block: Block,
     /// Which of the table's blocks were in memory, and whether this one was.
     warm: Option<Arc<[u64]>>,
@@ -84,17 +121,16 @@ struct Window {
 }
 
 impl TableScan {
-    fn new(fetcher: Arc<Fetcher>, files: Run, read_ahead_bytes: u64, warm: Arc<WarmBlocks>) -> Self {
+    fn new(reader: Reader, files: Run, warm: Arc<WarmBlocks>) -> Self {
         let (files, deleted) = (files.into_iter(), DeletedRanges::default());
-        let mut scan =
-            Self { fetcher, files, tail: None, read_ahead_bytes, deleted, warm, open: None, next: None };
+        let mut scan = Self { reader, files, tail: None, deleted, warm, open: None, next: None };
         scan.read_tail_ahead();
         scan
     }
 
     /// Begins to read the first table.
     fn begin(mut self) -> Result<Self> {
-        let deleted = self.fetcher.io().block_on(self.fetcher.deleted_by(self.files.as_slice()))?;
+        let deleted = self.reader.wait(self.reader.fetcher.deleted_by(self.files.as_slice()))?;
         self.deleted = DeletedRanges::union(deleted);
         self.begin_next()?;
         Ok(self)
@@ -104,18 +140,17 @@ impl TableScan {
     fn read_tail_ahead(&mut self) {
         let next = self.files.as_slice().first().filter(|file| file.whole().is_none());
         self.tail = next.map(|file| {
-            let (fetcher, file) = (Arc::clone(&self.fetcher), Arc::clone(file));
-            self.fetcher.io().spawn(async move { fetcher.whole_tail(&file).await })
+            let (fetcher, file) = (Arc::clone(&self.reader.fetcher), Arc::clone(file));
+            self.reader.begin(async move { fetcher.whole_tail(&file).await })
         });
     }
 
     /// The next table with its tail.
     fn next_table(&mut self) -> Result<Option<(Arc<TableFile>, Arc<TableTail>)>> {
         let Some(file) = self.files.next() else { return Ok(None) };
-        let io = self.fetcher.io();
         let tail = match self.tail.take() {
-            Some(read) => io.block_on(read).map_err(|_| Error::closed("the I/O runtime is gone"))??,
-            None => io.block_on(self.fetcher.whole_tail(&file))?,
+            Some(read) => self.reader.wait(read.end())?,
+            None => self.reader.wait(self.reader.fetcher.whole_tail(&file))?,
         };
         self.read_tail_ahead();
         Ok(Some((file, tail)))
@@ -151,7 +186,7 @@ impl TableScan {
 
     /// The record at a place. Waits for it: folds onto values that lie apart are rare.
     pub(crate) fn record(&self, place: &ValuePlace) -> Result<Block> {
-        let stored = self.fetcher.io().block_on(self.fetcher.read_records(vec![place.clone()]))?;
+        let stored = self.reader.wait(self.reader.fetcher.read_records(vec![place.clone()]))?;
         let record = Block::decode(stored.first().map_or(&[][..], |record| record));
         record.map_err(|e| e.context(place.to_string()))
     }
@@ -168,7 +203,7 @@ impl TableScan {
             match open.cursor.entry(&open.block) {
                 Some((_, key, _)) if open.file.keys().ends_behind(key) => return Ok(()),
                 None if open.next_block < open.end_block => {
-                    open.next_block(&self.fetcher, self.read_ahead_bytes)?;
+                    open.next_block(&self.reader)?;
                     open.cursor.rewind(&open.block)?;
                     if open.ahead.is_none() {
                         self.begin_next()?;
@@ -204,7 +239,7 @@ impl TableScan {
             block: Block::from_content(vec![0; 4])?,
             cursor: BlockCursor::default(),
         };
-        next.read_ahead(&self.fetcher, first, self.read_ahead_bytes)?;
+        next.read_ahead(&self.reader, first)?;
         self.next = Some(next);
         Ok(())
     }
@@ -215,7 +250,7 @@ impl TableScan {
         self.begin_next()?;
         let Some(mut open) = self.next.take() else { return Ok(()) };
         if open.next_block < open.end_block {
-            open.next_block(&self.fetcher, self.read_ahead_bytes)?;
+            open.next_block(&self.reader)?;
             let lower = open.file.keys().start.clone();
             open.cursor.seek(&open.block, &lower)?;
         }
@@ -230,10 +265,10 @@ impl TableScan {
 
 impl OpenTable {
     /// Decodes the next block, fetching a window of them where needed.
-    fn next_block(&mut self, fetcher: &Arc<Fetcher>, read_ahead_bytes: u64) -> Result<()> {
+    fn next_block(&mut self, reader: &Reader) -> Result<()> {
         let number = self.next_block;
         if !self.window.blocks.contains(&number) {
-            self.fetch_window(fetcher, number, read_ahead_bytes)?;
+            self.fetch_window(reader, number)?;
         }
         let range = self.range(number..number + 1)?;
         let (from, to) =
@@ -241,7 +276,7 @@ impl OpenTable {
         let stored = self.window.bytes.get(from..to).unwrap_or_default();
         let decoded = match Block::decode(stored) {
             // Bytes can break on the way; what is broken at rest breaks again.
-            Err(_) => Block::decode(&fetcher.io().block_on(fetcher.read(self.file.name(), range.clone()))?),
+            Err(_) => Block::decode(&reader.wait(reader.fetcher.read(self.file.name(), range.clone()))?),
             block => block,
         };
         self.block =
@@ -251,34 +286,31 @@ impl OpenTable {
         Ok(())
     }
 
-    fn fetch_window(&mut self, fetcher: &Arc<Fetcher>, number: usize, read_ahead_bytes: u64) -> Result<()> {
+    fn fetch_window(&mut self, reader: &Reader, number: usize) -> Result<()> {
         let (blocks, bytes) = match self.ahead.take() {
-            Some((blocks, read)) if blocks.contains(&number) => {
-                let read = fetcher.io().block_on(read);
-                (blocks, read.map_err(|_| Error::closed("the I/O runtime is gone"))??)
-            }
+            Some((blocks, read)) if blocks.contains(&number) => (blocks, reader.wait(read.end())?),
             _ => {
-                let blocks = self.window_from(number, read_ahead_bytes);
+                let blocks = self.window_from(number, reader.ahead_bytes);
                 let range = self.range(blocks.clone())?;
-                let read = fetcher.read_span(&self.file, blocks.clone(), range);
-                (blocks, fetcher.io().block_on(read)?)
+                let read = reader.fetcher.read_span(&self.file, blocks.clone(), range);
+                (blocks, reader.wait(read)?)
             }
         };
-        self.read_ahead(fetcher, blocks.end, read_ahead_bytes)?;
+        self.read_ahead(reader, blocks.end)?;
         self.window = Window { start: self.range(blocks.clone())?.start, blocks, bytes };
         Ok(())
     }
 
     /// Begins to read the blocks from one on, if there are any.
-    fn read_ahead(&mut self, fetcher: &Arc<Fetcher>, first: usize, read_ahead_bytes: u64) -> Result<()> {
-        let blocks = self.window_from(first, read_ahead_bytes);
+    fn read_ahead(&mut self, reader: &Reader, first: usize) -> Result<()> {
+        let blocks = self.window_from(first, reader.ahead_bytes);
         if blocks.is_empty() {
             return Ok(());
         }
-        let (range, file, reader) =
-            (self.range(blocks.clone())?, Arc::clone(&self.file), Arc::clone(fetcher));
+        let (range, file, fetcher) =
+            (self.range(blocks.clone())?, Arc::clone(&self.file), Arc::clone(&reader.fetcher));
         let ahead = blocks.clone();
-        let read = fetcher.io().spawn(async move { reader.read_span(&file, ahead, range).await });
+        let read = reader.begin(async move { fetcher.read_span(&file, ahead, range).await });
         self.ahead = Some((blocks, read));
         Ok(())
     }
@@ -300,14 +332,6 @@ impl OpenTable {
         match (first, last) {
             (Some(first), Some(last)) => Ok(first.start..last.end),
             _ => Err(Error::internal(format!("{} has no blocks {blocks:?}", self.file.name()))),
-        }
-    }
-}
-
-impl Drop for OpenTable {
-    fn drop(&mut self) {
-        if let Some((_, read)) = &self.ahead {
-            read.abort();
         }
     }
 }

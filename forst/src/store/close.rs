@@ -1,17 +1,17 @@
 //! The end of a store: what its jobs are writing is given up, and let go of before anybody hears that the store is gone.
 //!
 //! No checkpoint comes to name it, so it is garbage, and a process that ends now would leave it to the sweep of the next attempt.
-//! A job begins no further object and ends with those that are on their way: an upload that is cut off may arrive after its
-//! deletion.
+//! A job waits for no read, begins no further object and ends with those that are on their way: an upload that is cut off may
+//! arrive after its deletion. One that is done elsewhere is taken back.
 //!
-//! **Threads**: the owning thread waits, [`MOST`] at most.
+//! **Threads**: the owning thread waits, [`MOST`] at most, and not at all if it panics.
 //!
-//! **Failure**: what is under way for longer stays an orphan until the sweep. So does what a compaction that came home from
-//! elsewhere is writing.
+//! **Failure**: what is under way for longer stays an orphan until the sweep.
 use std::sync::Arc;
+use std::thread::panicking;
 use std::time::Duration;
 
-use alluvium_env::Background;
+use alluvium_env::{Background, Clock as _, SystemClock};
 
 use super::inbox::{Event, Inbox};
 use super::jobs::Jobs;
@@ -32,8 +32,14 @@ impl Drop for Jobs {
     fn drop(&mut self) {
         let Reach { fetcher, inbox, .. } = &self.reach;
         fetcher.stop_outputs();
-        while self.flushing || self.compacting && self.posted.is_none() {
-            if !inbox.wait_at_most(MOST) {
+        self.posted = None;
+        if panicking() {
+            return;
+        }
+        let clock = SystemClock::new();
+        let end = clock.monotonic() + MOST;
+        while self.flushing || self.compacting {
+            if !inbox.wait_at_most(end.saturating_sub(clock.monotonic())) {
                 return;
             }
             for event in inbox.take() {

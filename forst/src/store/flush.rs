@@ -89,10 +89,12 @@ impl Store {
         let (writer, other) = (writer(), writer());
         let is_large = table.size_bytes() >= MIN_TABLES * options.table_size_bytes;
         let (inbox, pool) = (Arc::clone(&self.inbox), self.background.queue(Urgency::High));
+        let fetcher = Arc::clone(&self.fetcher);
         self.report_began(Job::Flush);
         let span = info_span!("flush", memtable_bytes = table.size_bytes(), tables = Empty, bytes = Empty);
         self.background.run(Urgency::High, move || {
             let write = || {
+                fetcher.check_outputs_wanted()?;
                 let sorted = SortedMemtable::new(table);
                 if is_large { write_halves(sorted, (writer, other), &pool) } else { writer.write(sorted) }
             };

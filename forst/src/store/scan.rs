@@ -108,7 +108,7 @@ impl StoreScan {
         let runs: Vec<_> = version.runs().cloned().collect();
         let memtables = memtables.iter().map(|t| Source::memtable(SortedMemtable::new(Arc::clone(t))));
         let mut sources: Vec<_> = memtables.collect();
-        sources.extend(open_runs(fetcher, runs, self.buffer_bytes, &Arc::default())?);
+        sources.extend(open_runs(fetcher, runs, self.buffer_bytes, &Arc::default(), false)?);
         Ok(MergeScan::new(sources, Arc::clone(operators), Depth::Bottom))
     }
 }

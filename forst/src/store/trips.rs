@@ -13,6 +13,7 @@ use super::Store;
 use super::inbox::Event;
 use super::jobs::{guarded, names};
 use crate::compaction::CompactionJob;
+use crate::fetch::unwanted;
 use crate::remote::{Ended, Poster, Trip, input_bytes};
 
 /// A store's way to compactors.
@@ -57,6 +58,7 @@ impl Store {
         self.jobs.posted = Some(poster.post(job, operators, move |ended| match ended {
             Ended::Done(done) => inbox.push(Event::Compacted(Some(Trip::Done), Ok(*done))),
             Ended::Home(job, trip) => at_home(Some(trip), *job),
+            Ended::TakenBack => inbox.push(Event::Compacted(None, Err(unwanted()))),
         }));
     }
 

@@ -15,7 +15,7 @@ pub(crate) struct Reaper {
     store: Arc<InMemory>,
     io: IoRuntime,
     /// Holders, and the names of the last snapshot.
-    names: Mutex<(Holders, BTreeSet<String>)>,
+    pub(crate) names: Mutex<(Holders, BTreeSet<String>)>,
 }
 
 impl Reaper {

@@ -20,12 +20,13 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
-use alluvium_env::{Entropy, spawn_thread};
+use alluvium_env::{Clock as _, Entropy, SystemClock, spawn_thread};
 use alluvium_forst::{Compactor, Restored, StateOperators, Store, Turn};
 use common::changes::{Change, Model};
 use common::layer::Layered;
 use common::scan::scan_all;
 use process::{Fate, Process, is_of};
+use tokio::time::sleep;
 use world::{Known, LIFE_MILLIS, World, updated_millis};
 
 fn key_of(number: u64) -> Vec<u8> {
@@ -255,12 +256,52 @@ fn a_job_that_is_taken_back_while_it_is_put_out_does_not_stay() {
     });
     let mut store = world.open(1, Vec::new());
     world.write_until(&mut store, &mut model, || posting.load(SeqCst));
+    // What is not kept until the job is there is let go before it goes.
+    let later = world.io.spawn(async move {
+        sleep(Duration::from_millis(100)).await;
+        go.send(()).unwrap();
+    });
     drop(store);
-    // What is not kept until the job is there is let go now.
-    (0..20).for_each(|_| world.moment());
-    go.send(()).unwrap();
+    world.io.block_on(later).unwrap();
     (0..20).for_each(|_| world.moment());
     world.until_empty("compaction");
+    world.until_empty("state");
+}
+
+#[test]
+fn a_store_that_ends_has_let_go_of_its_job_that_is_out() {
+    let (mut world, mut model) = (World::new(4096), Model::new());
+    world.owner = Process::slow_to_delete(&world.memory, Duration::from_millis(200));
+    let mut store = world.open(1, Vec::new());
+    world.until_posted(&mut store, &mut model);
+    // Somebody is at it.
+    let (compactor, wait, go) = held_up(&world, ".sst");
+    let late = spawn_thread("late", move || compactor.turn().unwrap()).unwrap();
+    wait();
+    assert!(world.held().iter().any(|name| is_of(name, ".job")));
+    drop(store);
+    assert_eq!(world.held(), Vec::<String>::new(), "a process that ends now leaves these");
+    assert_eq!(world.objects(".job"), Vec::<String>::new());
+    go();
+    late.join().unwrap();
+    world.until_empty("compaction");
+    world.until_empty("state");
+}
+
+#[test]
+fn a_store_that_ends_does_not_wait_for_what_its_compaction_reads() {
+    let (mut world, mut model) = (World::new(4096), Model::new());
+    // Nothing goes out.
+    world.min_input_bytes = u64::MAX;
+    let reading = Arc::new(AtomicBool::new(false));
+    world.owner = Process::without_reads(&world.memory, Arc::clone(&reading));
+    let mut store = world.open(1, Vec::new());
+    world.write_until(&mut store, &mut model, || reading.load(SeqCst));
+    let clock = SystemClock::new();
+    let before = clock.monotonic();
+    drop(store);
+    let took = clock.monotonic().saturating_sub(before);
+    assert!(took < Duration::from_secs(5), "{took:?}");
     world.until_empty("state");
 }
 

@@ -1,16 +1,19 @@
 //! One process's way to the store that all share: a test can watch it, hold it up, and let the process die.
+use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     Error, GetOptions, GetResult, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use tokio::time::sleep;
 
 use crate::common::layer::{Layer, Layered};
 
@@ -37,6 +40,10 @@ pub(crate) struct Process {
     memory: Arc<InMemory>,
     plan: Mutex<Arc<Plan>>,
     dead: AtomicBool,
+    /// How long a deletion takes.
+    deleting: Duration,
+    /// Reads are not answered; set by the first.
+    unanswered: Option<Arc<AtomicBool>>,
     /// Names that were written over.
     pub(crate) overwritten: Mutex<Vec<String>>,
 }
@@ -50,12 +57,31 @@ impl Process {
         memory: &Arc<InMemory>,
         plan: impl Fn(&str, &PutPayload) -> Fate + Send + Sync + 'static,
     ) -> Arc<Layered<Self>> {
-        Arc::new(Layered(Self {
+        Arc::new(Layered(Self::planned(memory, plan)))
+    }
+
+    /// One whose deletions take long.
+    pub(crate) fn slow_to_delete(memory: &Arc<InMemory>, deleting: Duration) -> Arc<Layered<Self>> {
+        Arc::new(Layered(Self { deleting, ..Self::planned(memory, |_, _| Fate::Goes) }))
+    }
+
+    /// One whose reads are never answered, and which says when it was asked for one.
+    pub(crate) fn without_reads(memory: &Arc<InMemory>, asked: Arc<AtomicBool>) -> Arc<Layered<Self>> {
+        Arc::new(Layered(Self { unanswered: Some(asked), ..Self::planned(memory, |_, _| Fate::Goes) }))
+    }
+
+    fn planned(
+        memory: &Arc<InMemory>,
+        plan: impl Fn(&str, &PutPayload) -> Fate + Send + Sync + 'static,
+    ) -> Self {
+        Self {
             memory: Arc::clone(memory),
             plan: Mutex::new(Arc::new(Box::new(plan))),
             dead: AtomicBool::new(false),
+            deleting: Duration::ZERO,
+            unanswered: None,
             overwritten: Mutex::default(),
-        }))
+        }
     }
 
     fn alive(&self) -> Result<()> {
@@ -105,12 +131,20 @@ impl Layer for Process {
 
     async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
         self.alive()?;
+        if let Some(asked) = &self.unanswered {
+            asked.store(true, SeqCst);
+            pending::<()>().await;
+        }
         self.memory.get_opts(from, options).await
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         match self.alive() {
-            Ok(()) => self.memory.delete_stream(paths),
+            Ok(()) => {
+                let deleting = self.deleting;
+                let late = paths.then(move |path| sleep(deleting).map(|()| path));
+                self.memory.delete_stream(late.boxed())
+            }
             Err(error) => futures_util::stream::iter([Err(error)]).boxed(),
         }
     }

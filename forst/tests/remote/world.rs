@@ -248,6 +248,11 @@ impl World {
         panic!("left in {folder}/: {:?}", self.list(folder));
     }
 
+    /// What is held of objects.
+    pub(crate) fn held(&self) -> Vec<String> {
+        self.reaper.names.lock().unwrap().0.keys().cloned().collect()
+    }
+
     /// How many trips ended so.
     pub(crate) fn trips(&self, outcome: &str) -> u64 {
         let mut text = String::new();
