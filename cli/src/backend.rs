@@ -68,8 +68,8 @@ pub(crate) struct StoreArgs {
     #[arg(long, help_heading = "State")]
     no_restore_warm_up: bool,
 
-    /// Tables of a subtask from which on checkpoints describe them by page, so that they do not grow with what stays; less where
-    /// many subtasks have few tables each [default: 1024]
+    /// From so many tables of a subtask on, checkpoints describe them in pages of their own, so that an entry does not grow with
+    /// what stays; give less where many subtasks have few tables each [default: 1024]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20), help_heading = "State")]
     paged_tables: Option<u32>,
 

@@ -20,6 +20,7 @@ use common::holders::{Holders, hold, release};
 use futures_util::TryStreamExt as _;
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
 /// From so many tables on there are pages.
@@ -43,6 +44,8 @@ impl Ownership for Held {
 
 struct World {
     objects: Arc<InMemory>,
+    /// How stores reach them.
+    store: Arc<dyn ObjectStore>,
     io: IoRuntime,
     held: Arc<Held>,
     bell: Bell,
@@ -50,8 +53,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (objects, io) = (Arc::default(), IoRuntime::new(2).unwrap());
-        Self { objects, io, held: Arc::default(), bell: Bell::default() }
+        Self::of(Arc::default(), IoRuntime::new(2).unwrap())
+    }
+
+    fn of(objects: Arc<InMemory>, io: IoRuntime) -> Self {
+        let store = Arc::clone(&objects) as Arc<dyn ObjectStore>;
+        Self { objects, store, io, held: Arc::default(), bell: Bell::default() }
     }
 
     fn open(&self, attempt: u32, restored: Vec<Restored>) -> Store {
@@ -75,7 +82,7 @@ impl World {
                 },
                 ..ForstSettings::default()
             },
-            store: Arc::clone(&self.objects) as Arc<dyn ObjectStore>,
+            store: Arc::clone(&self.store),
             io: self.io.clone(),
             background: Arc::new(Background::new(1).unwrap()),
             disk: None,
@@ -89,7 +96,11 @@ impl World {
 
     /// Keys in order, so that their tables stay: nothing is merged.
     fn fill(&self, store: &mut Store, rounds: std::ops::Range<u32>) {
-        for number in rounds.start * 1000..rounds.end * 1000 {
+        self.fill_keys(store, rounds.start * 1000..rounds.end * 1000);
+    }
+
+    fn fill_keys(&self, store: &mut Store, keys: std::ops::Range<u32>) {
+        for number in keys {
             self.put(store, number, 0);
         }
         self.flush(store);
@@ -105,8 +116,7 @@ impl World {
 
     /// The same objects, held by nobody.
     fn beside(&self) -> Self {
-        let (objects, io) = (Arc::clone(&self.objects), self.io.clone());
-        Self { objects, io, held: Arc::default(), bell: Bell::default() }
+        Self::of(Arc::clone(&self.objects), self.io.clone())
     }
 
     fn flush(&self, store: &mut Store) {
@@ -303,6 +313,46 @@ fn a_restored_store_goes_on_with_the_pages_it_was_opened_from() {
         before = first;
     }
     assert_eq!(world.names("page"), all);
+}
+
+#[test]
+fn a_page_that_one_upload_drops_is_named_by_none_that_begins_later() {
+    let world = World::new();
+    let mut store = world.open(1, Vec::new());
+    let is_small = |page: &Arc<SnapshotPage>| page.totals().0 <= PAGED_TABLES as u64 / 8;
+    let mut keys = ROUNDS * 1000;
+    world.fill(&mut store, 0..ROUNDS);
+    let before = loop {
+        let (before, _) = world.snapshot(&mut store);
+        if pages(&before).iter().any(is_small) {
+            break before;
+        }
+        world.fill_keys(&mut store, keys..keys + 300);
+        keys += 300;
+    };
+    let small: BTreeSet<_> =
+        pages(&before).into_iter().filter(is_small).map(|page| page.object().name).collect();
+    let mut other = world.beside();
+    // So that the first one is under way while the second one begins.
+    let wait_put_per_call = Duration::from_millis(20);
+    let config = ThrottleConfig { wait_put_per_call, ..ThrottleConfig::default() };
+    other.store = Arc::new(ThrottledStore::new(Arc::clone(&other.store), config));
+    let mut opened = other.open(2, vec![restored(&before, b"", b"")]);
+    // Nothing is due for this one, and small pages are written anew for the other.
+    let mut as_it_was = opened.snapshot();
+    other.fill_keys(&mut opened, keys..keys + 2000);
+    let mut grown = opened.snapshot();
+    let uploads = async { futures_util::future::try_join(grown.upload(), as_it_was.upload()).await };
+    other.io.block_on(uploads).unwrap();
+    let (next, _) = other.snapshot(&mut opened);
+    for (what, snapshot) in [("grown", &grown), ("as it was", &as_it_was), ("next", &next)] {
+        let names = page_names(snapshot);
+        assert!(!names.is_empty() && names.is_disjoint(&small), "{what}: {names:?} has one of {small:?}");
+        let keys = if what == "as it was" { keys } else { keys + 2000 };
+        let again = other.beside();
+        let mut store = again.open(3, vec![restored(snapshot, b"", b"")]);
+        assert_holds(&again, &mut store, 0..keys, &BTreeMap::new());
+    }
 }
 
 #[test]

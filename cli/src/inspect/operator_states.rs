@@ -90,14 +90,15 @@ pub(super) fn entry(metadata: &CheckpointMetadata, args: &GetArgs) -> Result<Ele
     }
     let TypeArgs { key_type, value_type, .. } = args.types;
     let encoded = key_type.encode(given)?;
-    let is_it = |key: &[u8]| {
-        key == encoded || key_type == KeyType::Auto && user_key(key).to_string() == given.as_str()
-    };
+    let is_shown_so = |key: &[u8]| key_type == KeyType::Auto && user_key(key).to_string() == given.as_str();
     let entries = parts(metadata).filter(|(_, part)| part.name == *name).flat_map(|(subtask, part)| {
         part.keys.iter().zip(&part.elements).map(move |(key, element)| (subtask, key, element))
     });
-    let found = entries.into_iter().find(|(_, key, _)| is_it(key));
-    let (subtask, key, element) = found.ok_or_else(|| {
+    // Text may look like the digits that another key is shown as: then it is the text.
+    let entries: Vec<_> = entries.collect();
+    let found = entries.iter().find(|(_, key, _)| **key == encoded);
+    let found = found.or_else(|| entries.iter().find(|(_, key, _)| is_shown_so(key)));
+    let &(subtask, key, element) = found.ok_or_else(|| {
         Error::invalid(format!("checkpoint {id} has nothing of key {given:?} in operator state {name:?}"))
     })?;
     let key = if key_type == KeyType::Auto { user_key(key) } else { key_type.split(key).key };
@@ -114,4 +115,71 @@ fn known<'a>(metadata: &'a CheckpointMetadata, name: &str) -> Result<OperatorSta
     let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let id = metadata.id;
     Err(Error::invalid(format!("checkpoint {id} has no operator state {name:?}: there are {there}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use alluvium_checkpoint::SubtaskMetadata;
+    use alluvium_state_api::{CheckpointId, KeyGroupRange, StoredSchema};
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Given {
+        #[command(flatten)]
+        get: GetArgs,
+    }
+
+    fn checkpoint_with(keys: &[Vec<u8>]) -> CheckpointMetadata {
+        let part = OperatorStatePart {
+            name: "rules".to_owned(),
+            kind: OperatorStateKind::Broadcast,
+            schema: StoredSchema { codec: String::new(), versions: vec![0] },
+            keys: keys.iter().map(|key| key.clone().into()).collect(),
+            elements: (0_u8..).zip(keys).map(|(nth, _)| vec![nth].into()).collect(),
+        };
+        let subtask = SubtaskMetadata {
+            key_groups: KeyGroupRange { start: 0, end: 128 },
+            backend: String::new(),
+            payload: Vec::new().into(),
+            files: Vec::new(),
+            pages: Vec::new(),
+            inputs: Vec::new().into(),
+            inputs_count: 0,
+            operator_states: vec![part],
+        };
+        CheckpointMetadata {
+            id: CheckpointId(1),
+            incarnation: 1,
+            max_parallelism: 128,
+            finished: false,
+            completed_at_millis: 0,
+            job: String::new(),
+            source: Vec::new().into(),
+            subtasks: vec![subtask],
+        }
+    }
+
+    #[test]
+    fn an_entry_is_found_as_it_is_stored_before_any_that_is_shown_so() {
+        let text = |key| KeyType::Text.encode(key).unwrap();
+        // The first one is shown as the second one reads.
+        let keys = [vec![0xEE], text("0xee"), text("eu"), b"eu".to_vec()];
+        let checkpoint = checkpoint_with(&keys);
+        let value = |given: &[&str]| {
+            let arguments = ["get", "rules"].iter().chain(given);
+            let Given { get } = Given::try_parse_from(arguments).unwrap();
+            entry(&checkpoint, &get).map(|element| element.value.to_string()).ok()
+        };
+        assert_eq!(value(&["eu"]).as_deref(), Some("0x02"));
+        assert_eq!(value(&["0xee"]).as_deref(), Some("0x01"));
+        assert_eq!(
+            value(&["0x6575"]).as_deref(),
+            Some("0x03"),
+            "what no key is stored as is looked for as it is shown"
+        );
+        assert_eq!(value(&["ee", "--key-type", "hex"]).as_deref(), Some("0x00"));
+        assert_eq!(value(&["us"]), None);
+    }
 }

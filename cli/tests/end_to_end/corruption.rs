@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::process::{assert_sentence, succeed, summary, text, wordcount};
+use crate::process::{alluvium, assert_sentence, succeed, summary, text, wordcount};
 use crate::text::multilingual;
 
 fn files_below(folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
@@ -39,14 +39,23 @@ fn a_flipped_byte_is_reported_with_its_object_and_destroys_nothing() {
     let folder = tempfile::tempdir().unwrap();
     // Enough different words for tables besides the log.
     fs::write(folder.path().join("text"), multilingual(5, 3 << 20, 30_000_000)).unwrap();
-    let arguments = ["text", "--memory", "48MiB", "--parallelism", "2", "--json"];
+    let arguments = ["text", "--memory", "48MiB", "--parallelism", "2", "--checkpoints-kept", "1", "--json"];
     let output = succeed(wordcount(folder.path()).args(arguments));
     let distinct = summary(&output)["distinct_keys"].clone();
     let state = folder.path().join(".alluvium/wordcount");
     let whole = snapshot(&state);
+    // What a flush wrote while the job ended is of no checkpoint.
+    let gc = succeed(alluvium(folder.path(), "gc").args([
+        "--state",
+        ".alluvium/wordcount",
+        "--dry-run",
+        "--json",
+    ]));
+    let garbage = text(&gc.stdout);
     let ledger = whole.keys().rfind(|path| path.starts_with(state.join("ledger"))).unwrap();
     let mut by_size: Vec<&PathBuf> =
         whole.keys().filter(|path| path.starts_with(state.join("state"))).collect();
+    by_size.retain(|path| !garbage.contains(path.strip_prefix(&state).unwrap().to_str().unwrap()));
     by_size.sort_by_key(|path| std::cmp::Reverse(whole[*path].len()));
     let mut reported = Vec::new();
     for (case, damaged) in by_size.into_iter().take(6).chain([ledger]).enumerate() {
@@ -68,7 +77,10 @@ fn a_flipped_byte_is_reported_with_its_object_and_destroys_nothing() {
         ]);
         let output = command.output().unwrap();
         if output.status.success() {
-            // Only an older retained checkpoint needs this object: the answer must be as right as ever.
+            // A pack is there for its other pieces: this one is a hint, without which a job goes on, or a log that a flush has made
+            // superfluous; and the answer must be as right as ever. All else is needed: of an older checkpoint nothing is there.
+            let is_pack = damaged.extension().is_some_and(|kind| kind == "pack");
+            assert!(is_pack, "{name} was damaged, and nobody saw it");
             assert_eq!(summary(&output)["distinct_keys"], distinct);
             continue;
         }

@@ -46,7 +46,8 @@ impl Crashes<'_> {
             };
             let mut command = start(1 + random.next_u64() % 4);
             command.args(["--checkpoints-at-once", &(1 + random.next_u64() % 2).to_string()]);
-            // Half of them by page, each of which goes on from the other; with so little memory that there are tables.
+            // Half of them by page, each of which goes on from the other; with so little memory that there are tables. A page is
+            // one table here, whole or given up: with part of it gone it is met by forst/tests/paging.rs and the simulation only.
             let paged = random.next_u64() % 2 == 0;
             let (memory, tables) = if paged { ("42MiB", "1") } else { ("64MiB", "1024") };
             command.args(["--memory", memory, "--paged-tables", tables]);

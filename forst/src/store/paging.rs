@@ -15,8 +15,11 @@
 //! nothing stays a small part. A page is known to the store once its upload has succeeded, and not before; or because it was
 //! opened from it and took over whole what stands in it, which the page then describes as well as any that is written anew.
 //!
-//! **Threads**: on the I/O runtime, within uploads of snapshots. Several may be under way, and none waits for another: each writes what
-//! it knows no page for, and the pages of the one that began last are those that the next one goes on with.
+//! A page that one plan drops is never named again: whoever owns it may have deleted it by then.
+//!
+//! **Threads**: on the I/O runtime, within uploads of snapshots. Several may be under way, and none waits for what another writes: each
+//! plans under the lock, with what the plans before it have left, and writes what it knows no page for; and the pages of the one that
+//! began last are those that the next one goes on with.
 use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -178,6 +181,7 @@ pub(super) struct Paging {
 /// Pages that are there.
 #[derive(Default)]
 struct Known {
+    /// Without those that any plan has dropped.
     pages: Vec<Arc<SnapshotPage>>,
     /// Uploads that have begun, and which of them these are of.
     begun: u64,
@@ -200,21 +204,30 @@ impl Paging {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pages to begin with, and a number to end with.
-    fn begin(&self) -> (Vec<Arc<SnapshotPage>>, u64) {
+    /// What to do about these tables, and a number to end with. What is not kept is unknown from now on, also if this fails.
+    fn begin(&self, tables: Vec<Placed>, places: &HashMap<usize, (usize, usize)>) -> (Plan, u64) {
         let mut known = self.lock();
         known.begun += 1;
-        (known.pages.clone(), known.begun)
+        let number = known.begun;
+        let plan = self.plan(&known.pages, tables, places);
+        let before = std::mem::replace(&mut known.pages, plan.kept.clone());
+        // What is given up is released without the lock.
+        drop(known);
+        drop(before);
+        (plan, number)
     }
 
-    /// The next one begins with these, unless one that began later has ended before.
-    fn end(&self, mut pages: Vec<Arc<SnapshotPage>>, of: u64) {
+    /// The next one begins with what was kept and no plan has dropped since, and with what was written; unless one that began
+    /// later has ended before.
+    fn end(&self, mut kept: Vec<Arc<SnapshotPage>>, written: &[Arc<SnapshotPage>], of: u64) {
         let mut known = self.lock();
         if known.of < of {
             known.of = of;
-            std::mem::swap(&mut known.pages, &mut pages);
+            kept.retain(|page| known.pages.iter().any(|known| Arc::ptr_eq(known, page)));
+            kept.extend_from_slice(written);
+            std::mem::swap(&mut known.pages, &mut kept);
         }
-        // What is given up is released without the lock.
+        // As above.
         drop(known);
     }
 
@@ -224,18 +237,13 @@ impl Paging {
     /// `Unavailable` if the store did not take a page. The next snapshot writes it again.
     pub(super) async fn lay_out(&self, version: &Version, uploader: &Uploader) -> Result<(Layout, u64)> {
         let tables: Vec<Placed> = placed(version).collect();
-        let (known, number) = self.begin();
-        if tables.len() < self.from_tables {
-            self.end(Vec::new(), number);
-            return Ok((Layout { pages: Vec::new(), inline: tables }, 0));
-        }
         let places: HashMap<usize, (usize, usize)> =
             tables.iter().map(|(place, table)| (identity(Arc::as_ptr(table.which())), *place)).collect();
-        let Plan { mut kept, fresh, inline } = self.plan(&known, tables, &places);
+        let (Plan { mut kept, fresh, inline }, number) = self.begin(tables, &places);
         let written = try_join_all(fresh.iter().map(|tables| SnapshotPage::write(tables, uploader))).await?;
         let bytes = written.iter().map(|page| page.size_bytes).sum();
+        self.end(kept.clone(), &written, number);
         kept.extend(written);
-        self.end(kept.clone(), number);
         let record = |page: Arc<SnapshotPage>| {
             let record = record_of(&page, &places);
             (page, record)
@@ -249,6 +257,9 @@ impl Paging {
         tables: Vec<Placed>,
         places: &HashMap<usize, (usize, usize)>,
     ) -> Plan {
+        if tables.len() < self.from_tables {
+            return Plan { kept: Vec::new(), fresh: Vec::new(), inline: tables };
+        }
         let most = (self.from_tables / PAGES).max(1);
         let living = |page: &SnapshotPage| page.identities().filter(|id| places.contains_key(id)).count();
         let is_sound =
@@ -311,4 +322,27 @@ pub(super) fn objects(layout: &Layout) -> impl Iterator<Item = SnapshotFile> + '
         let files = page.files().map(|(name, size_bytes)| SnapshotFile { name: name.to_owned(), size_bytes });
         iter::once(page.object()).chain(files)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::KeepAll;
+
+    #[test]
+    fn a_page_that_one_plan_drops_does_not_come_back_at_the_end_of_another() {
+        let naming = Naming::new("state/1/0".to_owned(), Arc::new(KeepAll));
+        let page = || {
+            let described = (Vec::new(), KeyRange::default());
+            Arc::new(SnapshotPage::new(naming.hold("page"), 0, Vec::new(), described))
+        };
+        let (stays, dropped, written) = (page(), page(), page());
+        let paging = Paging::new(1);
+        // Two are under way, of which the second one dropped a page of the first.
+        *paging.lock() = Known { pages: vec![Arc::clone(&stays)], begun: 2, of: 0 };
+        paging.end(vec![Arc::clone(&stays), dropped], &[Arc::clone(&written)], 1);
+        let known = std::mem::take(&mut paging.lock().pages);
+        let names: Vec<_> = known.iter().map(|page| page.object().name).collect();
+        assert_eq!(names, [stays, written].map(|page| page.object().name));
+    }
 }
