@@ -87,7 +87,7 @@ fn absent_keys_need_no_request() {
 #[test]
 fn an_injected_latency_is_what_a_cold_read_takes() {
     let folder = tempfile::tempdir().unwrap();
-    let common = ["get", "--keys", "100k", "--memory", "40MiB", "--mode", "sync", "--latency", "20ms"];
+    let common = ["get", "--keys", "400k", "--memory", "40MiB", "--mode", "sync", "--latency", "20ms"];
     let one = figures(folder.path(), &[&common[..], &["--records", "50"]].concat());
     let p50 = number(&one, "/latency/p50_micros");
     assert!((20_000.0..40_000.0).contains(&p50), "{p50} µs for one round trip");
@@ -100,7 +100,7 @@ fn an_injected_latency_is_what_a_cold_read_takes() {
 #[test]
 fn a_slow_tail_is_asked_twice_where_that_is_wanted() {
     let folder = tempfile::tempdir().unwrap();
-    let common = ["get", "--keys", "100k", "--memory", "40MiB", "--mode", "sync", "--latency", "10ms"];
+    let common = ["get", "--keys", "400k", "--memory", "40MiB", "--mode", "sync", "--latency", "10ms"];
     let tail = ["--slow-tail", "3%:400ms", "--records", "400"];
     let slow = figures(folder.path(), &[&common[..], &tail].concat());
     let p99 = number(&slow, "/latency/p99_micros");
