@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::ops::Range;
 
 use alluvium_env::{Error, Result};
+use plotters::coord::combinators::{BindKeyPoints as _, IntoLogRange as _};
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
@@ -28,6 +29,12 @@ const HEADROOM: f64 = 0.4;
 const MARGIN: f64 = 0.05;
 /// A line on which nothing changes is shown on so many powers of ten.
 const LEAST_DECADES: f64 = 1.0;
+
+/// What a legend takes: of the width, and of the height for each line in it.
+const LEGEND_WIDTH: f64 = 0.4;
+const LEGEND_LINE: f64 = 0.065;
+/// Marks on an axis of powers; with more, their names would run into each other.
+const MOST_MARKS: usize = 9;
 
 /// How an axis is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,12 +99,46 @@ impl Plot {
     pub(super) fn draw(&self) -> Result<String> {
         let (x, y) =
             (self.span(self.x, |point| point.0, MARGIN), self.span(self.y, |point| point.1, HEADROOM));
+        let log = |range: &Range<f64>| range.clone().log_scale().with_key_points(marks(range));
+        let legend = self.emptiest_corner((&x, &y));
         match (self.x.scale, self.y.scale) {
-            (Scale::Linear, Scale::Linear) => self.draw_on(x, y),
-            (Scale::Linear, Scale::Log) => self.draw_on(x, y.log_scale()),
-            (Scale::Log, Scale::Linear) => self.draw_on(x.log_scale(), y),
-            (Scale::Log, Scale::Log) => self.draw_on(x.log_scale(), y.log_scale()),
+            (Scale::Linear, Scale::Linear) => self.draw_on(x, y, legend),
+            (Scale::Linear, Scale::Log) => self.draw_on(x, log(&y), legend),
+            (Scale::Log, Scale::Linear) => self.draw_on(log(&x), y, legend),
+            (Scale::Log, Scale::Log) => self.draw_on(log(&x), log(&y), legend),
         }
+    }
+
+    /// Where a legend hides the fewest points, and of what lies between them the least.
+    fn emptiest_corner(&self, (x, y): (&Range<f64>, &Range<f64>)) -> SeriesLabelPosition {
+        let along = |axis: Axis, range: &Range<f64>, value: f64| match axis.scale {
+            Scale::Linear => (value - range.start) / (range.end - range.start),
+            Scale::Log => (value / range.start).log10() / (range.end / range.start).log10(),
+        };
+        let place = |point: &(f64, f64)| (along(self.x, x, point.0), along(self.y, y, point.1));
+        let mut places: Vec<(f64, f64)> = Vec::new();
+        for Series { points, .. } in &self.series {
+            places.extend(points.iter().map(place));
+            for (from, to) in points.iter().zip(points.iter().skip(1)).map(|(a, b)| (place(a), place(b))) {
+                let between = |eighth: u32| {
+                    let part = f64::from(eighth) / 8.0;
+                    (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part)
+                };
+                places.extend((1..8).map(between));
+            }
+        }
+        let height = LEGEND_LINE + self.series.iter().map(|_| LEGEND_LINE).sum::<f64>();
+        let hidden = |(_, right, top): &(SeriesLabelPosition, bool, bool)| {
+            let is_in = |at: f64, far: bool, size: f64| if far { at > 1.0 - size } else { at < size };
+            places.iter().filter(|(x, y)| is_in(*x, *right, LEGEND_WIDTH) && is_in(*y, *top, height)).count()
+        };
+        let corners = [
+            (SeriesLabelPosition::UpperRight, true, true),
+            (SeriesLabelPosition::UpperLeft, false, true),
+            (SeriesLabelPosition::LowerRight, true, false),
+            (SeriesLabelPosition::LowerLeft, false, false),
+        ];
+        corners.into_iter().min_by_key(hidden).map_or(SeriesLabelPosition::UpperRight, |(corner, ..)| corner)
     }
 
     /// What an axis covers.
@@ -114,7 +155,7 @@ impl Plot {
         }
     }
 
-    fn draw_on<X, Y>(&self, x: X, y: Y) -> Result<String>
+    fn draw_on<X, Y>(&self, x: X, y: Y, legend: SeriesLabelPosition) -> Result<String>
     where
         X: AsRangedCoord<Value = f64>,
         Y: AsRangedCoord<Value = f64>,
@@ -159,13 +200,27 @@ impl Plot {
                 .background_style(WHITE.mix(0.85))
                 .border_style(BLACK.mix(0.3))
                 .label_font(("sans-serif", 14))
-                .position(SeriesLabelPosition::UpperRight)
+                .position(legend)
                 .draw()
                 .map_err(failed)?;
             area.present().map_err(failed)?;
         }
         Ok(svg)
     }
+}
+
+/// Where an axis of powers has its marks: at one, two and five times each power of ten, or at the powers alone.
+fn marks(range: &Range<f64>) -> Vec<f64> {
+    let (first, last) = (range.start.log10().floor() as i32, range.end.log10().ceil() as i32);
+    let at = |factors: &'static [f64]| -> Vec<f64> {
+        let powers = (first..=last).map(|power| 10_f64.powi(power));
+        powers
+            .flat_map(|power| factors.iter().map(move |factor| power * factor))
+            .filter(|mark| range.contains(mark))
+            .collect()
+    };
+    let fine = at(&[1.0, 2.0, 5.0]);
+    if fine.len() > MOST_MARKS { at(&[1.0]) } else { fine }
 }
 
 #[cfg(test)]
@@ -206,6 +261,25 @@ mod tests {
             series.points.push((1000.0, f64::NAN));
         }
         assert_eq!(plot.shown().draw().unwrap().matches("<circle").count(), 6);
+    }
+
+    #[test]
+    fn marks_are_few_and_within_the_axis_however_many_powers_there_are() {
+        assert_eq!(marks(&(90.0..1300.0)), [100.0, 200.0, 500.0, 1000.0]);
+        assert_eq!(marks(&(0.5..2e6)), [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6]);
+    }
+
+    #[test]
+    fn the_legend_is_where_no_line_is() {
+        let rising = plot(Scale::Linear, Scale::Linear);
+        let mut falling = plot(Scale::Linear, Scale::Linear);
+        for series in &mut falling.series {
+            let values: Vec<f64> = series.points.iter().rev().map(|point| point.1).collect();
+            series.points.iter_mut().zip(values).for_each(|(point, value)| point.1 = value);
+        }
+        let corner = |plot: &Plot| plot.emptiest_corner((&(0.0..105.0), &(0.0..1000.0)));
+        assert!(matches!(corner(&rising), SeriesLabelPosition::UpperLeft));
+        assert!(matches!(corner(&falling), SeriesLabelPosition::UpperRight));
     }
 
     #[test]
