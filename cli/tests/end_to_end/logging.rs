@@ -29,7 +29,7 @@ fn jobs_and_fetches_are_shown_with_their_fields_and_no_secret_is() {
     ] {
         let spans = spans(&log, name);
         // What a store gives up when it ends has written nothing that it could tell of.
-        let done: Vec<_> = spans.into_iter().filter(|span| span.contains(" tables=")).collect();
+        let done: Vec<_> = spans.into_iter().filter(|span| span.contains("tables=")).collect();
         assert!(!done.is_empty(), "no {name}");
         for span in done {
             assert!(fields.iter().all(|field| span.contains(field)), "{span}");
