@@ -217,13 +217,6 @@ impl ForstSettings {
     }
 }
 
-impl Budget {
-    /// What memtables may take together.
-    pub(crate) fn memtables_bytes(&self) -> usize {
-        2 * self.memtable_bytes
-    }
-}
-
 /// How a store's memory is split. A memtable fills while one is being flushed: two large ones write fewer tables than
 /// three small ones.
 #[derive(Clone, Copy, Debug)]
@@ -244,4 +237,11 @@ pub(crate) struct Budget {
     /// Blocks, filters and indexes: the rest, at least three eighths. What filters and indexes take is taken from the blocks, which
     /// are lent what memtables do not take.
     pub(crate) resident_bytes: usize,
+}
+
+impl Budget {
+    /// What memtables may take together.
+    pub(crate) fn memtables_bytes(&self) -> usize {
+        2 * self.memtable_bytes
+    }
 }

@@ -16,6 +16,11 @@ pub(crate) use outline::Outline;
 pub(crate) use plan::{Portion, plan, point_at};
 pub(crate) use size::encode_within;
 
+/// How many blocks there are in runs.
+fn blocks_of(runs: &[HotRun]) -> u64 {
+    runs.iter().map(|run| u64::from(run.blocks)).sum()
+}
+
 /// How a block has been used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -65,7 +70,7 @@ impl HotTable {
 
     /// How many there are.
     pub(crate) fn blocks(&self) -> u64 {
-        self.runs.iter().map(|run| u64::from(run.blocks)).sum()
+        blocks_of(&self.runs)
     }
 
     /// Adds a block behind those that it has.

@@ -3,7 +3,7 @@ use std::sync::{Arc, Weak};
 
 use alluvium_env::HashMap;
 
-use super::{HotRun, HotTable};
+use super::{HotRun, HotTable, blocks_of};
 use crate::table::{FileId, TableFile, Which};
 use crate::version::Version;
 
@@ -27,7 +27,7 @@ pub(crate) struct Portion {
 impl Portion {
     /// Blocks that are wanted.
     pub(crate) fn blocks(&self) -> u64 {
-        self.runs.iter().map(|run| u64::from(run.blocks)).sum()
+        blocks_of(&self.runs)
     }
 
     /// Keeps the blocks that are wanted, and no more than so many.

@@ -10,7 +10,7 @@ use super::{Frozen, Store};
 use crate::memtable::Memtable;
 use crate::settings::Budget;
 
-/// So far ahead of the active memtable the blocks give way: about an arena's chunk, for some twenty microseconds of blocks.
+/// So far ahead of the active memtable the blocks give way: an arena's chunk, or some sixty blocks.
 const AHEAD_BYTES: usize = 256 << 10;
 /// In a small store the part of a memtable.
 const AHEAD_SHARE: usize = 16;
@@ -79,6 +79,7 @@ impl Store {
     /// A memtable has been flushed.
     pub(super) fn take_back(&mut self, flushed: Frozen) {
         let Frozen { table, deltas, .. } = flushed;
+        // Who reads all of it has its log as well.
         if Arc::strong_count(&table) > 1 {
             self.lending.rests.push((Rest::Table(Arc::downgrade(&table)), table.size_bytes()));
         } else {

@@ -105,8 +105,8 @@ const MAX_FROZEN: usize = 1;
 /// of its keys was written twice, and the flush of the last one is waited for by whoever loads.
 const IN_ORDER_BYTES: usize = 64 << 20;
 
-/// Values from this size on are looked at before they are written.
-const LARGE_BYTES: usize = 1 << 20;
+/// What is as large as this and does not fit into the memtable begins a new one.
+const ROTATING_BYTES: usize = 1 << 20;
 
 /// A memtable that is being flushed, with the deltas that checkpoints know it by.
 struct Frozen {
@@ -159,7 +159,7 @@ impl Store {
     /// `Invalid` for a key or value over 64 MiB.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         check_size(key, value)?;
-        self.rotate_before(value);
+        self.make_room(key.len() + value.len());
         self.active.write(EntryKind::Put, key, value)?;
         self.rotate_if_full();
         Ok(())
@@ -171,6 +171,7 @@ impl Store {
     /// `Invalid` for a key over 64 MiB.
     pub fn delete(&mut self, key: &[u8]) -> Result<()> {
         check_size(key, &[])?;
+        self.make_room(key.len());
         self.active.write(EntryKind::Delete, key, &[])?;
         self.rotate_if_full();
         Ok(())
@@ -194,6 +195,7 @@ impl Store {
         check_size(start, end)?;
         let range = KeyRange::new(start, end);
         if !range.is_empty() {
+            self.make_room(start.len() + end.len());
             self.active.delete_range(range)?;
             self.rotate_if_full();
         }
@@ -206,7 +208,7 @@ impl Store {
     /// `Invalid` if no operator is registered for the key, or for a key or operand over 64 MiB.
     pub fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<()> {
         check_size(key, operand)?;
-        self.rotate_before(operand);
+        self.make_room(key.len() + operand.len());
         let operator = self.operators.operator(key).ok_or_else(|| unfoldable(key))?;
         self.active.merge(key, operand, operator)?;
         self.rotate_if_full();
@@ -250,19 +252,19 @@ impl Store {
         self.counters.read()
     }
 
-    /// A large value does not come on top of a memtable that is almost full, nor of what was lent.
+    /// What is large does not come on top of what was lent, nor, if it is very large, of a memtable that is almost full.
     #[inline]
-    fn rotate_before(&mut self, value: &[u8]) {
-        if value.len() < lending::LARGE_BYTES {
+    fn make_room(&mut self, bytes: usize) {
+        if bytes < lending::LARGE_BYTES {
             return;
         }
-        if value.len() >= LARGE_BYTES
-            && self.active.size_bytes() + value.len() > self.budget.memtable_bytes
+        if bytes >= ROTATING_BYTES
+            && self.active.size_bytes() + bytes > self.budget.memtable_bytes
             && self.frozen.len() < MAX_FROZEN
         {
             self.rotate();
         }
-        self.lend(value.len());
+        self.lend(bytes);
     }
 
     #[inline]

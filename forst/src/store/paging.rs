@@ -237,8 +237,10 @@ impl Paging {
     /// `Unavailable` if the store did not take a page. The next snapshot writes it again.
     pub(super) async fn lay_out(&self, version: &Version, uploader: &Uploader) -> Result<(Layout, u64)> {
         let tables: Vec<Placed> = placed(version).collect();
+        let place = |(place, table): &Placed| (identity(Arc::as_ptr(table.which())), *place);
+        let is_paged = tables.len() >= self.from_tables;
         let places: HashMap<usize, (usize, usize)> =
-            tables.iter().map(|(place, table)| (identity(Arc::as_ptr(table.which())), *place)).collect();
+            if is_paged { tables.iter().map(place).collect() } else { HashMap::default() };
         let (Plan { mut kept, fresh, inline }, number) = self.begin(tables, &places);
         let written = try_join_all(fresh.iter().map(|tables| SnapshotPage::write(tables, uploader))).await?;
         let bytes = written.iter().map(|page| page.size_bytes).sum();

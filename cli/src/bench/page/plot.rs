@@ -23,7 +23,7 @@ const COLORS: [RGBColor; 7] = [
 ];
 const OWN_STROKE: u32 = 3;
 const STROKE: u32 = 2;
-/// Room above the highest point, where the legend is: a part of what the axis covers.
+/// Room above the highest point, where the legend has its place unless another corner is emptier: a part of what the axis covers.
 const HEADROOM: f64 = 0.4;
 /// Room beside the outermost points.
 const MARGIN: f64 = 0.05;
