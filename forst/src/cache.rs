@@ -402,6 +402,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_lent_holds_blocks_and_is_no_room_for_jobs() {
+        let (block_bytes, own) = (weight(&block()), 20 * weight(&block()));
+        let mut cache = BlockCache::new(own);
+        cache.lend(own);
+        for number in 0..100 {
+            cache.insert(FileId(1), number, block());
+        }
+        assert!(cache.bytes() > own + own / 2 && cache.bytes() <= 2 * own, "{} bytes", cache.bytes());
+        cache.lend(0);
+        assert!(cache.bytes() <= own);
+
+        let mut empty = BlockCache::new(own);
+        empty.lend(own);
+        empty.make_room(4 * block_bytes);
+        empty.hold_back(6 * block_bytes);
+        assert_eq!(empty.room_bytes(SMALL_SHARE), 10 * block_bytes);
+    }
+
+    #[test]
     fn what_is_asked_for_again_survives_a_scan_and_the_budget_holds() {
         // What knows where ten thousand blocks were is counted as well.
         let mut cache = BlockCache::new(150 * weight(&block()));

@@ -119,10 +119,11 @@ fn cut(file: &Arc<TableFile>, runs: &[HotRun], span_blocks: u32, portions: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deleted::DeletedRanges;
     use crate::expiry::Ages;
     use crate::hint::Heat;
     use crate::key_range::KeyRange;
-    use crate::table::{FileMeta, Held, KeepAll};
+    use crate::table::{FileMeta, Filter, Held, KeepAll, SlimTail, Tail};
 
     fn version(hashes: &[u64]) -> Version {
         let file = |(id, content_hash): (usize, &u64)| {
@@ -169,6 +170,24 @@ mod tests {
             expected[..1],
             "no more than there is room for"
         );
+    }
+
+    #[test]
+    fn portions_find_their_tables_when_memory_has_other_tails_of_them() {
+        let version = version(&[7, 8]);
+        let mut portions =
+            plan(&[table(7, [(0, Heat::Seen)]), table(8, [(0, Heat::Seen)])], &version, 10, 100);
+        let (filter, top, deleted) = (Filter::default(), Arc::default(), DeletedRanges::default());
+        let tail = Tail::Slim(Arc::new(SlimTail { filter, top, deleted }));
+        let mut next = version.with_tails(&[(FileId(0), tail)].into_iter().collect());
+        // The other one goes.
+        next.levels[5].truncate(1);
+        drop(version);
+        assert!(portions.iter().all(|portion| portion.file.upgrade().is_none()));
+        point_at(&next, portions.iter_mut());
+        let found: Vec<_> =
+            portions.iter().map(|portion| portion.file.upgrade().map(|file| file.id)).collect();
+        assert_eq!(found, [Some(FileId(0)), None]);
     }
 
     #[test]

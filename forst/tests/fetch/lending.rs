@@ -1,13 +1,11 @@
 //! Memory that memtables do not use holds blocks, until it is written to.
-use std::sync::Arc;
+use std::any::Any;
 
-use alluvium_env::{Entropy, SystemClock};
-use alluvium_forst::{ForstMetrics, Store};
-use prometheus_client::encoding::text::encode;
-use prometheus_client::registry::Registry;
+use alluvium_env::Entropy;
+use alluvium_forst::Store;
 
 use super::faulty::FaultyStore;
-use super::world::{World, key_of, value_of};
+use super::world::{MemoryGauge, World, key_of, value_of};
 
 /// Twice as much as memory holds.
 const KEYS: u64 = 60_000;
@@ -32,53 +30,57 @@ impl Used {
     }
 }
 
-struct Told {
-    registry: Registry,
-    metrics: Arc<ForstMetrics>,
+/// A store that has twice as much as memory holds.
+struct Lender {
+    world: World,
+    store: Store,
+    gauge: MemoryGauge,
 }
 
-impl Told {
+impl Lender {
     fn new() -> Self {
-        let metrics = ForstMetrics::new(Arc::new(SystemClock::new()));
-        let mut registry = Registry::default();
-        metrics.register(&mut registry);
-        Self { registry, metrics }
+        let world = World::new(FaultyStore::new());
+        let restored = world.fill("first", KEYS, value_of);
+        let mut store = world.open("second", Some(&restored));
+        let gauge = MemoryGauge::of(&mut store);
+        Self { world, store, gauge }
     }
 
-    fn used(&self, store: &mut Store) -> Used {
+    fn used(&mut self) -> Used {
         for _ in 0..POLLS {
-            store.poll(&mut |_, _| ()).unwrap();
+            self.store.poll(&mut |_, _| ()).unwrap();
         }
-        let mut text = String::new();
-        encode(&mut text, &self.registry).unwrap();
-        let of = |reservation: &str| {
-            let wanted = format!("forst_memory_bytes{{reservation=\"{reservation}\"}}");
-            let line = text.lines().find(|line| line.starts_with(&wanted)).unwrap();
-            line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
-        };
+        let of = |reservation| self.gauge.read(reservation);
         Used { memtables: of("memtables"), blocks: of("blocks"), tails: of("tails") }
     }
-}
 
-fn read(world: &World, store: &mut Store, keys: u64) {
-    for keys in (0..keys).collect::<Vec<_>>().chunks(50) {
-        for (key, answer) in keys.iter().zip(world.read(store, keys)) {
-            assert_eq!(answer.unwrap(), Some(value_of(*key)), "key {key}");
+    /// Reads everything, so that blocks take all the memory there is for them.
+    fn read(&mut self) {
+        for keys in (0..KEYS).collect::<Vec<_>>().chunks(50) {
+            for (key, answer) in keys.iter().zip(self.world.read(&mut self.store, keys)) {
+                assert_eq!(answer.unwrap(), Some(value_of(*key)), "key {key}");
+            }
         }
+    }
+
+    fn put(&mut self, key: u64) {
+        self.store.put(&key_of(key), &value_of(key)).unwrap();
+    }
+
+    fn turn(&mut self) {
+        self.world.wait();
+        self.store.poll(&mut |_, _| ()).unwrap();
     }
 }
 
 #[test]
 fn blocks_have_what_memtables_leave_and_give_it_back_when_it_is_written_to() {
-    let world = World::new(FaultyStore::new());
-    let restored = world.fill("first", KEYS, value_of);
-    let (mut store, told) = (world.open("second", Some(&restored)), Told::new());
-    store.report_to(&told.metrics);
+    let mut lender = Lender::new();
     // A compaction may hold blocks that are to be kept.
     let mut passes = 0;
     let idle = loop {
-        read(&world, &mut store, KEYS);
-        let used = told.used(&mut store);
+        lender.read();
+        let used = lender.used();
         passes += 1;
         if passes == 20 || used.all() > ALL_BYTES * 0.9 {
             break used;
@@ -89,39 +91,46 @@ fn blocks_have_what_memtables_leave_and_give_it_back_when_it_is_written_to() {
     let (random, mut least) = (Entropy::from_seed(1), idle.blocks);
     for _ in 0..400 {
         for _ in 0..100 {
-            let key = random.next_u64() % KEYS;
-            store.put(&key_of(key), &value_of(key)).unwrap();
+            lender.put(random.next_u64() % KEYS);
         }
-        while !store.admits() {
-            world.wait();
-            store.poll(&mut |_, _| ()).unwrap();
+        while !lender.store.admits() {
+            lender.turn();
         }
-        let used = told.used(&mut store);
+        let used = lender.used();
         assert!(used.all() <= ALL_BYTES, "{used:?}");
         least = least.min(used.blocks);
     }
     assert!(least < OWN_BYTES, "{least} bytes of blocks are the fewest: hardly anything was given back");
-    read(&world, &mut store, KEYS);
+    lender.read();
+}
+
+/// A memtable is flushed while something of it is held.
+fn held_behind_its_flush(take: fn(&mut Store) -> Box<dyn Any>) {
+    let mut lender = Lender::new();
+    (0..2500).for_each(|key| lender.put(key));
+    let held = take(&mut lender.store);
+    while lender.store.counters().flushes == 0 {
+        lender.turn();
+    }
+    lender.read();
+    let before = lender.used();
+    drop(held);
+    lender.read();
+    let after = lender.used();
+    assert!(after.blocks > before.blocks + 100_000.0, "{before:?}, {after:?}");
 }
 
 #[test]
 fn a_memtable_that_a_scan_reads_is_in_use_though_it_was_flushed() {
-    let world = World::new(FaultyStore::new());
-    let restored = world.fill("first", KEYS, value_of);
-    let (mut store, told) = (world.open("second", Some(&restored)), Told::new());
-    store.report_to(&told.metrics);
-    for key in 0..2500 {
-        store.put(&key_of(key), &value_of(key)).unwrap();
-    }
-    let scan = store.scan();
-    while store.counters().flushes == 0 {
-        world.wait();
-        store.poll(&mut |_, _| ()).unwrap();
-    }
-    read(&world, &mut store, KEYS);
-    let read_by_scan = told.used(&mut store);
-    drop(scan);
-    read(&world, &mut store, KEYS);
-    let free = told.used(&mut store);
-    assert!(free.blocks > read_by_scan.blocks + 100_000.0, "{read_by_scan:?}, {free:?}");
+    held_behind_its_flush(|store| Box::new(store.scan()));
+}
+
+#[test]
+fn a_log_that_a_checkpoint_uploads_is_in_use_though_its_memtable_was_flushed() {
+    held_behind_its_flush(|store| {
+        let snapshot = store.snapshot();
+        // It freezes the memtable, and reads nothing of it.
+        drop(store.scan());
+        Box::new(snapshot)
+    });
 }

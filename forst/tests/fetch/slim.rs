@@ -9,7 +9,7 @@ use futures_util::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
 use super::faulty::{Answer, FaultyStore};
-use super::world::{TAILS_SHARE_BYTES, TailsGauge, World, key_of, value_of};
+use super::world::{MemoryGauge, TAILS_SHARE_BYTES, World, key_of, value_of};
 use crate::common::layer::Layered;
 
 /// Their tails take twice what memory has for blocks and tails.
@@ -74,8 +74,8 @@ fn an_index_block_that_names_a_key_is_not_taken_for_its_block() {
 fn tails_never_take_more_than_their_share() {
     let world = World::new(FaultyStore::new());
     let mut store = world.open("first", None);
-    let tails = TailsGauge::of(&mut store);
-    let tails = || tails.read();
+    let tails = MemoryGauge::of(&mut store);
+    let tails = || tails.read("tails");
     let mut most = 0.0_f64;
     for key in 0..KEYS {
         // A prime, and so a permutation.

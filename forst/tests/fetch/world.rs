@@ -17,6 +17,11 @@ use crate::common::reads::read_all;
 /// What a key has, or why that is not known.
 type Found = Result<Option<Vec<u8>>, Error>;
 
+/// Keys `0..keys`; a prime, and so a permutation.
+fn in_no_order(keys: u64) -> impl Iterator<Item = u64> {
+    (0..keys).map(move |number| number * 7919 % keys)
+}
+
 /// What a store lives in.
 pub struct World {
     pub objects: Arc<dyn ObjectStore>,
@@ -66,7 +71,12 @@ impl World {
 
     /// Writes keys `0..keys` in no order, so that every table has some of everywhere, and waits until all of them are in tables and nothing is to be compacted; returns how to open the store again.
     pub fn fill(&self, attempt: &str, keys: u64, value: impl Fn(u64) -> Vec<u8>) -> Restored {
-        self.write(self.open(attempt, None), keys, value)
+        self.write(self.open(attempt, None), in_no_order(keys), value)
+    }
+
+    /// The same in the order of the keys: each table sinks to the bottom, and there is no other run.
+    pub fn fill_in_order(&self, attempt: &str, keys: u64, value: impl Fn(u64) -> Vec<u8>) -> Restored {
+        self.write(self.open(attempt, None), 0..keys, value)
     }
 
     /// Writes all keys again over what there is.
@@ -77,13 +87,16 @@ impl World {
         keys: u64,
         value: impl Fn(u64) -> Vec<u8>,
     ) -> Restored {
-        self.write(self.open(attempt, Some(restored)), keys, value)
+        self.write(self.open(attempt, Some(restored)), in_no_order(keys), value)
     }
 
-    fn write(&self, mut store: Store, keys: u64, value: impl Fn(u64) -> Vec<u8>) -> Restored {
-        for number in 0..keys {
-            // A prime, and so a permutation.
-            let key = number * 7919 % keys;
+    fn write(
+        &self,
+        mut store: Store,
+        keys: impl Iterator<Item = u64>,
+        value: impl Fn(u64) -> Vec<u8>,
+    ) -> Restored {
+        for key in keys {
             store.put(&(self.keys)(key), &value(key)).unwrap();
             while !store.admits() {
                 self.wait();
@@ -140,10 +153,10 @@ impl World {
 /// What a store of the least memory has for tails: half of what is left beside memtables and buffers.
 pub const TAILS_SHARE_BYTES: f64 = (384 << 10) as f64 / 2.0;
 
-/// What the tails of a store take, as its metrics say.
-pub struct TailsGauge(Registry);
+/// What a store has in memory, as its metrics say.
+pub struct MemoryGauge(Registry);
 
-impl TailsGauge {
+impl MemoryGauge {
     pub fn of(store: &mut Store) -> Self {
         let metrics = ForstMetrics::new(Arc::new(SystemClock::new()));
         let mut registry = Registry::default();
@@ -152,10 +165,12 @@ impl TailsGauge {
         Self(registry)
     }
 
-    pub fn read(&self) -> f64 {
+    /// What a reservation takes.
+    pub fn read(&self, reservation: &str) -> f64 {
         let mut text = String::new();
         encode(&mut text, &self.0).unwrap();
-        let line = text.lines().find(|line| line.contains("tails") && !line.starts_with('#')).unwrap();
+        let wanted = format!("forst_memory_bytes{{reservation=\"{reservation}\"}}");
+        let line = text.lines().find(|line| line.starts_with(&wanted)).unwrap();
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 }
