@@ -1,7 +1,8 @@
 //! A bounded pool for CPU work that no record waits for: flushes, and behind them compactions.
 //!
-//! **Invariants**: each urgency has threads of its own, so that a flush never waits for a compaction to end; those of
-//! compactions yield to every other thread that wants a core, so that records do not wait for them either.
+//! **Invariants**: each urgency has threads of its own, so that a flush never waits for a compaction to end. None of them takes
+//! a core from who wakes it, and those of compactions yield to every other thread that wants one, so that records wait for
+//! neither.
 //!
 //! **Threads**: [`Background::run`] is called from task threads and never blocks. A job that panics takes down
 //! neither the pool nor its neighbours; its owner notices through the channel that it dropped.
@@ -10,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::threads::yield_to_others;
+use crate::threads::{Yield, yield_to_others};
 use crate::{Result, spawn_thread};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -110,14 +111,14 @@ impl Background {
         let (urgent, patient) = (Arc::<Queue>::default(), Arc::<Queue>::default());
         let mut pool = Self { urgent, patient, threads: Vec::new() };
         for number in 0..threads.max(1) {
-            let queue = Arc::clone(&pool.urgent);
-            pool.threads.push(spawn_thread(format!("alluvium-bg-f{number}"), move || queue.work())?);
-            let queue = Arc::clone(&pool.patient);
-            let work = move || {
-                yield_to_others();
-                queue.work();
-            };
-            pool.threads.push(spawn_thread(format!("alluvium-bg-c{number}"), work)?);
+            for (letter, queue, what) in [('f', &pool.urgent, Yield::Turn), ('c', &pool.patient, Yield::Share)] {
+                let queue = Arc::clone(queue);
+                let work = move || {
+                    yield_to_others(what);
+                    queue.work();
+                };
+                pool.threads.push(spawn_thread(format!("alluvium-bg-{letter}{number}"), work)?);
+            }
         }
         Ok(pool)
     }
