@@ -111,7 +111,9 @@ impl Background {
         let (urgent, patient) = (Arc::<Queue>::default(), Arc::<Queue>::default());
         let mut pool = Self { urgent, patient, threads: Vec::new() };
         for number in 0..threads.max(1) {
-            for (letter, queue, what) in [('f', &pool.urgent, Yield::Turn), ('c', &pool.patient, Yield::Share)] {
+            for (letter, queue, what) in
+                [('f', &pool.urgent, Yield::Turn), ('c', &pool.patient, Yield::Share)]
+            {
                 let queue = Arc::clone(queue);
                 let work = move || {
                     yield_to_others(what);

@@ -77,7 +77,10 @@ mod tests {
         for (what, behind) in [(Yield::Turn, 0), (Yield::Share, 5)] {
             let now = spawn_thread("yields", move || {
                 yield_to_others(what);
-                (thread_schedule_policy().unwrap(), getpriority_process(Some(rustix::thread::gettid())).unwrap())
+                (
+                    thread_schedule_policy().unwrap(),
+                    getpriority_process(Some(rustix::thread::gettid())).unwrap(),
+                )
             });
             let batch = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
             assert_eq!(now.unwrap().join().unwrap(), (batch, (before + behind).min(19)), "{what:?}");

@@ -34,31 +34,32 @@ pub(crate) const EXAMPLES: &str = "\
   Cold reads from a store 15 ms away, 256 at a time; the folder stands for it:
     alluvium bench get --keys 10M --memory 128MiB --latency 15ms --in-flight 256 --mode sync
 
-  Checkpoints of a job whose store is 15 ms away, then its rescale from two subtasks to three and back:
+  Checkpoints of a job whose store is 15 ms away, then a rescale to three subtasks and back:
     alluvium bench checkpoint --keys 10M --latency 15ms --parallelism 2 --restore-at 3,2
 
   64 keys at a time, for a script:
-    alluvium bench get --latency 15ms --mode sync --batch 64 --records 64k --json | tail -n 1 | jq .latency
+    alluvium bench get --latency 15ms --mode sync --batch 64 --json | tail -n 1 | jq .latency
 
 \x1b[1;33mWhat is measured:\x1b[0m
-  Every case but load first puts its keys and waits until flushes and compactions have ended; then come --warm-up
-  operations, which do not count, and those that do. Keys are 16 bytes and as good as random; about half of a value's
-  bytes are random, the other half compresses away; all follow from --seed. Of a sample of keys every byte that comes
-  back is compared with what was written: a wrong answer ends the benchmark.
+  Every case but load first puts its keys and waits until flushes and compactions have ended; then come \
+  --warm-up operations, which do not count, and those that do. Keys are 16 bytes and as good as random; about \
+  half of a value's bytes are random, the other half compresses away; all follow from --seed. Of a sample of \
+  keys every byte that comes back is compared with what was written: a wrong answer ends the benchmark.
 
-  get and rmw are about single values, add about sums of 8 bytes, append adds an element of --value-bytes to a list.
-  map-scan reads one map of --scan-length entries, a page of 128 at a time; --keys counts the entries of all maps.
-  mixed is half get, 45 % rmw and 5 % map-scan, of maps that hold a tenth of --keys besides. scan is one ordered pass.
-  checkpoint is a whole job with sources: it puts all keys, waits until the store is quiet, changes --change of them every
-  second for --seconds while it takes checkpoints, stops, and is restored --restore-at other parallelisms, with empty caches.
-  append, map-scan and mixed run in mode sync only. With --compaction remote, compactors find the work at the
-  benchmark's --state URL with /bench behind it.
+  get and rmw are about single values, add about sums of 8 bytes, append adds an element of --value-bytes to a \
+  list. map-scan reads one map of --scan-length entries, a page of 128 at a time; --keys counts the entries of \
+  all maps. mixed is half get, 45 % rmw and 5 % map-scan, of maps that hold a tenth of --keys besides. scan is \
+  one ordered pass. checkpoint is a whole job with sources: it puts all keys, waits until the store is quiet, \
+  changes --change of them every second for --seconds while it takes checkpoints, stops, and is restored \
+  --restore-at other parallelisms, with empty caches. append, map-scan and mixed run in mode sync only. With \
+  --compaction remote, compactors find the work at the benchmark's --state URL with /bench behind it.
 
-  A latency is one operation's; with --batch N in mode sync one batch's; in mode async it does not include the wait
-  behind another record of the key. CPU is the process's, without the thread that keeps the time of --latency.
-  debt is what flushes and compactions had left to do when the last operation ended: how long it took, and what they
-  wrote. Write amplification is bytes sent to the store, those included, over bytes of keys and values written. Space
-  amplification is bytes on the store at the end over bytes of keys and values loaded.
+  A latency is one operation's; with --batch N in mode sync one batch's; in mode async it does not include the \
+  wait behind another record of the key. CPU is the process's, without the thread that keeps the time of \
+  --latency. debt is what flushes and compactions had left to do when the last operation ended: how long it \
+  took, and what they wrote. Write amplification is bytes sent to the store, those included, over bytes of \
+  keys and values written. Space amplification is bytes on the store at the end over bytes of keys and values \
+  loaded.
 
 \x1b[1;33mExit codes:\x1b[0m
   0  measured
