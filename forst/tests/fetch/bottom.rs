@@ -71,3 +71,24 @@ fn where_giving_up_filters_is_enough_indexes_stay_whole() {
     assert!(found < TAILS_SHARE_BYTES * 2.0 / 3.0, "{found} bytes of tails: there are filters");
     assert_eq!(reader.store.counters().slim_lookups, 0, "lookups by index blocks");
 }
+
+#[test]
+fn filters_that_deny_take_more_than_half_of_what_they_share_with_blocks() {
+    // Filters take some ten bits a key.
+    const KEYS: u64 = 160_000;
+    let mut world = World::new(FaultyStore::new());
+    world.settings.block_size_bytes = 4 << 10;
+    // What is absent lies between what is there.
+    world.keys = |number| format!("{:08}{}", number % KEYS, ["", "+"][(number / KEYS) as usize]).into_bytes();
+    let restored = world.fill_in_order("first", KEYS, value_of);
+    let mut reader = Reader::of(world, KEYS, &restored);
+    let tails = MemoryGauge::of(&mut reader.store);
+    reader.read(false, MANY);
+    let denied = reader.read(false, 4000);
+    assert!(denied <= 4000 / 50, "{denied} parts read for 4000 absent keys");
+    let bytes = tails.read("tails");
+    assert!(
+        bytes > TAILS_SHARE_BYTES && bytes <= TAILS_SHARE_BYTES * 2.0 * 7.0 / 8.0,
+        "{bytes} bytes of tails"
+    );
+}
