@@ -91,6 +91,12 @@ impl Slab {
         self.free.push(place);
         Some(held)
     }
+
+    /// How many accounts there are.
+    fn len(&self) -> usize {
+        let full = self.chunks.len().saturating_sub(1) * CHUNK;
+        full + self.chunks.last().map_or(0, Vec::len) - self.free.len()
+    }
 }
 
 /// Decoded blocks within a byte budget.
@@ -159,6 +165,11 @@ impl BlockCache {
     #[inline]
     fn place(&self, (file, number): BlockKey) -> Option<u32> {
         self.tables.get(&file)?.get(number as usize).copied()
+    }
+
+    /// Tables that it knows.
+    pub(crate) fn files(&self) -> impl Iterator<Item = FileId> {
+        self.tables.keys().copied()
     }
 
     /// Bytes of the blocks it holds.
@@ -371,9 +382,9 @@ impl BlockCache {
     }
 
     /// Forgets the blocks of tables that are gone.
-    pub(crate) fn forget(&mut self, gone: &[FileId]) {
+    pub(crate) fn forget(&mut self, gone: impl IntoIterator<Item = FileId>) {
         for file in gone {
-            let places = self.tables.remove(file).unwrap_or_default();
+            let places = self.tables.remove(&file).unwrap_or_default();
             self.places_bytes -= places.capacity() * size_of::<u32>();
             for place in places {
                 let Some(held) = self.held.remove(place) else { continue };
@@ -382,6 +393,23 @@ impl BlockCache {
                     self.small_bytes -= weight(&held.block);
                 }
             }
+        }
+        self.sweep();
+    }
+
+    /// Takes blocks that are gone out of the queues once they are most of them: where everything fits nothing is ever evicted, and
+    /// what flushes and compactions write would queue up for ever.
+    fn sweep(&mut self) {
+        if self.small.len() + self.main.len() <= 2 * self.held.len() + CHUNK {
+            return;
+        }
+        let is_here = |&(file, number): &BlockKey| {
+            let place = self.tables.get(&file).and_then(|places| places.get(number as usize));
+            place.is_some_and(|place| self.held.get(*place).is_some())
+        };
+        for queue in [&mut self.small, &mut self.main] {
+            queue.retain(is_here);
+            queue.shrink_to(2 * queue.len());
         }
     }
 }
@@ -421,6 +449,20 @@ mod tests {
     }
 
     #[test]
+    fn where_everything_fits_what_is_written_anew_does_not_queue_up() {
+        let mut cache = BlockCache::new(1 << 30);
+        for round in 0..100 {
+            (0..1000).for_each(|number| cache.insert(FileId(round), number, block()));
+            if round > 0 {
+                cache.forget([FileId(round - 1)]);
+            }
+        }
+        assert_eq!((cache.held.len(), held(&cache)), (1000, cache.bytes()));
+        assert!(cache.small.len() <= 2 * 1000 + CHUNK, "{} keys of 1000 blocks", cache.small.len());
+        assert!((0..1000).all(|number| cache.small.iter().any(|key| *key == (FileId(99), number))));
+    }
+
+    #[test]
     fn what_is_asked_for_again_survives_a_scan_and_the_budget_holds() {
         // What knows where ten thousand blocks were is counted as well.
         let mut cache = BlockCache::new(150 * weight(&block()));
@@ -449,7 +491,7 @@ mod tests {
             cache.insert(FileId(number % 3), (number / 3) as u32, block());
             cache.get(FileId(number % 2), (number / 4) as u32);
         }
-        cache.forget(&[FileId(0), FileId(2)]);
+        cache.forget([FileId(0), FileId(2)]);
         assert_eq!(cache.bytes, held(&cache));
         for number in 0..200 {
             cache.insert(FileId(7), number, block());

@@ -18,9 +18,9 @@ fn wait(bell: &Bell) {
     *rung = false;
 }
 
-fn open(background: &Arc<Background>, bell: &Bell) -> Store {
+fn open(background: &Arc<Background>, bell: &Bell, put: Duration) -> Store {
     let bell = Arc::clone(bell);
-    let never = ThrottleConfig { wait_put_per_call: Duration::from_hours(1), ..ThrottleConfig::default() };
+    let throttle = ThrottleConfig { wait_put_per_call: put, ..ThrottleConfig::default() };
     let opened = Store::open(StoreOptions {
         settings: ForstSettings {
             memory_bytes: 16 << 20,
@@ -32,7 +32,7 @@ fn open(background: &Arc<Background>, bell: &Bell) -> Store {
             },
             ..ForstSettings::default()
         },
-        store: Arc::new(ThrottledStore::new(InMemory::new(), never)),
+        store: Arc::new(ThrottledStore::new(InMemory::new(), throttle)),
         io: IoRuntime::new(1).unwrap(),
         background: Arc::clone(background),
         disk: None,
@@ -46,6 +46,17 @@ fn open(background: &Arc<Background>, bell: &Bell) -> Store {
         restored: Vec::new(),
     });
     opened.unwrap()
+}
+
+/// The pool is busy elsewhere, so that no flush begins until what is returned is dropped.
+fn keep_busy(background: &Background) -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    for _ in 0..8 {
+        let released = Arc::clone(&released);
+        background.run(Urgency::High, move || assert!(released.lock().unwrap().recv().is_err()));
+    }
+    release
 }
 
 fn key_of(number: u64) -> [u8; 16] {
@@ -65,14 +76,8 @@ fn write_all_admitted(store: &mut Store, from: u64) -> u64 {
 #[test]
 fn writes_go_on_as_far_as_the_flush_they_wait_for_is() {
     let (background, bell) = (Arc::new(Background::new(1).unwrap()), Bell::default());
-    let mut store = open(&background, &bell);
-    // The pool is busy elsewhere, so the flush of the first memtable does not begin.
-    let (release, released) = mpsc::channel::<()>();
-    let released = Arc::new(Mutex::new(released));
-    for _ in 0..8 {
-        let released = Arc::clone(&released);
-        background.run(Urgency::High, move || assert!(released.lock().unwrap().recv().is_err()));
-    }
+    let mut store = open(&background, &bell, Duration::from_hours(1));
+    let release = keep_busy(&background);
     let first = write_all_admitted(&mut store, 0);
     store.poll(&mut |_, _| ()).unwrap();
     assert!(!store.admits(), "nothing of the flush has been done");
@@ -90,4 +95,28 @@ fn writes_go_on_as_far_as_the_flush_they_wait_for_is() {
         let found = store.get_resident(&key_of(number)).unwrap();
         assert_eq!(found, Resident::Value(Cow::Borrowed(&[b'v'; 100])), "key {number}");
     }
+}
+
+#[test]
+fn memtables_that_checkpoints_freeze_behind_a_stuck_flush_take_no_more_than_two_full_ones() {
+    let (background, bell) = (Arc::new(Background::new(1).unwrap()), Bell::default());
+    let mut store = open(&background, &bell, Duration::ZERO);
+    let release = keep_busy(&background);
+    let io = IoRuntime::new(1).unwrap();
+    let (mut written, mut checkpoints) = (0, 0);
+    while store.admits() && checkpoints < 2000 {
+        for _ in 0..100 {
+            store.put(&key_of(written), &[b'v'; 100]).unwrap();
+            written += 1;
+        }
+        let mut snapshot = store.snapshot();
+        io.block_on(snapshot.upload()).unwrap();
+        drop(snapshot);
+        checkpoints += 1;
+    }
+    let two_bytes = 2 * (16 << 20) / 4;
+    let bytes = written * 116;
+    assert!(bytes < two_bytes && bytes > two_bytes / 4, "{bytes} bytes in {checkpoints} checkpoints");
+    assert_eq!(store.counters().flushes, 0);
+    drop(release);
 }

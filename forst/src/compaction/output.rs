@@ -59,8 +59,6 @@ pub(crate) struct Separation {
     pub(crate) threshold_bytes: usize,
     /// A value file ends once its records pass this.
     pub(crate) file_bytes: usize,
-    /// Records up to this size are for the cache; 0 keeps none.
-    pub(crate) keep_bytes: usize,
     /// Value files that are left behind.
     pub(crate) garbage: HashSet<FileId>,
     /// Knows which keys take merges.
@@ -252,7 +250,7 @@ impl TableWriter {
             values
         } else {
             let held = self.naming.hold_output(Output::Values)?;
-            ValueBuilder::new(ValueFile::new(self.naming.next_id(), held), self.separation.keep_bytes)
+            ValueBuilder::new(ValueFile::new(self.naming.next_id(), held), self.keeping.clone())
         };
         Ok(self.values.insert(values))
     }

@@ -33,7 +33,7 @@ pub(crate) use warm_up::WarmBlocksRead;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use bytes::Bytes;
@@ -110,6 +110,8 @@ pub(crate) struct Fetcher {
     /// Whether tails are kept slim, and whether those of the bottom run keep their filters then.
     slim: AtomicBool,
     filters: AtomicBool,
+    /// What tails that jobs and scans read may take of memory until they are counted again.
+    tail_room_bytes: AtomicUsize,
     /// Whether jobs begin no further object, and wait for no read.
     stopped: watch::Sender<bool>,
 }
@@ -156,6 +158,7 @@ impl Fetcher {
             queue: Queue::default(),
             slim: AtomicBool::new(false),
             filters: AtomicBool::new(false),
+            tail_room_bytes: AtomicUsize::new(usize::MAX),
             stopped: watch::Sender::new(false),
         })
     }
@@ -191,10 +194,11 @@ impl Fetcher {
     }
 
     /// Has tails that are read kept slim from now on, or whole: what those of live tables take together is too much for memory,
-    /// or is not. `filters` says whether slim ones of the bottom run have their filters.
-    pub(crate) fn keep_tails_slim(&self, slim: bool, filters: bool) {
+    /// or is not. `filters` says whether slim ones of the bottom run have their filters, `room_bytes` what there is room for.
+    pub(crate) fn keep_tails(&self, slim: bool, filters: bool, room_bytes: usize) {
         self.slim.store(slim, Ordering::Relaxed);
         self.filters.store(filters, Ordering::Relaxed);
+        self.tail_room_bytes.store(room_bytes, Ordering::Relaxed);
     }
 
     /// Whether tables have copies on a disk.
@@ -224,8 +228,13 @@ impl Fetcher {
             return Ok(Arc::clone(tail));
         }
         let (tail, _) = self.read_tail(file).await?;
-        let slim = self.slim.load(Ordering::Relaxed).then(|| Tail::slim(&tail, true)).flatten();
-        file.set_tail(slim.unwrap_or_else(|| Tail::Whole(Arc::clone(&tail))));
+        let with_filter = self.filters.load(Ordering::Relaxed);
+        let slim = self.slim.load(Ordering::Relaxed).then(|| Tail::slim(&tail, with_filter)).flatten();
+        let kept = slim.unwrap_or_else(|| Tail::Whole(Arc::clone(&tail)));
+        let takes = |room: usize| room.checked_sub(kept.size_bytes());
+        if self.tail_room_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_ok() {
+            file.set_tail(kept);
+        }
         Ok(tail)
     }
 

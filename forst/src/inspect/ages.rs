@@ -85,7 +85,7 @@ mod tests {
     use crate::expiry::Stamp;
     use crate::inspect::verify::tests::with_tail;
     use crate::key_range::KeyRange;
-    use crate::table::{FileId, Held, KeepAll, TableBuilder, TableOptions};
+    use crate::table::{FileId, Held, KeepAll, Keeping, TableBuilder, TableOptions};
     use crate::values::{ValueBuilder, ValueFile};
 
     const STAMP: Stamp = Stamp { class: 7, since_millis: 50, updated_millis: 100 };
@@ -93,7 +93,7 @@ mod tests {
     /// A table of a value that lies apart and of an entry that expires, both of one class.
     fn report(wrong: impl FnOnce(&mut Properties)) -> TableReport {
         let file = ValueFile::new(FileId(1), Held::new("1.val", Arc::new(KeepAll)));
-        let mut values = ValueBuilder::new(file, 0);
+        let mut values = ValueBuilder::new(file, Keeping::default());
         let mut table = TableBuilder::new(TableOptions {
             block_size_bytes: 512,
             table_size_bytes: 1 << 20,

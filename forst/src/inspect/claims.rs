@@ -210,7 +210,7 @@ mod tests {
     use crate::entry::EntryKind;
     use crate::inspect::Finding;
     use crate::store::frame_delta;
-    use crate::table::{FileId, Held, KeepAll, TableBuilder, TableOptions};
+    use crate::table::{FileId, Held, KeepAll, Keeping, TableBuilder, TableOptions};
     use crate::values::{ValueBuilder, ValueFile};
 
     fn built(entries: u16, deleted: &[KeyRange]) -> (TableRecord, Bytes) {
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn value_files_and_deltas_are_as_long_as_their_checkpoint_says() {
         let file = ValueFile::new(FileId(1), Held::new("1.val", std::sync::Arc::new(KeepAll)));
-        let mut builder = ValueBuilder::new(file, 0);
+        let mut builder = ValueBuilder::new(file, Keeping::default());
         builder.add(b"apple", &[7; 100], None);
         let built = builder.finish();
         let object = Bytes::from(built.payload.concat());

@@ -119,12 +119,12 @@ mod tests {
 
     use super::*;
     use crate::inspect::broken::assert_found;
-    use crate::table::{FileId, Held, KeepAll};
+    use crate::table::{FileId, Held, KeepAll, Keeping};
     use crate::values::{ValueBuilder, ValueFile};
 
     fn file() -> Vec<u8> {
         let file = ValueFile::new(FileId(1), Held::new("1.val", Arc::new(KeepAll)));
-        let mut builder = ValueBuilder::new(file, 0);
+        let mut builder = ValueBuilder::new(file, Keeping::default());
         builder.add(b"apple", &[7; 100], None);
         builder.add(b"fig", b"a value that does not shrink", None);
         builder.finish().payload.concat()

@@ -117,7 +117,6 @@ impl Job {
             separation: Separation {
                 threshold_bytes: size(self.value_threshold_bytes),
                 file_bytes: size(self.value_file_bytes),
-                keep_bytes: 0,
                 garbage,
                 operators: Arc::clone(&means.operators),
             },
@@ -235,7 +234,6 @@ mod tests {
                 separation: Separation {
                     threshold_bytes: 300,
                     file_bytes: 400,
-                    keep_bytes: 10,
                     garbage: [values[1].file.id].into_iter().collect(),
                     operators: Arc::new(NoMerges),
                 },
@@ -252,8 +250,7 @@ mod tests {
             };
             let opened = Job::unframe(&framed).unwrap().open(means).unwrap();
             assert_eq!(shown(&opened), shown(&job));
-            assert!(opened.separation.keep_bytes == 0, "nobody caches there");
-            assert_eq!(opened.keeping.which(), Keep::Nothing, "nobody caches there");
+            assert!(!opened.keeping.takes(true, 1), "nobody caches there");
             assert!(opened.naming.hold_output(crate::naming::Output::Table).is_err(), "none was reserved");
         }
     }

@@ -76,7 +76,7 @@ impl Store {
         let progress = Progress::new(self.inbox.bell());
         self.pace.flush_began(Arc::clone(&progress), table.len() as u64);
         let writer = || {
-            let separation = self.separation(&keeping, HashSet::default());
+            let separation = self.separation(HashSet::default());
             let (fetcher, naming) = (Arc::clone(&self.fetcher), Arc::clone(&self.naming));
             Writer {
                 tables: TableWriter::new(fetcher, naming, options, separation)

@@ -11,6 +11,7 @@ use tracing::{Metadata, Span, warn};
 
 use super::Store;
 use super::close::Reach;
+use crate::block::Block;
 use crate::cache::SMALL_SHARE;
 use crate::compaction::{
     Compaction, CompactionJob, LevelTargets, Progress, Separation, Written, debt_bytes, garbage_of,
@@ -175,11 +176,10 @@ impl Store {
     }
 
     /// Which values of a job are kept apart; those of `garbage` files are written anew.
-    pub(super) fn separation(&self, keeping: &Keeping, garbage: HashSet<FileId>) -> Separation {
+    pub(super) fn separation(&self, garbage: HashSet<FileId>) -> Separation {
         Separation {
             threshold_bytes: self.settings.value_threshold_bytes,
             file_bytes: self.budget.table_size_bytes,
-            keep_bytes: if keeping.which() == Keep::All { self.budget.table_size_bytes } else { 0 },
             garbage,
             operators: Arc::clone(&self.operators),
         }
@@ -199,7 +199,7 @@ impl Store {
             let job = CompactionJob {
                 options: TableOptions { compression, ..self.table_options() },
                 warm: Arc::new(self.warm_blocks(&compaction)),
-                separation: self.separation(&keeping, garbage),
+                separation: self.separation(garbage),
                 keeping,
                 moment: aging.as_ref().map(|aging| aging.moment_of(&self.version, &compaction)),
                 compaction,
@@ -250,21 +250,35 @@ impl Store {
 
     /// Makes room in the caches: nobody asks for the tables of which nothing is left.
     pub(super) fn forget_inputs(&mut self, compaction: &Compaction) {
-        let live: HashSet<FileId> = self.version.files().map(|(_, file)| file.id).collect();
-        let gone = || compaction.inputs().filter(|file| !live.contains(&file.id));
-        gone().for_each(|file| self.fetcher.forget(file.name()));
-        let files: Vec<_> = gone().map(|file| file.id).collect();
-        self.cache.forget(&files);
+        let gone: Vec<_> = compaction.inputs().filter(|file| !self.live.contains(&file.id)).collect();
+        gone.iter().for_each(|file| self.fetcher.forget(file.name()));
+        self.cache.forget(gone.iter().map(|file| file.id));
+        debug_assert!(
+            self.cache.files().all(|file| self.live.contains(&file)),
+            "it knows a table that is gone"
+        );
     }
 
     pub(super) fn edit_version(&mut self, edit: VersionEdit) {
         let next = Arc::new(edit.apply(&self.version));
         let old = std::mem::replace(&mut self.version, next);
-        let ids = old.values.iter().map(|live| live.file.id);
-        let gone: Vec<_> = ids.filter(|id| self.version.values.get(*id).is_none()).collect();
-        self.cache.forget(&gone);
+        self.live = self.version.ids().collect();
+        let values = old.values.iter().map(|live| live.file.id);
+        self.cache.forget(values.filter(|id| !self.live.contains(id)));
         self.jobs.settled = None;
         self.expiring.look_again();
+    }
+
+    /// Keeps a block that was fetched, unless its table has gone meanwhile: nobody would tell the cache to forget it.
+    pub(super) fn keep_fetched(&mut self, file: FileId, number: u32, block: Block, is_warm: bool) {
+        if !self.live.contains(&file) {
+            return;
+        }
+        if is_warm {
+            self.cache.insert_warm(file, number, block);
+        } else {
+            self.cache.insert(file, number, block);
+        }
     }
 
     pub(super) fn keep_blocks(&mut self, written: Written) {

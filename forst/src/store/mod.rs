@@ -68,7 +68,7 @@ pub use walk::Resident;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use alluvium_env::{Background, Result};
+use alluvium_env::{Background, HashSet, Result};
 
 use crate::cache::BlockCache;
 use crate::compaction::LEVEL0_STOP;
@@ -81,6 +81,7 @@ use crate::merge::MergeOperators;
 use crate::naming::Naming;
 use crate::scan::unfoldable;
 use crate::settings::{Budget, ForstSettings};
+use crate::table::FileId;
 use crate::version::Version;
 use counters::Counters;
 use deltas::DeltaChain;
@@ -133,6 +134,8 @@ pub struct Store {
     /// Oldest first.
     frozen: Vec<Frozen>,
     version: Arc<Version>,
+    /// Tables and value files of the version.
+    live: HashSet<FileId>,
     cache: BlockCache,
     reads: Reads,
     jobs: Jobs,

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use alluvium_env::{Background, Error, HashMap, IoRuntime, Result};
+use alluvium_env::{Background, Error, HashMap, HashSet, IoRuntime, Result};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use object_store::ObjectStore;
@@ -102,6 +102,7 @@ impl Store {
             active_since_millis: 0,
             frozen: Vec::new(),
             version: Arc::default(),
+            live: HashSet::default(),
             cache: BlockCache::new(budget.resident_bytes),
             reads: Reads::default(),
             jobs: Jobs::new(reach),
@@ -155,6 +156,7 @@ impl Store {
             run.sort_by(|a, b| a.keys().start.cmp(&b.keys().start));
         }
         self.paging.adopt(adopted, &version);
+        self.live = version.ids().collect();
         self.version = Arc::new(version);
         self.account_tails();
         self.replay(memtables)

@@ -5,7 +5,8 @@
 //! from the moment that it falls behind. What counts is work that is done, not time: a slow store and a busy machine slow
 //! writes down just as far as they have to, and there is no rate to be set.
 //!
-//! - While a memtable is flushed the other one may be filled by half, and by the other half as far as the flush is.
+//! - While a memtable is flushed the other one may be filled by half, and by the other half as far as the flush is. Checkpoints freeze
+//!   memtables that are not full, several of them where flushes are slow: all together take no more than two full ones.
 //! - From [`LEVEL0_SLOW`] runs on, each byte that a compaction takes out of level 0 lets in others: two at first, fewer
 //!   with each run, none at [`LEVEL0_STOP`].
 //!
@@ -118,13 +119,21 @@ impl Pace {
         self.seen = 0;
     }
 
-    /// Sets the limit for an active memtable of so many bytes, of `memtable_bytes` at most, over a level 0 of so many runs.
-    pub(super) fn set(&mut self, active_bytes: usize, memtable_bytes: usize, runs: usize) {
+    /// Sets the limit for an active memtable of so many bytes, of `memtable_bytes` at most, beside so many that are frozen and over a
+    /// level 0 of so many runs.
+    pub(super) fn set(
+        &mut self,
+        active_bytes: usize,
+        memtable_bytes: usize,
+        frozen_bytes: Option<usize>,
+        runs: usize,
+    ) {
         let half = memtable_bytes / 2;
         let of_flush = self.flush.as_ref().map(|flush| half + flush.share_of(half as u64) as usize);
+        let of_frozen = frozen_bytes.map(|bytes| (2 * memtable_bytes).saturating_sub(bytes));
         let of_level0 = self.credit(active_bytes as u64, memtable_bytes as u64, runs);
         let of_level0 = of_level0.map(|credit| active_bytes + credit as usize);
-        self.limit_bytes = of_flush.into_iter().chain(of_level0).min().unwrap_or(usize::MAX);
+        self.limit_bytes = of_flush.into_iter().chain(of_frozen).chain(of_level0).min().unwrap_or(usize::MAX);
         // Whoever comes to the limit sleeps without asking again.
         if self.limit_bytes < usize::MAX {
             let jobs = self.flush.iter().chain(self.draining.as_ref().map(|draining| &draining.job));
@@ -160,7 +169,8 @@ impl Store {
     #[inline]
     pub(super) fn set_pace(&mut self) {
         let runs = self.version.level0.len();
-        self.pace.set(self.active.size_bytes(), self.budget.memtable_bytes, runs);
+        let frozen = self.frozen.iter().map(|frozen| frozen.table.size_bytes()).reduce(|a, b| a + b);
+        self.pace.set(self.active.size_bytes(), self.budget.memtable_bytes, frozen, runs);
     }
 
     /// A compaction begins, which may make room in level 0.
@@ -191,32 +201,41 @@ mod tests {
     #[test]
     fn a_memtable_fills_by_half_and_then_as_far_as_the_flush_of_the_other_is() {
         let (mut pace, flush) = (Pace::default(), progress());
-        pace.set(900, MEMTABLE, 0);
+        pace.set(900, MEMTABLE, None, 0);
         assert_eq!(pace.limit_bytes(), usize::MAX, "nothing is behind");
         pace.flush_began(Arc::clone(&flush), 4096);
-        pace.set(100, MEMTABLE, 0);
+        pace.set(100, MEMTABLE, None, 0);
         assert_eq!(pace.limit_bytes(), 500);
         flush.advance(1024);
-        pace.set(500, MEMTABLE, 0);
+        pace.set(500, MEMTABLE, None, 0);
         assert_eq!(pace.limit_bytes(), 625);
         flush.advance(9999);
-        pace.set(625, MEMTABLE, 0);
+        pace.set(625, MEMTABLE, None, 0);
         assert_eq!(pace.limit_bytes(), 1000, "a flush that wrote more than was thought is a whole one");
         pace.flush_ended();
-        pace.set(625, MEMTABLE, 0);
+        pace.set(625, MEMTABLE, None, 0);
         assert_eq!(pace.limit_bytes(), usize::MAX);
+    }
+
+    #[test]
+    fn frozen_memtables_and_the_active_one_take_no_more_than_two_full_ones() {
+        let mut pace = Pace::default();
+        for (frozen, expected) in [(300, 1700), (1000, 1000), (1900, 100), (2100, 0)] {
+            pace.set(50, MEMTABLE, Some(frozen), 0);
+            assert_eq!(pace.limit_bytes(), expected);
+        }
     }
 
     /// Bytes that are let in for a hundred drained, in the long run, over a level 0 of so many runs.
     fn rate(runs: usize) -> usize {
         let (mut pace, mut active, mut written) = (Pace::default(), 0, 0);
-        pace.set(0, MEMTABLE, 0);
+        pace.set(0, MEMTABLE, None, 0);
         for _ in 0..100 {
             let compaction = progress();
             pace.compaction_began(Arc::clone(&compaction), 2048, 200);
             for advanced in [1024, 0, 1024] {
                 compaction.advance(advanced);
-                pace.set(active, MEMTABLE, runs);
+                pace.set(active, MEMTABLE, None, runs);
                 written += pace.limit_bytes() - active;
                 active = pace.limit_bytes();
                 if active > MEMTABLE {
@@ -233,10 +252,10 @@ mod tests {
     fn the_longer_level_0_the_fewer_writes_are_let_in_for_what_leaves_it() {
         let mut pace = Pace::default();
         pace.compaction_began(progress(), 2048, 200);
-        pace.set(100, MEMTABLE, LEVEL0_SLOW - 1);
+        pace.set(100, MEMTABLE, None, LEVEL0_SLOW - 1);
         assert_eq!(pace.limit_bytes(), usize::MAX, "compactions keep up");
         pace.compaction_ended(true);
-        pace.set(900, MEMTABLE, LEVEL0_STOP);
+        pace.set(900, MEMTABLE, None, LEVEL0_STOP);
         assert_eq!(pace.limit_bytes(), usize::MAX, "nothing would come of waiting");
         let rates: Vec<_> = [32, 36, 40, 44, 48].into_iter().map(rate).collect();
         for (rate, expected) in rates.iter().zip([200, 150, 100, 50, 0]) {
@@ -248,10 +267,10 @@ mod tests {
     #[test]
     fn a_compaction_that_fails_lets_nothing_in_for_what_it_did_not_do() {
         let mut pace = Pace::default();
-        pace.set(0, MEMTABLE, 0);
+        pace.set(0, MEMTABLE, None, 0);
         for (done, expected) in [(false, 500), (true, 500), (true, 700)] {
             pace.compaction_began(progress(), 10, 200);
-            pace.set(500, MEMTABLE, 40);
+            pace.set(500, MEMTABLE, None, 40);
             assert_eq!(pace.limit_bytes(), expected, "the first half memtable is used up");
             pace.compaction_ended(done);
         }

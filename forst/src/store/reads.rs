@@ -299,13 +299,10 @@ impl Store {
                     (TAIL, tail.as_ref().map(|tail| Part::Tail(id, tail)))
                 }
                 FetchedPart::Block(number, block) | FetchedPart::Index(number, block) => {
-                    match (&part, block) {
-                        (_, Err(_)) => {}
+                    if let Ok(block) = block {
                         // It leads to hundreds of blocks, which pass through the cache before it is asked for again.
-                        (FetchedPart::Index(..), Ok(block)) => {
-                            self.cache.insert_warm(id, *number, block.clone());
-                        }
-                        (_, Ok(block)) => self.cache.insert(id, *number, block.clone()),
+                        let is_index = matches!(part, FetchedPart::Index(..));
+                        self.keep_fetched(id, *number, block.clone(), is_index);
                     }
                     (*number, block.as_ref().map(|block| Part::Block(id, *number, block)))
                 }

@@ -313,10 +313,7 @@ impl Store {
             return;
         }
         self.counters.warmed += 1;
-        if lane.heat_of(number).is_some_and(|heat| heat > Heat::Seen) {
-            self.cache.insert_warm(lane.id, number, block.clone());
-        } else {
-            self.cache.insert(lane.id, number, block.clone());
-        }
+        let is_warm = lane.heat_of(number).is_some_and(|heat| heat > Heat::Seen);
+        self.keep_fetched(lane.id, number, block.clone(), is_warm);
     }
 }

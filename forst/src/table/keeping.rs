@@ -40,10 +40,6 @@ impl Keeping {
         Self { which, most_bytes, bytes: Arc::default() }
     }
 
-    pub(crate) fn which(&self) -> Keep {
-        self.which
-    }
-
     /// Bytes that are held for the cache.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)

@@ -9,7 +9,7 @@ use crate::coding::{SectionWriter, crc32c, put_varint};
 use crate::compression::{Compression, Packing};
 use crate::entry::EntryKind;
 use crate::expiry::Stamp;
-use crate::table::content_hash;
+use crate::table::{Keeping, content_hash};
 
 /// Records that are handed to the store as one piece.
 const PIECE_BYTES: usize = 256 << 10;
@@ -28,8 +28,7 @@ pub(crate) struct BuiltValues {
 /// Collects the records of one file.
 pub(crate) struct ValueBuilder {
     file: Arc<ValueFile>,
-    /// Records up to this size are kept for the cache; 0 keeps none.
-    keep_bytes: usize,
+    keeping: Keeping,
     piece: Vec<u8>,
     payload: Vec<Bytes>,
     /// Bytes of all records so far.
@@ -41,10 +40,10 @@ pub(crate) struct ValueBuilder {
 }
 
 impl ValueBuilder {
-    pub(crate) fn new(file: ValueFile, keep_bytes: usize) -> Self {
+    pub(crate) fn new(file: ValueFile, keeping: Keeping) -> Self {
         Self {
             file: Arc::new(file),
-            keep_bytes,
+            keeping,
             piece: Vec::new(),
             payload: Vec::new(),
             data_bytes: 0,
@@ -66,7 +65,7 @@ impl ValueBuilder {
             self.block.add(EntryKind::Put, key, value);
             let content = self.block.finish();
             self.sections.put(&mut self.piece, content, Compression::Lz4);
-            if content.len() <= self.keep_bytes
+            if self.keeping.takes(false, content.len())
                 && let Ok(block) = Block::from_content(content)
             {
                 self.records.push((self.lengths.len() as u32, block));
@@ -130,12 +129,28 @@ impl ValueBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{FileId, Held, KeepAll};
+    use crate::table::{FileId, Held, Keep, KeepAll};
+
+    #[test]
+    fn no_more_records_are_held_for_the_cache_than_it_has_room_for() {
+        let held = || Held::new("1.val", Arc::new(KeepAll));
+        let keeping = Keeping::new(Keep::All, 5500);
+        for expected in [5, 0] {
+            let mut builder = ValueBuilder::new(ValueFile::new(FileId(1), held()), keeping.clone());
+            (0..10_u8).for_each(|key| drop(builder.add(&[key], &[key; 1000], None)));
+            assert_eq!(builder.finish().records.len(), expected, "the file before has taken its room");
+        }
+        assert!(keeping.bytes() > 5000);
+    }
 
     #[test]
     fn a_value_that_is_too_large_to_pack_is_written_as_the_block_it_would_be() {
-        let builder =
-            || ValueBuilder::new(ValueFile::new(FileId(1), Held::new("1.val", Arc::new(KeepAll))), 0);
+        let builder = || {
+            ValueBuilder::new(
+                ValueFile::new(FileId(1), Held::new("1.val", Arc::new(KeepAll))),
+                Keeping::default(),
+            )
+        };
         let (mut packed, mut large) = (builder(), builder());
         let noise: Vec<u8> = (0..2000_u32).flat_map(|n| n.wrapping_mul(0x9E37_79B9).to_le_bytes()).collect();
         packed.add(b"key", &noise, None);

@@ -7,7 +7,7 @@ use super::{BuiltValues, ValueBuilder, ValueFile, ValueMeta, ValuePlace, ValueSh
 use crate::block::Block;
 use crate::coding::read_section;
 use crate::expiry::Stamp;
-use crate::table::{FileId, Held, KeepAll};
+use crate::table::{FileId, Held, KeepAll, Keeping};
 
 const PAGE: &str = include_str!("../../../docs/formats/value.md");
 const APPLE: &[u8] = b"\x00\x01\x00\x00apple\x00\x00";
@@ -28,8 +28,10 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Both records, and where the second one is.
 fn built() -> (BuiltValues, ValuePlace) {
-    let mut builder =
-        ValueBuilder::new(ValueFile::new(FileId(1), Held::new("state/1/2.val", Arc::new(KeepAll))), 0);
+    let mut builder = ValueBuilder::new(
+        ValueFile::new(FileId(1), Held::new("state/1/2.val", Arc::new(KeepAll))),
+        Keeping::default(),
+    );
     builder.add(APPLE, b"\x07", None);
     let stamp = Stamp { class: 0, since_millis: 1_700_000_000_000, updated_millis: 1_700_000_000_000 };
     let place = builder.add(FIG, &[0; 64], Some(stamp));

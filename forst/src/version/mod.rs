@@ -96,6 +96,11 @@ impl Version {
             .chain(self.levels.iter().enumerate().flat_map(|(i, l)| l.iter().map(move |file| (i + 1, file))))
     }
 
+    /// Of all tables and value files; a table in several parts has one for each.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = FileId> {
+        self.files().map(|(_, file)| file.id).chain(self.values.iter().map(|live| live.file.id))
+    }
+
     /// The same tables with these tails.
     pub(crate) fn with_tails(&self, tails: &HashMap<FileId, Tail>) -> Self {
         let mut next = self.clone();

@@ -114,11 +114,12 @@ impl Store {
     pub(super) fn account_tails(&mut self) {
         let (count, worth) = (Count::of(&self.version), self.tails.worth.get());
         let share = Share::of(worth, self.budget.resident_bytes);
-        // Where it is enough to give up filters, a tail comes whole, and the next account takes its filter.
-        let slim = worth == Worth::Much || count.indexes_outgrow(share.most);
-        self.fetcher.keep_tails_slim(slim && count.stored_bytes > share.most as u64, worth == Worth::Much);
         self.tails.fit = count.fit(Share::of(Worth::Much, self.budget.resident_bytes).left);
         let bytes = self.cut_tails(count.bytes, cuts(&count, worth, share));
+        // Where it is enough to give up filters, a tail comes whole, and the next account takes its filter.
+        let slim = worth == Worth::Much || count.indexes_outgrow(share.most);
+        let slim = slim && count.stored_bytes > share.most as u64;
+        self.fetcher.keep_tails(slim, worth == Worth::Much, share.most.saturating_sub(bytes));
         self.tails.account.counted(bytes);
         self.cache.make_room(bytes);
         self.return_filters(share.left.saturating_sub(bytes));
