@@ -99,7 +99,7 @@ use tails::Tails;
 use trips::Elsewhere;
 use warm_up::WarmUp;
 
-/// Memtables that may wait for their flush before admission closes.
+/// Memtables that may wait for their flush before a full one has to; checkpoints freeze more, within the same memory (`pace.rs`).
 const MAX_FROZEN: usize = 1;
 
 /// A memtable of this size whose keys came in order is flushed as soon as no other is: nothing is gained by filling it, since none
