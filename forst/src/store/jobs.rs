@@ -251,7 +251,9 @@ impl Store {
     /// Makes room in the caches: nobody asks for the tables of which nothing is left.
     pub(super) fn forget_inputs(&mut self, compaction: &Compaction) {
         let gone: Vec<_> = compaction.inputs().filter(|file| !self.live.contains(&file.id)).collect();
-        gone.iter().for_each(|file| self.fetcher.forget(file.name()));
+        for file in &gone {
+            self.fetcher.forget(file.name());
+        }
         self.cache.forget(gone.iter().map(|file| file.id));
         debug_assert!(
             self.cache.files().all(|file| self.live.contains(&file)),

@@ -1,7 +1,7 @@
 //! The memory tier: decoded blocks of one store, owned by its task thread.
 //!
 //! There is no lock because there is no sharing: blocks are decoded on the I/O runtime and handed to the task thread,
-//! which alone inserts and reads them. A block is found by its number among its table's places, four bytes each, and what is
+//! which alone inserts and reads them. A block is found by its number among its table's places, and what is
 //! known of it lies in one line of memory with the addresses of its entries and its lookup: a hit waits for its place, mostly
 //! in a near cache, and for that line before it searches, and takes no hash of its own. What filters and indexes take is taken from the blocks (design D14);
 //! what memtables leave is lent to them (RFC 0007).
@@ -9,6 +9,9 @@
 //! Eviction is S3-FIFO (Yang et al., SOSP 2023): a block enters a small queue and moves to the main one only if it is
 //! asked for again, so that a scan passes through the small one; a block that was wanted soon after it had left goes to
 //! the main one at once.
+mod places;
+mod slab;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -19,6 +22,8 @@ use alluvium_env::HashMap;
 use crate::block::Block;
 use crate::hint::Heat;
 use crate::table::FileId;
+use places::{NOWHERE, Places};
+use slab::{CHUNK, Held, Slab};
 
 type BlockKey = (FileId, u32);
 
@@ -34,75 +39,13 @@ const MAX_HITS: u8 = 3;
 /// Hits after which a block is searched by hash.
 const HOT_HITS: u8 = 1;
 
-/// A place without a block.
-const NOWHERE: u32 = 0;
 /// A place of which the block left the small queue lately.
 const GHOST: u32 = u32::MAX;
-
-/// A block and its account.
-#[repr(align(64))]
-struct Held {
-    block: Block,
-    hits: Cell<u8>,
-    in_main: bool,
-}
-
-/// Accounts in a slab that grows by the chunk: none is ever moved.
-#[derive(Default)]
-struct Slab {
-    chunks: Vec<Vec<Option<Held>>>,
-    free: Vec<u32>,
-}
-
-const CHUNK: usize = 1024;
-
-impl Slab {
-    /// By what a place says, which need not be a block.
-    #[inline]
-    fn get(&self, place: u32) -> Option<&Held> {
-        let index = (place as usize).wrapping_sub(1);
-        self.chunks.get(index / CHUNK)?.get(index % CHUNK)?.as_ref()
-    }
-
-    fn slot(&mut self, place: u32) -> Option<&mut Option<Held>> {
-        let index = (place as usize).wrapping_sub(1);
-        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
-    }
-
-    /// Returns its place.
-    fn insert(&mut self, held: Held) -> u32 {
-        if let Some(place) = self.free.pop() {
-            if let Some(slot) = self.slot(place) {
-                *slot = Some(held);
-            }
-            return place;
-        }
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
-        }
-        let full = self.chunks.len().saturating_sub(1) * CHUNK;
-        let Some(last) = self.chunks.last_mut() else { return NOWHERE };
-        last.push(Some(held));
-        (full + last.len()) as u32
-    }
-
-    fn remove(&mut self, place: u32) -> Option<Held> {
-        let held = self.slot(place)?.take()?;
-        self.free.push(place);
-        Some(held)
-    }
-
-    /// How many accounts there are.
-    fn len(&self) -> usize {
-        let full = self.chunks.len().saturating_sub(1) * CHUNK;
-        full + self.chunks.last().map_or(0, Vec::len) - self.free.len()
-    }
-}
 
 /// Decoded blocks within a byte budget.
 pub(crate) struct BlockCache {
     /// Where a table's blocks are in `held`, one more than that; or [`NOWHERE`], or [`GHOST`].
-    tables: HashMap<FileId, Vec<u32>>,
+    tables: HashMap<FileId, Places>,
     held: Slab,
     small: VecDeque<BlockKey>,
     main: VecDeque<BlockKey>,
@@ -164,7 +107,7 @@ impl BlockCache {
 
     #[inline]
     fn place(&self, (file, number): BlockKey) -> Option<u32> {
-        self.tables.get(&file)?.get(number as usize).copied()
+        Some(self.tables.get(&file)?.get(number))
     }
 
     /// Tables that it knows.
@@ -179,12 +122,14 @@ impl BlockCache {
 
     /// Which blocks of a table are here: a bit a block; `None` if none is.
     pub(crate) fn blocks_of(&self, file: FileId) -> Option<Arc<[u64]>> {
-        let held = |places: &[u32]| {
-            let bit =
-                |(number, place): (usize, &u32)| u64::from(*place != NOWHERE && *place != GHOST) << number;
-            places.iter().enumerate().map(bit).sum()
-        };
-        self.tables.get(&file).map(|places| places.chunks(64).map(held).collect())
+        let places = self.tables.get(&file)?;
+        let mut bits = vec![0_u64; places.end().div_ceil(64)];
+        for (number, _) in places.iter().filter(|(_, place)| *place != GHOST) {
+            if let Some(bits) = bits.get_mut(number as usize / 64) {
+                *bits |= 1 << (number % 64);
+            }
+        }
+        Some(bits.into())
     }
 
     /// Tells of the blocks in some places of a table how they have been used; returns how many places there are of these.
@@ -194,10 +139,10 @@ impl BlockCache {
         numbers: Range<usize>,
         found: &mut dyn FnMut(u32, Heat),
     ) -> usize {
-        let places = self.tables.get(&file).map_or(&[][..], Vec::as_slice);
-        let numbers = numbers.start.min(places.len())..numbers.end.min(places.len());
-        for (number, place) in numbers.clone().zip(places.get(numbers.clone()).unwrap_or_default()) {
-            let Some(held) = self.held.get(*place) else { continue };
+        let Some(places) = self.tables.get(&file) else { return 0 };
+        let numbers = numbers.start.min(places.end())..numbers.end.min(places.end());
+        for number in numbers.clone() {
+            let Some(held) = self.held.get(places.get(number as u32)) else { continue };
             let heat = match (held.in_main, held.hits.get()) {
                 (false, 0) => Heat::Seen,
                 (false, _) | (true, 0) => Heat::Again,
@@ -234,23 +179,14 @@ impl BlockCache {
         }
         let key = (file, number);
         let places = self.tables.entry(file).or_default();
-        let before = places.capacity();
-        if places.len() <= number as usize {
-            places.resize(number as usize + 1, NOWHERE);
-        }
-        let grown = (places.capacity() - before) * size_of::<u32>();
-        let Some(place) = places.get_mut(number as usize) else { return };
-        let in_main = match *place {
+        let in_main = match places.get(number) {
             NOWHERE => is_warm,
             GHOST => true,
             _ => return,
         };
-        *place = self.held.insert(Held { block, hits: Cell::new(0), in_main });
+        let place = self.held.insert(Held { block, hits: Cell::new(0), in_main });
+        self.set_place(key, place);
         self.bytes += added;
-        if grown > 0 {
-            self.places_bytes += grown;
-            self.set_capacity();
-        }
         if in_main {
             self.main.push_back(key);
         } else {
@@ -274,13 +210,22 @@ impl BlockCache {
         }
     }
 
+    /// Says where a block is from now on; returns where it was.
+    fn set_place(&mut self, (file, number): BlockKey, place: u32) -> u32 {
+        let Some(places) = self.tables.get_mut(&file) else { return NOWHERE };
+        let taken = places.size_bytes();
+        let before = places.set(number, place);
+        if places.size_bytes() != taken {
+            self.places_bytes = self.places_bytes + places.size_bytes() - taken;
+            self.set_capacity();
+        }
+        before
+    }
+
     /// Has a block leave; `mark` is what is left in its place.
-    fn leave(&mut self, (file, number): BlockKey, mark: u32) {
-        let Some(place) = self.tables.get_mut(&file).and_then(|places| places.get_mut(number as usize))
-        else {
-            return;
-        };
-        if let Some(held) = self.held.remove(std::mem::replace(place, mark)) {
+    fn leave(&mut self, key: BlockKey, mark: u32) {
+        let place = self.set_place(key, mark);
+        if let Some(held) = self.held.remove(place) {
             self.bytes -= weight(&held.block);
         }
     }
@@ -315,11 +260,8 @@ impl BlockCache {
         self.ghosts.push_back(key);
         while self.ghosts.len() > self.main.len().max(16) {
             let Some((file, number)) = self.ghosts.pop_front() else { return };
-            let place = self.tables.get_mut(&file).and_then(|places| places.get_mut(number as usize));
-            if let Some(place) = place
-                && *place == GHOST
-            {
-                *place = NOWHERE;
+            if self.place((file, number)) == Some(GHOST) {
+                self.set_place((file, number), NOWHERE);
             }
         }
     }
@@ -385,8 +327,8 @@ impl BlockCache {
     pub(crate) fn forget(&mut self, gone: impl IntoIterator<Item = FileId>) {
         for file in gone {
             let places = self.tables.remove(&file).unwrap_or_default();
-            self.places_bytes -= places.capacity() * size_of::<u32>();
-            for place in places {
+            self.places_bytes -= places.size_bytes();
+            for (_, place) in places.iter() {
                 let Some(held) = self.held.remove(place) else { continue };
                 self.bytes -= weight(&held.block);
                 if !held.in_main {
@@ -404,8 +346,7 @@ impl BlockCache {
             return;
         }
         let is_here = |&(file, number): &BlockKey| {
-            let place = self.tables.get(&file).and_then(|places| places.get(number as usize));
-            place.is_some_and(|place| self.held.get(*place).is_some())
+            self.tables.get(&file).is_some_and(|places| self.held.get(places.get(number)).is_some())
         };
         for queue in [&mut self.small, &mut self.main] {
             queue.retain(is_here);
@@ -425,7 +366,8 @@ mod tests {
     }
 
     fn held(cache: &BlockCache) -> usize {
-        let held = cache.tables.values().flatten().filter_map(|place| cache.held.get(*place));
+        let held =
+            cache.tables.values().flat_map(Places::iter).filter_map(|(_, place)| cache.held.get(place));
         held.map(|held| weight(&held.block)).sum()
     }
 
@@ -481,7 +423,7 @@ mod tests {
         assert_eq!(kept, 50, "a scan flushed blocks that are in use");
         assert!(cache.ghosts.len() <= 1000);
         assert_eq!(size_of::<Option<Held>>(), 64, "a hit waits for one line of memory");
-        assert!(cache.held.chunks.len() == 1, "what has left makes room");
+        assert_eq!(cache.held.chunks(), 1, "what has left makes room");
     }
 
     #[test]
