@@ -64,7 +64,13 @@ impl Tail {
     /// The same with another filter, or none.
     pub(crate) fn with_filter(&self, filter: Filter) -> Self {
         match self {
-            Self::Whole(tail) => Self::Whole(Arc::new(TableTail { filter, ..tail.as_ref().clone() })),
+            Self::Whole(tail) => {
+                // Field by field: the filter that goes is the largest of them, and not copied first.
+                let TableTail { filter: _, index, properties, deleted, top } = tail.as_ref();
+                let (index, properties) = (index.clone(), properties.clone());
+                let (deleted, top) = (deleted.clone(), Arc::clone(top));
+                Self::Whole(Arc::new(TableTail { filter, index, properties, deleted, top }))
+            }
             Self::Slim(tail) => {
                 let (top, deleted) = (Arc::clone(&tail.top), tail.deleted.clone());
                 Self::Slim(Arc::new(SlimTail { filter, top, deleted }))
