@@ -50,7 +50,7 @@ fn a_file_holds_what_the_job_did_when_it_has_ended() {
             "{metric}: {counted}\n{shown}"
         );
     }
-    assert!(value(&shown, "alluvium_forst_jobs_total{job=\"flush\"}") > 0.0);
+    assert!(value(&shown, "alluvium_forst_jobs_total{kind=\"flush\"}") > 0.0);
     assert_eq!(names(&shown), documented());
     assert!(value(&shown, "alluvium_store_request_duration_seconds_count{kind=\"put\"}") > 0.0);
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -67,7 +67,7 @@ fn a_benchmark_shows_what_its_stores_did() {
     assert!(shown.ends_with("# EOF\n"), "{shown}");
     let gets = value(&shown, "alluvium_store_requests_total{kind=\"get\"}");
     assert!(gets > 0.0 && gets >= figures["store"]["gets"].as_f64().unwrap(), "{figures}\n{shown}");
-    assert!(value(&shown, "alluvium_forst_jobs_total{job=\"flush\"}") > 0.0, "the load is not shown");
+    assert!(value(&shown, "alluvium_forst_jobs_total{kind=\"flush\"}") > 0.0, "the load is not shown");
     assert!(names(&shown).is_subset(&documented()), "{shown}");
 }
 
