@@ -117,13 +117,20 @@ impl Results {
     }
 }
 
+/// The middle one of what is in order, or the mean of the middle two.
+fn median(ordered: &[f64]) -> Option<f64> {
+    let upper = *ordered.get(ordered.len() / 2)?;
+    let lower = *ordered.get((ordered.len() - 1) / 2)?;
+    Some(f64::midpoint(lower, upper))
+}
+
 impl Row<'_> {
     /// What `figure` finds in each measurement.
     pub(super) fn spread(&self, figure: impl Fn(&Value) -> Option<f64>) -> Option<Spread> {
         let mut all: Vec<f64> = self.all.iter().filter_map(|one| figure(&one.figures)).collect();
         all.sort_by(f64::total_cmp);
         let (least, most) = (*all.first()?, *all.last()?);
-        Some(Spread { median: *all.get(all.len() / 2)?, least, most, count: all.len() })
+        Some(Spread { median: median(&all)?, least, most, count: all.len() })
     }
 
     /// The median of what a JSON pointer leads to.
@@ -192,6 +199,10 @@ mod tests {
         assert_eq!((rows[0].disturbed(), rows[1].disturbed()), (1, 0));
         assert!(rows[0].is_own() && rows[1].is_peer());
         assert!(results.rows("rmw").is_empty());
+        let lines = [line("fjall", 30, 0), line("fjall", 10, 0)];
+        let two = self::results(&lines.each_ref().map(String::as_str));
+        let spread = Spread { median: 20.0, least: 10.0, most: 30.0, count: 2 };
+        assert_eq!(two.rows("get")[0].rate(), Some(spread), "of two it is neither");
     }
 
     #[test]
