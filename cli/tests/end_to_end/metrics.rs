@@ -71,6 +71,21 @@ fn a_benchmark_shows_what_its_stores_did() {
     assert!(names(&shown).is_subset(&documented()), "{shown}");
 }
 
+#[test]
+fn stores_that_a_benchmark_restores_are_shown_with_those_before_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = ["checkpoint", "--keys", "100k", "--memory", "48MiB", "--change", "0.1", "--seconds", "1"];
+    let more = ["--restore-at", "1", "--read-back", "--metrics", "now.prom", "--json"];
+    succeed(alluvium(folder.path(), "bench").args([&job[..], &more[..]].concat()));
+    let shown = fs::read_to_string(folder.path().join("now.prom")).unwrap();
+    let tiers = ["memory", "disk", "store"];
+    let blocks =
+        tiers.map(|tier| value(&shown, &format!("alluvium_forst_block_reads_total{{tier=\"{tier}\"}}")));
+    // The first run reads what it changes, a hundred keys; the second one every key.
+    assert!(blocks.iter().sum::<f64>() > 10_000.0, "{shown}");
+    assert!(names(&shown).is_subset(&documented()), "{shown}");
+}
+
 /// Asks a port for something and returns status line and body.
 fn ask(address: &str, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
