@@ -52,7 +52,7 @@ const EXAMPLES: &str = "\
   AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true (bucket in the host name instead of the path)
 
 \x1b[1;33mExit codes:\x1b[0m
-  0  the input ended and the counts are complete, or Ctrl-C or SIGTERM stopped the job after a last checkpoint
+  0  the input ended, or Ctrl-C or SIGTERM stopped the job after a last checkpoint
   1  failed; the last complete checkpoint is untouched
   2  wrong usage";
 
@@ -312,5 +312,32 @@ impl WordcountArgs {
     /// The local folder that holds the state, if one does.
     pub(crate) fn state_folder(&self) -> Option<PathBuf> {
         local_folder(self.state.as_deref(), DEFAULT_STATE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// What a line may have beside its margins where the terminal is as wide as help is made for.
+    const WIDTH: usize = 98;
+
+    #[test]
+    fn help_breaks_no_line_that_was_broken_by_hand() {
+        for command in Cli::command().get_subcommands() {
+            let Some(text) = command.get_after_long_help() else { continue };
+            let text = text.to_string();
+            let lines: Vec<&str> = text.lines().collect();
+            for (at, line) in lines.iter().enumerate() {
+                // A paragraph in one line is broken by the terminal alone.
+                let begins = |before: &&str| before.is_empty() || !before.starts_with(' ');
+                let is_paragraph = at.checked_sub(1).and_then(|at| lines.get(at)).is_none_or(begins)
+                    && lines.get(at + 1).is_none_or(|after| after.is_empty());
+                let (name, length) = (command.get_name(), line.chars().count());
+                assert!(is_paragraph || length <= WIDTH, "{name}: {length} characters in {line}");
+            }
+        }
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn compactor(memory: ByteSize) -> Result<ByteSize> {
     }
     let least = ByteSize::mib((PROCESS.0 >> 20) + 2);
     Err(Error::invalid(format!(
-        "--memory {memory} is too little for a compactor, which needs at least {least}"
+        "--memory {memory} is too little for a compactor, which needs at least {least}; give more memory"
     )))
 }
 

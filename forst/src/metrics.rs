@@ -59,11 +59,11 @@ impl Trip {
 
 impl Job {
     fn label(self) -> Label {
-        let job = match self {
+        let kind = match self {
             Self::Flush => "flush",
             Self::Compaction => "compaction",
         };
-        [("job", job)]
+        [("kind", kind)]
     }
 }
 

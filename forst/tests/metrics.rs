@@ -83,7 +83,7 @@ fn jobs_bytes_blocks_and_stalls_are_what_the_store_did() {
             }
         }
     }
-    while shown(&world.registry, "forst_jobs_total{job=\"compaction\"}") < 1.0 {
+    while shown(&world.registry, "forst_jobs_total{kind=\"compaction\"}") < 1.0 {
         world.wait();
         world.poll();
     }
@@ -104,9 +104,9 @@ fn jobs_bytes_blocks_and_stalls_are_what_the_store_did() {
     let (counters, registry) = (world.store.counters(), &world.registry);
     let metric = |name: &str| shown(registry, name);
     let count = |number: u64| f64::from(u32::try_from(number).unwrap());
-    assert_eq!(metric("forst_jobs_total{job=\"flush\"}").to_bits(), count(counters.flushes).to_bits());
-    assert!(counters.flushes > 3 && metric("forst_jobs_total{job=\"compaction\"}") > 0.0);
-    assert!(metric("forst_job_duration_seconds_count{job=\"compaction\"}") > 0.0);
+    assert_eq!(metric("forst_jobs_total{kind=\"flush\"}").to_bits(), count(counters.flushes).to_bits());
+    assert!(counters.flushes > 3 && metric("forst_jobs_total{kind=\"compaction\"}") > 0.0);
+    assert!(metric("forst_job_duration_seconds_count{kind=\"compaction\"}") > 0.0);
     for (tier, counted) in [("memory", counters.memory_hits), ("store", counters.misses)] {
         let blocks = metric(&format!("forst_block_reads_total{{tier=\"{tier}\"}}"));
         assert!(counted > 0 && blocks.to_bits() == count(counted).to_bits(), "{tier}: {blocks}, {counted}");
@@ -118,11 +118,11 @@ fn jobs_bytes_blocks_and_stalls_are_what_the_store_did() {
     assert!((0.7..1.2).contains(&(frozen / f64::from(written))), "{frozen} of {written}");
     let data: f64 = (0..7).map(|level| metric(&format!("forst_table_bytes{{level=\"{level}\"}}"))).sum();
     let (flushed, compacted) = (
-        metric("forst_job_written_bytes_total{job=\"flush\"}"),
-        metric("forst_job_written_bytes_total{job=\"compaction\"}"),
+        metric("forst_job_written_bytes_total{kind=\"flush\"}"),
+        metric("forst_job_written_bytes_total{kind=\"compaction\"}"),
     );
     assert!(data > 0.0 && data < flushed + compacted, "{data}, {flushed}, {compacted}");
-    assert!(metric("forst_job_read_bytes_total{job=\"compaction\"}") > 0.0);
+    assert!(metric("forst_job_read_bytes_total{kind=\"compaction\"}") > 0.0);
     // A read that a batch finds in memory is no miss, though it was asked for in a batch.
     let newest = key(29_999);
     world.store.read([(0, newest.as_slice())]);

@@ -124,7 +124,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", help_heading = "Workload")]
     records: Option<Count>,
 
-    /// Measure so many seconds instead
+    /// Measure so many seconds instead [default of checkpoint: 20]
     #[arg(long, value_name = "S", help_heading = "Workload", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) seconds: Option<u32>,
 

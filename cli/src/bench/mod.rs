@@ -76,6 +76,8 @@ struct Place {
     storage: Storage,
     scratch: Arc<Scratch>,
     backend: Arc<dyn BackendFactory>,
+    /// Of all stores that are opened here, if somebody looks.
+    of_stores: Option<Arc<ForstMetrics>>,
 }
 
 /// Runs the benchmark and prints its figures, or makes a page of those that were kept.
@@ -147,8 +149,8 @@ fn open(args: &BenchArgs, memory: ByteSize, io: &IoRuntime) -> Result<(Place, Op
     });
     let shown = shown.transpose()?;
     let scratch = Scratch::open(&storage.store, io)?;
-    let backend = backend_of(args, memory, (&storage, &scratch), of_stores, io)?;
-    Ok((Place { storage, scratch, backend }, shown))
+    let backend = backend_of(args, memory, (&storage, &scratch), of_stores.clone(), io)?;
+    Ok((Place { storage, scratch, backend, of_stores }, shown))
 }
 
 /// What opens the stores; each with so much memory.

@@ -15,8 +15,8 @@ pub(crate) const EXAMPLES: &str = "\
     alluvium compactor --state s3://bucket/words --idle-exit 10m
 
 \x1b[1;33mWhat it takes:\x1b[0m
-  Four tables of the job fit into --memory, or it leaves the job's compactions to others and says so; how large the
-  compactions themselves are does not matter. A table is a sixteenth of what the job gives one of its stores, and 32MiB
+  Four tables of the job fit into --memory, or it leaves the job's compactions to others and says so; how large the \
+  compactions themselves are does not matter. A table is a sixteenth of what the job gives one of its stores, and 32MiB \
   at most. While it has nothing to do it lists compaction/ of the state every --poll, later every second --poll.
 
 \x1b[1;33mExit codes:\x1b[0m

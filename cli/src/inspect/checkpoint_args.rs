@@ -110,9 +110,9 @@ pub(super) struct RmArgs {
     #[arg(value_name = "ID", required = true)]
     pub(super) ids: Vec<u64>,
 
-    /// Take a state over that is not in a local folder: a job that runs on it stops
+    /// Fence a job that may still run on a state that is not in a local folder: it ends
     #[arg(long)]
-    force: bool,
+    take_over: bool,
 
     #[command(flatten)]
     pub(super) root: RootArgs,
@@ -126,12 +126,12 @@ impl RmArgs {
     pub(super) fn check(&self) -> Result<()> {
         let location = self.root.location();
         let is_local = !location.contains(':') || local_folder(Some(location), DEFAULT_STATE).is_some();
-        if is_local || self.force {
+        if is_local || self.take_over {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "whether a job runs on {location} cannot be told from here, and removing a checkpoint would stop it; add --force \
-             if none does"
+            "whether a job runs on {location} cannot be told from here, and removing a checkpoint would stop it; add \
+             --take-over if none does"
         )))
     }
 }

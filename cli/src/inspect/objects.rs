@@ -96,7 +96,8 @@ impl Objects {
         let mut found: Vec<Found> = listed.into_iter().filter_map(object).collect();
         if found.is_empty() && named.is_empty() {
             return Err(Error::invalid(format!(
-                "there is no table, value file or delta (*.sst, *.val, *.delta, *.pack) below {location}"
+                "there is no table, value file, delta or anything else that checkpoints name (*.sst, *.val, *.delta, *.pack, \
+                 *.page, *.hint, *.entries) below {location}; give a state's URL or one of its objects"
             )));
         }
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));

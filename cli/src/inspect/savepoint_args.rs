@@ -18,7 +18,7 @@ pub(crate) const SAVEPOINT_EXAMPLES: &str = "\
 
   What has changed since, and everything as lines of JSON:
     alluvium savepoint diff .alluvium/monday .alluvium/wordcount --value-type u64 --sum
-    alluvium savepoint export --state .alluvium/monday --format jsonl --value-type u64 --sum | jq -r .key
+    alluvium savepoint export --state .alluvium/monday --format jsonl | jq -r .key
 
   In a form that does not depend on the backend:
     alluvium savepoint create --canonical --to .alluvium/portable
@@ -28,10 +28,10 @@ pub(crate) const SAVEPOINT_EXAMPLES: &str = "\
     alluvium savepoint ls /backup
 
 \x1b[1;33mWhat a savepoint is:\x1b[0m
-  A state of its own with one checkpoint: a ledger and the objects it names. `state`, `sst` and `checkpoint` read it by its
-  URL as they read any state. It may be moved or copied as a whole, since no name in it says where it is. Where one store
-  holds both, the store copies: folders on one disk share files (which nobody changes), and a bucket copies on its side.
-  What was interrupted is no savepoint yet; the same command makes it whole. A canonical one is for another backend, or for
+  A state of its own with one checkpoint: a ledger and the objects it names. `state`, `sst` and `checkpoint` read it by its \
+  URL as they read any state. It may be moved or copied as a whole, since no name in it says where it is. Where one store \
+  holds both, the store copies: folders on one disk share files (which nobody changes), and a bucket copies on its side. \
+  What was interrupted is no savepoint yet; the same command makes it whole. A canonical one is for another backend, or for \
   another version of this one: it holds no files of a backend, only entries, and is read whole when a job starts from it.
 
 \x1b[1;33mExit codes:\x1b[0m

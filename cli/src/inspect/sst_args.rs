@@ -10,20 +10,20 @@ pub(crate) const SST_EXAMPLES: &str = "\
     alluvium sst verify .alluvium/wordcount
     alluvium sst verify s3://bucket/words
 
-  Only whether everything is there that its checkpoints need, and is what they say, without reading the data:
+  Only whether all is there that its checkpoints need, and is what they say; no data is read:
     alluvium sst verify s3://bucket/words --quick
 
   What a table holds, with its first hundred entries:
-    alluvium sst dump .alluvium/wordcount/state/00000001/0000/000000000003.sst --entries --limit 100
+    alluvium sst dump s3://bucket/words/state/00000001/0000/000000000003.sst --entries --limit 100
 
   All keys of a table, for a script:
     alluvium sst dump s3://bucket/words/state/00000001/0000/000000000003.sst --entries --json |
       jq -r 'select(.type == \"entry\").key'
 
 \x1b[1;33mVerifying a state:\x1b[0m
-  Given a state's URL, verify also compares what is there with what the retained checkpoints name: each object is there,
-  as long as they say, and a table has the keys, counts and ages they say. What is missing is named, with the checkpoints
-  that need it. Objects that no retained checkpoint names are counted, and named by --json; a running job has some that
+  Given a state's URL, verify also compares what is there with what the retained checkpoints name: each object is there, \
+  as long as they say, and a table has the keys, counts and ages they say. What is missing is named, with the checkpoints \
+  that need it. Objects that no retained checkpoint names are counted, and named by --json; a running job has some that \
   its next checkpoint will name, and whoever takes the state over next deletes what a dead one left.
 
 \x1b[1;33mExit codes:\x1b[0m
@@ -76,7 +76,7 @@ pub(super) struct DumpArgs {
 pub(super) struct VerifyArgs {
     #[arg(
         value_name = "URL",
-        help = "A table, value file or delta, or a folder or prefix with such below it: a path, file:///… or s3://bucket/…"
+        help = "An object that checkpoints name (*.sst, *.val, *.delta, *.pack, *.page, *.hint, *.entries), or a folder or prefix with such below it: a path, file:///… or s3://bucket/…"
     )]
     pub(super) url: String,
 

@@ -24,9 +24,9 @@ pub(crate) const STATE_EXAMPLES: &str = "\
     alluvium state scan counts --id 7 --json | jq -r .key
 
 \x1b[1;33mKeys and values:\x1b[0m
-  A checkpoint does not say of which types they are. What is text is shown as text and everything else in hexadecimal
-  digits, unless --key-type and --value-type say better. What folds the operands of a reducing or aggregating state is
-  part of the job: operands that no flush or compaction has folded yet are shown one by one, oldest first; --sum adds
+  A checkpoint does not say of which types they are. What is text is shown as text and everything else in hexadecimal \
+  digits, unless --key-type and --value-type say better. What folds the operands of a reducing or aggregating state is \
+  part of the job: operands that no flush or compaction has folded yet are shown one by one, oldest first; --sum adds \
   them up. Of a state with a TTL it holds what has expired and was not cleaned yet; --json says when each was updated.
 
 \x1b[1;33mExit codes:\x1b[0m

@@ -242,6 +242,8 @@ fn a_page_is_made_of_kept_figures_with_ratios_medians_and_plots() {
     let page = fs::read_to_string(folder.path().join("page/README.md")).unwrap();
     for part in [
         "c0ffee",
+        "has written it from `kept.jsonl`.",
+        "`get`: Single reads\n\n2000 keys of 16 + 100 bytes, 512 MiB of memory.\n\n|",
         "0.50 (behind)",
         "|\n\nA peer is ahead in `get` (rocksdb)",
         "3 rounds",

@@ -50,7 +50,7 @@ fn a_file_holds_what_the_job_did_when_it_has_ended() {
             "{metric}: {counted}\n{shown}"
         );
     }
-    assert!(value(&shown, "alluvium_forst_jobs_total{job=\"flush\"}") > 0.0);
+    assert!(value(&shown, "alluvium_forst_jobs_total{kind=\"flush\"}") > 0.0);
     assert_eq!(names(&shown), documented());
     assert!(value(&shown, "alluvium_store_request_duration_seconds_count{kind=\"put\"}") > 0.0);
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -67,7 +67,22 @@ fn a_benchmark_shows_what_its_stores_did() {
     assert!(shown.ends_with("# EOF\n"), "{shown}");
     let gets = value(&shown, "alluvium_store_requests_total{kind=\"get\"}");
     assert!(gets > 0.0 && gets >= figures["store"]["gets"].as_f64().unwrap(), "{figures}\n{shown}");
-    assert!(value(&shown, "alluvium_forst_jobs_total{job=\"flush\"}") > 0.0, "the load is not shown");
+    assert!(value(&shown, "alluvium_forst_jobs_total{kind=\"flush\"}") > 0.0, "the load is not shown");
+    assert!(names(&shown).is_subset(&documented()), "{shown}");
+}
+
+#[test]
+fn stores_that_a_benchmark_restores_are_shown_with_those_before_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = ["checkpoint", "--keys", "100k", "--memory", "48MiB", "--change", "0.1", "--seconds", "1"];
+    let more = ["--restore-at", "1", "--read-back", "--metrics", "now.prom", "--json"];
+    succeed(alluvium(folder.path(), "bench").args([&job[..], &more[..]].concat()));
+    let shown = fs::read_to_string(folder.path().join("now.prom")).unwrap();
+    let tiers = ["memory", "disk", "store"];
+    let blocks =
+        tiers.map(|tier| value(&shown, &format!("alluvium_forst_block_reads_total{{tier=\"{tier}\"}}")));
+    // The first run reads what it changes, a hundred keys; the second one every key.
+    assert!(blocks.iter().sum::<f64>() > 10_000.0, "{shown}");
     assert!(names(&shown).is_subset(&documented()), "{shown}");
 }
 

@@ -262,7 +262,7 @@ fn what_is_wrong_is_said_in_one_sentence_and_nothing_is_made() {
     refused(&["savepoint", "ls", ".alluvium/wordcount/state"], 1, &["no savepoint"]);
     refused(&["checkpoint", "verify", "7"], 1, &["checkpoint 7 is not retained: there are 1"]);
     refused(&["checkpoint", "rm", "7"], 1, &["checkpoint 7 is not retained"]);
-    refused(&["checkpoint", "rm", "1", "--state", "s3://b/x"], 2, &["--force"]);
+    refused(&["checkpoint", "rm", "1", "--state", "s3://b/x"], 2, &["--take-over"]);
     assert!(!folder.path().join("x").exists());
     let restore =
         |restore: &[&'static str]| [&["wordcount", "text", "--state", "memory:///"], restore].concat();

@@ -38,7 +38,7 @@ pub use overlay::over;
 use read_only::ReadOnlyStore;
 pub use transfer::transfer;
 
-const SUPPORTED: &str = "use file:///folder, memory:/// or s3://bucket/prefix";
+const SUPPORTED: &str = "use file:///folder, memory:/// or s3://bucket/prefix, or hdfs://, oss:// or cos:// in a build with their features";
 
 /// An opened state URL. Dropping it releases the folder's lock.
 pub struct Storage {

@@ -22,14 +22,21 @@ impl Row {
     fn field(&self, of: impl Fn(&Figures) -> f64, text: impl Fn(f64) -> String) -> String {
         let mut all: Vec<f64> = self.figures.iter().map(of).collect();
         all.sort_by(f64::total_cmp);
-        match (all.get(all.len() / 2), all.as_slice()) {
+        match (median(&all), all.as_slice()) {
             (Some(median), [least, .., most]) => {
-                format!("{} ({}–{})", text(*median), text(*least), text(*most))
+                format!("{} ({}–{})", text(median), text(*least), text(*most))
             }
-            (Some(only), _) => text(*only),
+            (Some(only), _) => text(only),
             (None, _) => "–".to_owned(),
         }
     }
+}
+
+/// The middle one of what is in order, or the mean of the middle two.
+fn median(ordered: &[f64]) -> Option<f64> {
+    let upper = *ordered.get(ordered.len() / 2)?;
+    let lower = *ordered.get((ordered.len() - 1) / 2)?;
+    Some(f64::midpoint(lower, upper))
 }
 
 const TITLES: [&str; 10] = [
@@ -90,4 +97,16 @@ fn fields(row: &Row) -> [String; TITLES.len() - 1] {
         row.field(|one| one.store.bytes_read as f64, size),
         row.field(|one| one.store.bytes_written as f64, size),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_middle_two() {
+        assert_eq!(median(&[10.0, 30.0]), Some(20.0));
+        assert_eq!(median(&[10.0, 20.0, 90.0]), Some(20.0));
+        assert_eq!(median(&[]), None);
+    }
 }

@@ -37,7 +37,10 @@ impl Row {
     fn median(&self, figure: impl Fn(&Value) -> Option<f64>) -> Option<f64> {
         let mut all: Vec<_> = self.figures.iter().filter_map(figure).collect();
         all.sort_by(f64::total_cmp);
-        all.get(all.len() / 2).copied()
+        // Of an even number it is the mean of the middle two.
+        let upper = *all.get(all.len() / 2)?;
+        let lower = *all.get((all.len() - 1) / 2)?;
+        Some(f64::midpoint(lower, upper))
     }
 
     fn rate(&self) -> Option<f64> {
@@ -216,6 +219,14 @@ mod tests {
         assert!(line("alluvium").contains("|0.50|20.0µs|"), "{text}");
         assert!(line("alluvium").contains("|0.00k|0.25|"), "{text}");
         assert!(line("slatedb").contains("|1.00|"), "{text}");
+    }
+
+    #[test]
+    fn two_rounds_show_their_mean_and_both() {
+        let mut row = measured("fjall", r#"{"operations_per_second":20000}"#);
+        row.add(serde_json::from_str(r#"{"operations_per_second":40000}"#).unwrap());
+        let text = print(Case::Cold, &[row]);
+        assert!(text.contains("30k (20k–40k)"), "{text}");
     }
 
     #[test]

@@ -89,7 +89,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
         let mut own = args.clone();
         own.store.cache_dir =
             args.store.cache_dir.as_ref().map(|folder| folder.join(format!("restore-{at}")));
-        place.backend = super::backend_of(&own, memory, (&place.storage, &place.scratch), None, &io)?;
+        let metrics = place.of_stores.clone();
+        place.backend = super::backend_of(&own, memory, (&place.storage, &place.scratch), metrics, &io)?;
         let stage = Stage { args, place: &place, io: io.clone(), script: Arc::clone(&script) };
         restored.push(stage.perform(restore, false)?);
     }

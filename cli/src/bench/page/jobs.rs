@@ -71,6 +71,16 @@ pub(super) fn glance(results: &Results, compares: &[&str]) -> Option<String> {
     (!is_empty).then(|| table.into_text())
 }
 
+/// How long tasks stand still, which Flink tells in whole milliseconds.
+fn stop(row: &Row) -> String {
+    let how: fn(f64) -> String = if row.is_own() { units::micros } else { whole_millis };
+    pair(row, "sync_micros", how)
+}
+
+fn whole_millis(micros: f64) -> String {
+    if micros < 1e3 { "< 1 ms".to_owned() } else { units::micros(micros) }
+}
+
 /// Both ends of a figure of checkpoints.
 fn pair(row: &Row, name: &str, how: fn(f64) -> String) -> String {
     let of = |at: &str| or_dash(row.median(&format!("/checkpoints/{name}/{at}")), how);
@@ -93,7 +103,7 @@ pub(super) fn checkpoints_beside(results: &Results, compare: &str) -> String {
         let of =
             |name: &str, how: fn(f64) -> String| or_dash(row.median(&format!("/checkpoints/{name}")), how);
         let figures = [
-            pair(&row, "sync_micros", units::micros),
+            stop(&row),
             pair(&row, "millis", units::millis),
             of("uploaded_bytes", units::bytes),
             of("changed_bytes", units::bytes),
@@ -152,7 +162,7 @@ pub(super) fn table(results: &Results, compare: &str) -> String {
         table.row([
             named(&row),
             or_dash(row.spread(state_bytes).map(|bytes| bytes.median), units::bytes),
-            pair(&row, "sync_micros", units::micros),
+            stop(&row),
             pair(&row, "millis", units::millis),
             or_dash(row.median("/checkpoints/uploaded_bytes"), units::bytes),
             or_dash(row.median("/checkpoints/changed_bytes"), units::bytes),
@@ -186,7 +196,9 @@ mod tests {
     fn results() -> Results {
         let failed =
             r#"{"compare":"job-checkpoint","row":"flink none","point":"1 GB","figures":{"error":"cut off"}}"#;
+        let run = r#"{"run":{"date":"","commit":"","machine":"","command":""}}"#.to_owned() + "\n";
         let lines = [
+            run,
             line("flink rocksdb", 300, [3000, 3500, 9000]),
             line("flink forst", 200, [4000, 4500, 50]),
             line("alluvium forst", 50, [100, 150, 200]),
@@ -210,7 +222,9 @@ mod tests {
         );
         assert!(table.contains("| flink none | cut off |"), "{table}");
         let checkpoints = checkpoints_beside(&results(), "job-checkpoint");
-        assert!(checkpoints.contains("| 300 µs, 600 µs | 300 ms, 600 ms | 5.0 MB |"), "{checkpoints}");
+        assert!(checkpoints.contains("| 50.0 µs, 100 µs | 50 ms, 100 ms | 5.0 MB |"), "{checkpoints}");
+        let of_flink = "| < 1 ms, < 1 ms | 300 ms, 600 ms | 5.0 MB |";
+        assert!(checkpoints.contains(of_flink), "it tells no part of a millisecond: {checkpoints}");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! The page is Markdown with SVG pictures beside it, so that it is read where the repository is. It says of each comparison with
 //! which peer the best is, and where a peer is ahead.
 //!
-//! **Failure**: a file that holds something else than measurements is named with its line; nothing is written then.
+//! **Failure**: a file that holds something else than runs and their measurements is named with its line; nothing is written then.
+mod about;
 mod cost;
 mod jobs;
 mod plot;
@@ -67,7 +68,7 @@ fn unwritten(path: &Path, error: std::io::Error) -> Error {
 /// The page and the plots that it shows.
 fn page(results: &Results) -> (String, Vec<Plot>) {
     let measured = results.compares();
-    let mut blocks = vec![INTRODUCTION.to_owned(), glance(results, &measured), runs(&results.runs)];
+    let mut blocks = vec![introduction(&results.files), glance(results, &measured), runs(&results.runs)];
     let mut plots = Vec::new();
     for section in &SECTIONS {
         let compares = section.of(&measured);
@@ -80,13 +81,23 @@ fn page(results: &Results) -> (String, Vec<Plot>) {
     (blocks.join("\n\n") + "\n", plots)
 }
 
-const INTRODUCTION: &str = "\
-# Alluvium beside its peers
+/// What the page is and is made of.
+fn introduction(files: &[PathBuf]) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let name = |file: &PathBuf| format!("`{}`", file.strip_prefix(&here).unwrap_or(file).display());
+    let files: Vec<_> = files.iter().map(name).collect();
+    format!(
+        "# Alluvium beside its peers\n\n{INTRODUCTION}\n\n`alluvium bench report` has written it from {}.",
+        files.join(", ")
+    )
+}
 
-This page is written by `alluvium bench report benches/results/*.jsonl` from measurements that anybody can make again, all of them by
-`benches/run`; how each system is set, and why that is fair to it, stands in [benches/peers](../../benches/peers/README.md) and
-[benches/flink](../../benches/flink/README.md). Where a case was measured several times, the systems took turns (A B A B), and a figure is
-the median, with the least and the most beside it. Ratios within a run hold; wall-clock figures of a shared machine swing.";
+const INTRODUCTION: &str = "\
+This page is made of measurements that anybody can make again: [the runs](#the-runs) says by which commands they were made, and
+`benches/run` makes all of them. How each system is set, and why that is fair to it, stands in
+[benches/peers](../../benches/peers/README.md) and [benches/flink](../../benches/flink/README.md). Where a case was measured several
+times, the systems took turns (A B A B), and a figure is the median, with the least and the most beside it. Ratios within a run hold;
+wall-clock figures of a shared machine swing.";
 
 /// Each comparison in a line, and who is ahead.
 fn glance(results: &Results, measured: &[&str]) -> String {
@@ -136,7 +147,7 @@ fn runs(runs: &[Run]) -> String {
     for run in runs {
         let versions: Vec<_> =
             run.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-        let what = format!("{}: `{}`", run.date, run.command);
+        let what = format!("{}: `{}`", run.date, run.shown());
         table.row([what, run.commit.clone(), run.machine.clone(), versions.join(", ")]);
     }
     format!(
@@ -153,6 +164,11 @@ fn chapter(
 ) {
     if shown == Shown::Together {
         let all: Vec<_> = compares.iter().map(|compare| (*compare, results.rows(compare))).collect();
+        let measured = |(compare, rows): &(&str, Vec<Row>)| {
+            Some(format!("- `{compare}`: {}", about::of(compare, rows)?))
+        };
+        let lines: Vec<_> = all.iter().filter_map(measured).collect();
+        blocks.extend((!lines.is_empty()).then(|| lines.join("\n")));
         blocks.push(table::together(&all));
     }
     for compare in compares {
@@ -167,6 +183,7 @@ fn chapter(
         };
         if !tables.is_empty() {
             blocks.push(format!("### `{compare}`: {}", title(compare)));
+            blocks.extend(about::of(compare, &results.rows(compare)).map(|about| format!("{about}.")));
         }
         blocks.extend(tables);
         for plot in plots::of(results, compare, shown) {

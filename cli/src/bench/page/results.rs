@@ -21,6 +21,25 @@ pub(super) struct Run {
     pub(super) command: String,
 }
 
+/// Options of a run that say where its files are, which nobody else has there; `--resume` alone has no value.
+const PLACES: [&str; 3] = ["--results", "--folder", "--dir"];
+
+impl Run {
+    /// The command by which it is made again, wherever that is.
+    pub(super) fn shown(&self) -> String {
+        let mut shown: Vec<&str> = Vec::new();
+        let mut words = self.command.split_whitespace();
+        while let Some(word) = words.next() {
+            if PLACES.contains(&word) {
+                words.next();
+            } else if word != "--resume" {
+                shown.push(word);
+            }
+        }
+        shown.join(" ")
+    }
+}
+
 /// One measurement.
 #[derive(Debug, Deserialize)]
 pub(super) struct Measured {
@@ -58,6 +77,8 @@ pub(super) struct Spread {
 /// Everything that was kept.
 #[derive(Debug, Default)]
 pub(super) struct Results {
+    /// Where it was kept.
+    pub(super) files: Vec<PathBuf>,
     pub(super) runs: Vec<Run>,
     measured: Vec<Measured>,
 }
@@ -73,12 +94,20 @@ impl Results {
             let name = file.display();
             let text = fs::read_to_string(file)
                 .map_err(|e| Error::unavailable(format!("cannot read {name}")).with_source(e))?;
+            let runs_before = results.runs.len();
             for (at, line) in text.lines().enumerate() {
+                let at = at + 1;
                 results.add(line).map_err(|e| {
-                    let at = at + 1;
                     Error::corruption(format!("line {at} of {name} is no measurement")).with_source(e)
                 })?;
+                if results.runs.len() == runs_before {
+                    return Err(Error::corruption(format!(
+                        "line {at} of {name} is a measurement of which no line before it says when, where and with what it was \
+                         made; measure it again, or leave the file out"
+                    )));
+                }
             }
+            results.files.push(file.clone());
         }
         Ok(results)
     }
@@ -117,13 +146,20 @@ impl Results {
     }
 }
 
+/// The middle one of what is in order, or the mean of the middle two.
+fn median(ordered: &[f64]) -> Option<f64> {
+    let upper = *ordered.get(ordered.len() / 2)?;
+    let lower = *ordered.get((ordered.len() - 1) / 2)?;
+    Some(f64::midpoint(lower, upper))
+}
+
 impl Row<'_> {
     /// What `figure` finds in each measurement.
     pub(super) fn spread(&self, figure: impl Fn(&Value) -> Option<f64>) -> Option<Spread> {
         let mut all: Vec<f64> = self.all.iter().filter_map(|one| figure(&one.figures)).collect();
         all.sort_by(f64::total_cmp);
         let (least, most) = (*all.first()?, *all.last()?);
-        Some(Spread { median: *all.get(all.len() / 2)?, least, most, count: all.len() })
+        Some(Spread { median: median(&all)?, least, most, count: all.len() })
     }
 
     /// The median of what a JSON pointer leads to.
@@ -192,6 +228,10 @@ mod tests {
         assert_eq!((rows[0].disturbed(), rows[1].disturbed()), (1, 0));
         assert!(rows[0].is_own() && rows[1].is_peer());
         assert!(results.rows("rmw").is_empty());
+        let lines = [line("fjall", 30, 0), line("fjall", 10, 0)];
+        let two = self::results(&lines.each_ref().map(String::as_str));
+        let spread = Spread { median: 20.0, least: 10.0, most: 30.0, count: 2 };
+        assert_eq!(two.rows("get")[0].rate(), Some(spread), "of two it is neither");
     }
 
     #[test]
@@ -206,10 +246,34 @@ mod tests {
         );
     }
 
+    const RUN: &str = r#"{"run":{"date":"","commit":"","machine":"","command":"benches/peers/run get --folder /tmp/a --keys 2M --results b --resume"}}"#;
+
+    #[test]
+    fn a_run_is_shown_without_where_its_files_were() {
+        assert_eq!(results(&[RUN]).runs[0].shown(), "benches/peers/run get --keys 2M");
+    }
+
+    #[test]
+    fn a_measurement_whose_file_names_no_run_before_it_is_refused() {
+        let measured = r#"{"compare":"get","row":"map","figures":{}}"#;
+        let [whole, bare] = [format!("{RUN}\n{measured}\n"), format!("{measured}\n{RUN}\n")].map(|text| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file.path(), text).unwrap();
+            file
+        });
+        let read = |files: &[&tempfile::NamedTempFile]| {
+            Results::read(&files.iter().map(|file| file.path().to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&[&whole]).unwrap().measured.len(), 1);
+        let error = read(&[&whole, &bare]).unwrap_err().to_string();
+        let named = format!("line 1 of {} is a measurement of which no line", bare.path().display());
+        assert!(error.contains(&named), "{error}");
+    }
+
     #[test]
     fn what_is_no_measurement_is_named_with_its_line() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "{\"compare\":\"get\",\"row\":\"map\",\"figures\":{}}\nnonsense\n").unwrap();
+        fs::write(file.path(), format!("{RUN}\nnonsense\n")).unwrap();
         let error = Results::read(&[file.path().to_owned()]).unwrap_err().to_string();
         assert!(error.contains("line 2 of") && error.contains(&file.path().display().to_string()), "{error}");
     }

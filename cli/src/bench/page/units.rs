@@ -13,6 +13,25 @@ pub(super) fn count(value: f64) -> String {
     }
 }
 
+/// A count of which no digit is left out.
+pub(super) fn whole(value: f64) -> String {
+    match value {
+        v if v >= 1e6 && v % 1e4 == 0.0 => format!("{} M", v / 1e6),
+        v if v >= 1e4 && v % 1e3 == 0.0 => format!("{} k", v / 1e3),
+        v => format!("{v:.0}"),
+    }
+}
+
+/// Bytes, by the power of two, as memory is given.
+pub(super) fn binary(value: f64) -> String {
+    let (gibi, mebi) = (f64::from(1 << 30), f64::from(1 << 20));
+    if value >= gibi && value % gibi == 0.0 {
+        format!("{} GiB", value / gibi)
+    } else {
+        format!("{:.0} MiB", value / mebi)
+    }
+}
+
 /// Microseconds.
 pub(super) fn micros(value: f64) -> String {
     match value {
@@ -20,6 +39,7 @@ pub(super) fn micros(value: f64) -> String {
         v if v >= 1e4 => format!("{:.0} ms", v / 1e3),
         v if v >= 1e3 => format!("{:.1} ms", v / 1e3),
         v if v >= 100.0 => format!("{v:.0} µs"),
+        v if v > 0.0 && v < 0.1 => format!("{v:.2} µs"),
         v => format!("{v:.1} µs"),
     }
 }
