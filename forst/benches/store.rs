@@ -1,6 +1,7 @@
 //! Nanoseconds an operation of one store on one thread: adds, gets from memtable and blocks, cold gets from files.
 //!
-//! `cargo bench -p alluvium-forst` (a release build); with `-- large` only what lies beyond the processor's caches. Wall clock on a shared machine swings; compare within one run.
+//! `cargo bench -p alluvium-forst` (a release build); with `-- large` only what lies beyond the processor's caches, with `-- clears`
+//! only pages of maps among others that were cleared. Wall clock on a shared machine swings; compare within one run.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,7 +11,9 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use alluvium_env::{Background, Clock as _, Entropy, IoRuntime, Result, SystemClock};
-use alluvium_forst::{ForstSettings, KeepAll, MergeOperator, MergeOperators, Resident, Store, StoreOptions};
+use alluvium_forst::{
+    ForstSettings, KeepAll, MergeOperator, MergeOperators, PageQuery, Resident, Store, StoreOptions,
+};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
@@ -97,6 +100,15 @@ impl Bench {
             if self.store.counters() == before {
                 return;
             }
+        }
+    }
+
+    /// Makes a run of what the memtable holds.
+    fn flush(&mut self) {
+        drop(self.store.scan());
+        while self.store.counters().flushes == 0 || !self.store.admits() {
+            self.wait();
+            self.settle();
         }
     }
 
@@ -205,9 +217,32 @@ fn large_and_resident() {
     assert!(sum > 0);
 }
 
+/// Pages of maps of one entry, each cleared once it was read: with ten times the clears they are not to take ten times as long.
+fn among_clears() {
+    let page = |store: &Store, prefix: &[u8]| {
+        let page = store.page_resident(PageQuery { prefix, after: None, limit: 64 }).unwrap();
+        page.expect("all of it is in memory").len()
+    };
+    for clears in [20_000, 200_000] {
+        let mut bench = Bench::new(Arc::new(InMemory::new()), 1 << 30);
+        bench.time(&format!("put, page, clear; {clears} times"), clears, |store, key| {
+            store.put(&[key, &[0]].concat(), &7_u64.to_le_bytes()).unwrap();
+            assert_eq!(page(store, key), 1);
+            store.delete_prefix(key).unwrap();
+        });
+        bench.flush();
+        bench.time(&format!("page, {clears} clears in a run"), 20_000, |store, key| {
+            assert_eq!(page(store, key), 0);
+        });
+    }
+}
+
 fn main() {
     if std::env::args().any(|argument| argument == "large") {
         return large_and_resident();
+    }
+    if std::env::args().any(|argument| argument == "clears") {
+        return among_clears();
     }
     let add = |store: &mut Store, key: &[u8]| store.merge(key, &1_u64.to_le_bytes()).unwrap();
     let get = |store: &mut Store, key: &[u8]| {
@@ -226,13 +261,11 @@ fn main() {
 
     let mut flushed = Bench::new(Arc::new(InMemory::new()), 192 << 20);
     flushed.time("add, 24 MiB memtables", OPERATIONS, add);
-    drop(flushed.store.scan());
-    while flushed.store.counters().flushes == 0 || !flushed.store.admits() {
-        flushed.wait();
-        flushed.settle();
-    }
+    flushed.flush();
     flushed.cold_gets("get, blocks, warming", 1_000_000, 1000);
     flushed.time("get, blocks, resident", 1_000_000, |store, key| drop(store.get_resident(key).unwrap()));
+
+    among_clears();
 
     let folder = tempfile::tempdir().unwrap();
     let files = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());

@@ -5,7 +5,7 @@
 use alluvium_env::{Error, Result};
 
 use crate::coding::{Input, put_varint, read_section};
-use crate::key_range::KeyRange;
+use crate::key_range::{KeyRange, is_before_end};
 
 /// Ranges in key order that neither overlap nor touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,8 +43,15 @@ impl DeletedRanges {
     /// Whether a range covers `key`.
     #[inline]
     pub(crate) fn covers(&self, key: &[u8]) -> bool {
-        let after = self.ranges.partition_point(|range| range.start.as_slice() <= key);
-        after.checked_sub(1).and_then(|at| self.ranges.get(at)).is_some_and(|range| range.ends_behind(key))
+        any_covers(&self.ranges, key)
+    }
+
+    /// Those that have keys from `start` on and before `end`, of which an empty one is none; whole, and found without a
+    /// look at most of the others.
+    pub(crate) fn meeting(&self, start: &[u8], end: &[u8]) -> &[KeyRange] {
+        let first = self.ranges.partition_point(|range| !range.ends_behind(start));
+        let behind = self.ranges.partition_point(|range| is_before_end(&range.start, end));
+        self.ranges.get(first..behind).unwrap_or_default()
     }
 
     /// Whether one range covers all of `keys`.
@@ -122,6 +129,13 @@ impl DeletedRanges {
     }
 }
 
+/// Whether one of these, which are in key order and apart, covers `key`.
+#[inline]
+pub(crate) fn any_covers(ranges: &[KeyRange], key: &[u8]) -> bool {
+    let after = ranges.partition_point(|range| range.start.as_slice() <= key);
+    after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|range| range.ends_behind(key))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -149,6 +163,21 @@ mod tests {
                 prop_assert_eq!(union.covers(&[key]), expected);
                 prop_assert_eq!(before.covers(&[key]), expected && key < cut);
                 prop_assert_eq!(behind.covers(&[key]), expected && key >= cut);
+            }
+        }
+
+        #[test]
+        fn the_ranges_that_meet_keys_cover_of_them_what_all_do_and_no_range_is_elsewhere(
+            pairs in ranges(), start in 0_u8..12, end in 0_u8..14,
+        ) {
+            let all = pairs.iter().map(|(s, e)| KeyRange { start: vec![*s], end: vec![*e] });
+            let union = DeletedRanges::union(all);
+            // 13 stands for no end.
+            let keys = KeyRange { start: vec![start], end: if end == 13 { Vec::new() } else { vec![end] } };
+            let met = union.meeting(&keys.start, &keys.end);
+            prop_assert!(keys.is_empty() || met.iter().all(|range| range.overlaps(&keys)));
+            for key in (0..14).filter(|key| keys.contains(&[*key])) {
+                prop_assert_eq!(any_covers(met, &[key]), union.covers(&[key]));
             }
         }
 

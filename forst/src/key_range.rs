@@ -40,7 +40,7 @@ impl KeyRange {
     /// Whether `key` is before the end.
     #[inline]
     pub(crate) fn ends_behind(&self, key: &[u8]) -> bool {
-        self.end.is_empty() || key < self.end.as_slice()
+        is_before_end(key, &self.end)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -58,8 +58,8 @@ impl KeyRange {
 
     /// The common part; it may be empty.
     pub(crate) fn intersect(&self, other: &Self) -> Self {
-        let end = if later_end(&self.end, &other.end) { &other.end } else { &self.end };
-        Self { start: self.start.clone().max(other.start.clone()), end: end.clone() }
+        let end = earlier_end(&self.end, &other.end).to_vec();
+        Self { start: self.start.clone().max(other.start.clone()), end }
     }
 
     /// Extends the range over another one.
@@ -71,6 +71,17 @@ impl KeyRange {
             self.end.clone_from(&other.end);
         }
     }
+}
+
+/// The end that comes first.
+pub(crate) fn earlier_end<'a>(a: &'a [u8], b: &'a [u8]) -> &'a [u8] {
+    if later_end(a, b) { b } else { a }
+}
+
+/// Whether `key` is before `end`, of which an empty one is none.
+#[inline]
+pub(crate) fn is_before_end(key: &[u8], end: &[u8]) -> bool {
+    end.is_empty() || key < end
 }
 
 /// Whether `a` ends behind `b`.

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use super::arena::Location;
 use crate::deleted::DeletedRanges;
-use crate::key_range::KeyRange;
+use crate::key_range::{KeyRange, is_before_end};
 
 /// Disjoint ranges by start; a later deletion cuts what it covers out of the earlier ones.
 #[derive(Debug, Default)]
@@ -48,10 +48,16 @@ impl Deletions {
         !self.is_empty() && self.covering(key).is_some()
     }
 
+    /// Whether any of them has keys from `start` on and before `end`, of which an empty one is none.
+    pub(super) fn meet(&self, start: &[u8], end: &[u8]) -> bool {
+        let next = || self.by_start.range::<[u8], _>((Bound::Included(start), Bound::Unbounded)).next();
+        self.cover(start) || next().is_some_and(|(start, _)| is_before_end(start, end))
+    }
+
     fn covering(&self, key: &[u8]) -> Option<&Deletion> {
         let (_, deletion) =
             self.by_start.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()?;
-        (deletion.end.is_empty() || key < deletion.end.as_slice()).then_some(deletion)
+        is_before_end(key, &deletion.end).then_some(deletion)
     }
 
     pub(super) fn add(&mut self, range: KeyRange, at: Location) {

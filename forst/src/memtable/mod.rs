@@ -16,7 +16,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use arena::grown_log;
 pub(crate) use arena::{LogEntry, LogRecord, read_log};
-pub(crate) use order::{KeyOrder, OrderedCursor};
+pub(crate) use order::{Bounds, KeyOrder, OrderedCursor};
 pub(crate) use pieces::Pieces;
 pub(crate) use sorted::{SortedCursor, SortedMemtable};
 

@@ -9,7 +9,6 @@ use std::cmp::Ordering;
 use super::arena::{Location, Mark};
 use super::pieces::Here;
 use super::{LogEntry, Memtable};
-use crate::deleted::DeletedRanges;
 
 /// An entry and the first bytes of its key: most comparisons end with those, without touching the arena. Key group and
 /// state are the first four bytes of every key, so twelve are of the record's.
@@ -42,21 +41,19 @@ const RUN_RATIO: usize = 4;
 pub(crate) struct KeyOrder {
     runs: Vec<Vec<Slot>>,
     seen: Mark,
-    deleted: DeletedRanges,
 }
 
 impl KeyOrder {
     /// Takes in what was written since the last call.
     pub(crate) fn catch_up(&mut self, table: &Memtable) {
         let (fresh, seen) = sorted_from(table, self.seen);
-        if seen == self.seen {
+        self.seen = seen;
+        if fresh.is_empty() {
             return;
         }
-        self.seen = seen;
-        self.deleted = table.deleted();
         self.runs.push(fresh);
         while let [.., older, newer] = self.runs.as_slice()
-            && older.len() < newer.len().max(1) * RUN_RATIO
+            && older.len() < newer.len() * RUN_RATIO
         {
             let merged = merge(older, newer, table);
             self.runs.truncate(self.runs.len() - 2);
@@ -112,32 +109,59 @@ fn merge(older: &[Slot], newer: &[Slot], table: &Memtable) -> Vec<Slot> {
     merged
 }
 
-/// A position in a memtable's order.
+/// Which keys of a memtable a page can have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds<'a> {
+    pub(crate) start: &'a [u8],
+    /// Whether the first of them is the one behind `start`.
+    pub(crate) behind: bool,
+    /// They are before it; empty: no end.
+    pub(crate) end: &'a [u8],
+}
+
+/// A position in a memtable's order, within bounds.
 pub(crate) struct OrderedCursor<'a> {
     table: &'a Memtable,
-    deleted: &'a DeletedRanges,
+    /// Whether a deletion has keys there: where none has, no key is looked up among all there are.
+    deletes_any: bool,
     /// What is left of each run, newest first.
     rest: Vec<&'a [Slot]>,
     here: Here,
 }
 
 impl<'a> OrderedCursor<'a> {
-    /// A cursor at the first entry that is not below `start`, or behind it if `behind`; `order` is caught up.
-    pub(crate) fn new(table: &'a Memtable, order: &'a KeyOrder, start: &[u8], behind: bool) -> Self {
-        let first = prefix(start);
+    /// A cursor at the first entry within bounds; `order` is caught up.
+    pub(crate) fn new(table: &'a Memtable, order: &'a KeyOrder, bounds: Bounds<'_>) -> Self {
+        let Bounds { start, behind, end } = bounds;
+        let (first, last) = (prefix(start), prefix(end));
+        let relation = |slot: &Slot, prefix: &(u64, u64), key: &[u8]| {
+            slot.prefix.cmp(prefix).then_with(|| table.arena.key(slot.at).cmp(key))
+        };
         let before = |slot: &Slot| {
-            let relation = slot.prefix.cmp(&first).then_with(|| table.arena.key(slot.at).cmp(start));
+            let relation = relation(slot, &first, start);
             relation.is_lt() || (behind && relation.is_eq())
         };
-        let rest = |run: &'a Vec<Slot>| run.get(run.partition_point(before)..).unwrap_or_default();
+        let before_end = |slot: &Slot| end.is_empty() || relation(slot, &last, end).is_lt();
+        let rest = |run: &'a Vec<Slot>| {
+            run.get(run.partition_point(before)..run.partition_point(before_end)).unwrap_or_default()
+        };
         let rest = order.runs.iter().rev().map(rest).collect();
-        let mut cursor = Self { table, deleted: &order.deleted, rest, here: Here::default() };
+        let deletes_any = table.deletions.meet(start, end);
+        let mut cursor = Self { table, deletes_any, rest, here: Here::default() };
         cursor.advance();
         cursor
     }
 
-    pub(crate) fn deleted(&self) -> &'a DeletedRanges {
-        self.deleted
+    /// Whether anything there is deleted in what is older than the memtable.
+    #[inline]
+    pub(crate) fn deletes_any(&self) -> bool {
+        self.deletes_any
+    }
+
+    /// Whether what older sources hold of `key`, one within the bounds, is deleted.
+    #[inline]
+    pub(crate) fn deletes(&self, key: &[u8]) -> bool {
+        self.deletes_any && self.table.deletions.cover(key)
     }
 
     #[inline]
@@ -167,7 +191,7 @@ impl<'a> OrderedCursor<'a> {
                 }
             }
             let (key, at) = (self.table.arena.key(lowest.at), lowest.at);
-            if !self.table.deletions.hide(key, at) {
+            if !self.deletes_any || !self.table.deletions.hide(key, at) {
                 self.here.go(self.table, at);
                 return;
             }

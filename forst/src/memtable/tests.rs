@@ -86,6 +86,7 @@ proptest! {
     #[test]
     fn it_holds_the_last_entry_of_every_key_and_its_log_replays_to_the_same(
         ops in proptest::collection::vec(op(), 0..200),
+        (start, end, behind) in (0_u8..24, 0_u8..25, any::<bool>()),
     ) {
         let mut table = Memtable::default();
         let mut order = KeyOrder::default();
@@ -141,14 +142,23 @@ proptest! {
         let deleted = sorted.deleted().clone();
         let all: BTreeMap<_, _> = entries(&mut sorted.into_cursor()).into_iter().collect();
         order.catch_up(&table);
-        let mut cursor = OrderedCursor::new(&table, &order, &[3], true);
+        // 24 stands for no end.
+        let bounds_end = if end == 24 { Vec::new() } else { vec![end] };
+        let bounds = Bounds { start: &[start], behind, end: &bounds_end };
+        let mut cursor = OrderedCursor::new(&table, &order, bounds);
+        let within = |k: u8| k >= start && k < end;
+        for k in (0..24).filter(|k| within(*k)) {
+            prop_assert_eq!(cursor.deletes(&[k]), deleted.covers(&[k]));
+        }
+        let meets = (0..24).any(|k| within(k) && deleted.covers(&[k]));
+        prop_assert_eq!(cursor.deletes_any() && start < end, meets);
         let mut ordered = Vec::new();
         while let Some(e) = cursor.entry() {
             ordered.push(owned(e));
             cursor.advance();
         }
-        let behind: Vec<_> = all.range(vec![4]..).map(|(k, e)| (k.clone(), e.clone())).collect();
-        prop_assert_eq!(ordered, behind);
+        let expected = all.iter().filter(|(k, _)| within(k[0]) && !(behind && k[0] == start));
+        prop_assert_eq!(ordered, expected.map(|(k, e)| (k.clone(), e.clone())).collect::<Vec<_>>());
         // A delete is an entry or a range.
         for k in 0..30 {
             let expected = model.get([k].as_slice());

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use alluvium_env::Error;
 
-use super::SortedSource;
+use super::{SortedSource, Source};
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::expiry::{Fate, Moment, Stamp};
@@ -48,7 +48,7 @@ struct Place {
 /// A position in the merge. It owns the current entry.
 pub(crate) struct MergeScan<S> {
     sources: Vec<S>,
-    /// Whether any of them has deleted ranges.
+    /// Whether any of them has deleted ranges, as far as they have come: a run learns of its tables' one by one.
     has_walls: bool,
     /// Sources that have an entry: a binary heap by (key, recency).
     heap: Vec<Place>,
@@ -71,7 +71,7 @@ impl<S: SortedSource> MergeScan<S> {
             |(source, of): (usize, &S)| of.entry().map(|(_, key, _)| Place { head: head(key, 0), source });
         let heap = sources.iter().enumerate().filter_map(place).collect();
         let mut scan = Self {
-            has_walls: sources.iter().any(|source| !source.deleted().is_empty()),
+            has_walls: sources.iter().any(SortedSource::deletes_any),
             sources,
             heap,
             operators,
@@ -94,17 +94,6 @@ impl<S: SortedSource> MergeScan<S> {
     pub(crate) fn judged_at(mut self, moment: Option<Moment>) -> Self {
         self.moment = moment;
         self
-    }
-
-    /// The ranges that the merge hides of what is older than its sources.
-    pub(crate) fn deleted(&self) -> DeletedRanges {
-        match self.depth {
-            Depth::Bottom => DeletedRanges::default(),
-            Depth::Middle => {
-                let all = self.sources.iter().flat_map(|source| source.deleted().iter().cloned());
-                DeletedRanges::union(all)
-            }
-        }
     }
 
     /// The next key, `None` at the end.
@@ -162,7 +151,7 @@ impl<S: SortedSource> MergeScan<S> {
         if !self.has_walls {
             return usize::MAX;
         }
-        let covering = self.sources.iter().position(|source| source.deleted().covers(&self.key));
+        let covering = self.sources.iter().position(|source| source.deletes(&self.key));
         covering.unwrap_or(usize::MAX)
     }
 
@@ -229,6 +218,7 @@ impl<S: SortedSource> MergeScan<S> {
         let Some(top) = self.heap.first_mut() else { return Ok(()) };
         let Some(source) = self.sources.get_mut(top.source) else { return Ok(()) };
         source.advance()?;
+        self.has_walls |= source.deletes_any();
         match source.entry() {
             Some((_, key, _)) => top.head = head(key, 0),
             None => drop(self.heap.swap_remove(0)),
@@ -266,6 +256,19 @@ impl<S: SortedSource> MergeScan<S> {
     }
 }
 
+impl MergeScan<Source> {
+    /// The ranges that the merge hides of what is older than its sources.
+    pub(crate) fn deleted(&self) -> DeletedRanges {
+        match self.depth {
+            Depth::Bottom => DeletedRanges::default(),
+            Depth::Middle => {
+                let all = self.sources.iter().flat_map(|source| source.deleted().iter().cloned());
+                DeletedRanges::union(all)
+            }
+        }
+    }
+}
+
 fn top<'a, S: SortedSource>(sources: &'a [S], heap: &[Place]) -> Option<(usize, Entry<'a>)> {
     let newest = heap.first()?.source;
     Some((newest, sources.get(newest)?.entry()?))
@@ -292,7 +295,6 @@ mod tests {
     use crate::memtable::{Memtable, SortedMemtable};
     use crate::merge::MergeOperator as _;
     use crate::merge::tests::Sum;
-    use crate::scan::Source;
 
     /// What one source does: its deleted range, then its entries.
     fn apply(

@@ -25,8 +25,11 @@ pub(crate) trait SortedSource {
     /// Goes to the next entry.
     fn advance(&mut self) -> Result<(), Self::Stop>;
 
-    /// What it hides of older sources beyond its own keys.
-    fn deleted(&self) -> &DeletedRanges;
+    /// Whether it hides anything of older sources beyond its own keys, as far as it has come.
+    fn deletes_any(&self) -> bool;
+
+    /// Whether it hides what older sources hold of `key`, to which it has come or which it has passed.
+    fn deletes(&self, key: &[u8]) -> bool;
 
     /// Where the pointer that is its entry leads to.
     fn place(&self, pointer: &[u8]) -> Result<ValuePlace>;
@@ -54,6 +57,14 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn memtable(table: SortedMemtable) -> Self {
         Self::Memtable(table.into_cursor())
+    }
+
+    /// What it hides of older sources beyond its own keys.
+    pub(crate) fn deleted(&self) -> &DeletedRanges {
+        match self {
+            Self::Memtable(cursor) => cursor.deleted(),
+            Self::Tables(scan) => scan.deleted(),
+        }
     }
 }
 
@@ -88,11 +99,14 @@ impl SortedSource for Source {
         }
     }
 
-    fn deleted(&self) -> &DeletedRanges {
-        match self {
-            Self::Memtable(cursor) => cursor.deleted(),
-            Self::Tables(scan) => scan.deleted(),
-        }
+    #[inline]
+    fn deletes_any(&self) -> bool {
+        !self.deleted().is_empty()
+    }
+
+    #[inline]
+    fn deletes(&self, key: &[u8]) -> bool {
+        self.deleted().covers(key)
     }
 
     fn place(&self, pointer: &[u8]) -> Result<ValuePlace> {

@@ -3,6 +3,10 @@
 //! Nothing is held between two pages: the next one seeks behind the last key of this one. A page that memory cannot fill
 //! is fetched as the indexes foresee it: the tails that are missing in one round, then in another one the blocks of every
 //! run that can have a share in it (FLIP-426's iterators, batched like points).
+//!
+//! **Invariants**: every source ends where the page's range does, and of the deleted ranges only those that meet it are looked
+//! at. So a page costs what lies there, however many maps were cleared elsewhere: a state whose every record clears its map would
+//! otherwise take time by the square of its records.
 use std::cell::{Ref, RefCell};
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,9 +16,9 @@ use alluvium_env::{Error, Result};
 use super::Store;
 use super::walk::{Got, Need};
 use crate::block::{Block, BlockCursor};
-use crate::deleted::DeletedRanges;
-use crate::key_range::KeyRange;
-use crate::memtable::{KeyOrder, Memtable, OrderedCursor};
+use crate::deleted::any_covers;
+use crate::key_range::{KeyRange, earlier_end, is_before_end};
+use crate::memtable::{Bounds, KeyOrder, Memtable, OrderedCursor};
 use crate::scan::{Depth, Entry, MergeScan, Merged, SortedSource, no_pointers};
 use crate::table::{BlockPlace, TableFile, TableTail, Tail, Top};
 use crate::values::ValuePlace;
@@ -149,7 +153,8 @@ impl Store {
 impl<'a> Plan<'a> {
     fn merge(&'a self, memtables: &'a [(&'a Memtable, Ref<'a, KeyOrder>)]) -> Result<Page, Stop> {
         let in_memory = memtables.iter().map(|(table, order)| {
-            PageSource::Memory(OrderedCursor::new(table, order, self.start, self.behind))
+            let bounds = Bounds { start: self.start, behind: self.behind, end: &self.range.end };
+            PageSource::Memory(OrderedCursor::new(table, order, bounds))
         });
         let mut sources: Vec<_> = in_memory.collect();
         let mut missing = false;
@@ -168,9 +173,6 @@ impl<'a> Plan<'a> {
         let mut scan = MergeScan::new(sources, Arc::clone(&self.store.operators), Depth::Bottom);
         let (mut absent, mut absent_bytes) = (0, 0);
         while let Some(Merged { entry: (_, key, value), place, .. }) = scan.next_merged()? {
-            if !self.range.ends_behind(key) {
-                break;
-            }
             if page.len() + absent >= self.limit as usize || page.bytes.len() + absent_bytes >= PAGE_BYTES {
                 page.more = true;
                 break;
@@ -352,10 +354,19 @@ impl SortedSource for PageSource<'_> {
         }
     }
 
-    fn deleted(&self) -> &DeletedRanges {
+    #[inline]
+    fn deletes_any(&self) -> bool {
         match self {
-            Self::Memory(cursor) => cursor.deleted(),
-            Self::Run(cursor) => &cursor.deleted,
+            Self::Memory(cursor) => cursor.deletes_any(),
+            Self::Run(cursor) => !cursor.deleting.is_empty(),
+        }
+    }
+
+    #[inline]
+    fn deletes(&self, key: &[u8]) -> bool {
+        match self {
+            Self::Memory(cursor) => cursor.deletes(key),
+            Self::Run(cursor) => cursor.deletes(key),
         }
     }
 
@@ -377,7 +388,7 @@ impl SortedSource for PageSource<'_> {
     }
 }
 
-/// A position in a run whose blocks are in memory.
+/// A position in what a page can have of a run whose blocks are in memory.
 struct RunCursor<'a> {
     plan: &'a Plan<'a>,
     rest: std::slice::Iter<'a, Arc<TableFile>>,
@@ -385,12 +396,22 @@ struct RunCursor<'a> {
     is_bottom: bool,
     open: Option<OpenTable<'a>>,
     /// Of the tables so far: the cursor has seen every table that holds keys up to its own.
-    deleted: DeletedRanges,
+    deleting: Vec<Deleting<'a>>,
     cursor: BlockCursor,
+}
+
+/// What a page sees of a table that deletes keys there.
+struct Deleting<'a> {
+    start: &'a [u8],
+    end: &'a [u8],
+    /// Those that meet what is seen; they may reach beyond it.
+    ranges: &'a [KeyRange],
 }
 
 struct OpenTable<'a> {
     file: &'a Arc<TableFile>,
+    /// Before which the page sees its keys; empty: no end.
+    end: &'a [u8],
     guide: Guide<'a>,
     number: usize,
     block: &'a Block,
@@ -413,15 +434,22 @@ impl<'a> RunCursor<'a> {
         let first = run.partition_point(|file| !file.keys().ends_behind(plan.start));
         let run_entries = run.iter().map(|file| file.meta.entries).sum();
         let rest = run.get(first..).unwrap_or_default().iter();
-        let (deleted, cursor) = (DeletedRanges::default(), BlockCursor::default());
+        let (deleting, cursor) = (Vec::new(), BlockCursor::default());
         let bottom = plan.store.version.bottom();
         let is_bottom = bottom.is_some_and(|bottom| std::ptr::eq(bottom.as_slice(), run));
-        Self { plan, rest, run_entries, is_bottom, open: None, deleted, cursor }
+        Self { plan, rest, run_entries, is_bottom, open: None, deleting, cursor }
     }
 
     #[inline]
     fn entry(&self) -> Option<Entry<'_>> {
         self.open.as_ref().and_then(|open| self.cursor.entry(open.block))
+    }
+
+    /// Whether the run deletes what is older of a key, which is not above its own.
+    fn deletes(&self, key: &[u8]) -> bool {
+        let after = self.deleting.partition_point(|table| table.start <= key);
+        let table = after.checked_sub(1).and_then(|at| self.deleting.get(at));
+        table.is_some_and(|table| is_before_end(key, table.end) && any_covers(table.ranges, key))
     }
 
     fn advance(&mut self) -> Result<(), Stop> {
@@ -440,19 +468,19 @@ impl<'a> RunCursor<'a> {
             return Ok(());
         };
         let Some(tail) = file.tail() else { return plan.missing(Need::tail(file, self.is_bottom)) };
-        let deleted = tail.deleted();
-        if !deleted.is_empty() {
-            let so_far = self.deleted.iter().cloned().chain(deleted.clip(file.keys()));
-            self.deleted = DeletedRanges::union(so_far);
+        let start = file.keys().start.as_slice().max(plan.start);
+        let end = earlier_end(&file.keys().end, &plan.range.end);
+        let ranges = tail.deleted().meeting(start, end);
+        if !ranges.is_empty() {
+            self.deleting.push(Deleting { start, end, ranges });
         }
         if tail.blocks() == 0 {
             return self.open_next();
         }
-        let start = file.keys().start.as_slice().max(plan.start);
         // A table may end with keys that it only deletes.
         let Some((guide, number)) = plan.guide_to(file, start)? else { return self.open_next() };
         let block = plan.block(file, &guide, number, self.run_entries)?;
-        self.open = Some(OpenTable { file, guide, number, block });
+        self.open = Some(OpenTable { file, end, guide, number, block });
         self.cursor.seek(block, start)?;
         self.settle()
     }
@@ -464,7 +492,7 @@ impl<'a> RunCursor<'a> {
                 Some((_, key, _)) if self.plan.behind && key == self.plan.start => {
                     self.cursor.advance(open.block)?;
                 }
-                Some((_, key, _)) if open.file.keys().ends_behind(key) => return Ok(()),
+                Some((_, key, _)) if is_before_end(key, open.end) => return Ok(()),
                 None if open.number + 1 < open.guide.all_blocks() => {
                     open.number += 1;
                     open.turn_to(self.plan)?;
