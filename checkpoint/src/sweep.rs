@@ -42,7 +42,7 @@ impl Former {
 pub(crate) fn start(files: &Arc<SharedFileRegistry>, objects: Objects, former: Former) {
     // Weak: a job that has ended is not kept alive by its sweep.
     let weak = Arc::downgrade(files);
-    files.deleter().feed(async move { sweep(weak, objects, former).await });
+    files.deleter().sweep(async move { sweep(weak, objects, former).await });
 }
 
 /// Whether everything was seen.
