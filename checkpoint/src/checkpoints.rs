@@ -17,6 +17,7 @@ use crate::objects::Objects;
 use crate::origin::{Origin, RestoreMode};
 use crate::registry::SharedFileRegistry;
 use crate::retained::by_id;
+use crate::sweep::Former;
 use crate::{probe, sweep};
 
 /// The checkpoints of a state URL, owned by one attempt.
@@ -169,7 +170,8 @@ impl CheckpointStore {
         files.read_pages();
         files.delete(claim.dropped.iter().copied().map(name_of).chain(leftovers).collect());
         let incarnation = claim.writer.incarnation;
-        sweep::start(&files, objects, incarnation);
+        let spares = claim.origin.clone().filter(|_| origin.is_none());
+        sweep::start(&files, objects, Former { incarnation, spares });
         let checkpoints = Self {
             ledger,
             io,

@@ -6,7 +6,9 @@
 //! **Invariants**: what is deleted, nobody can come to need. [`Garbage::take_over`] claims the state as a starting job
 //! does: from then on no earlier attempt completes a checkpoint, so of everything written before the claim only what
 //! retained checkpoints name is ever read back. An attempt that still ran is fenced; it stops, it does not read wrong
-//! bytes as right ones. [`Garbage::look`] claims and deletes nothing, and is right only if no job runs.
+//! bytes as right ones. [`Garbage::look`] claims and deletes nothing, and is right only if no job runs. One kind of name is
+//! written after the claim again: what a state without a checkpoint brings from the one it is begun from ([`crate::Origin`]),
+//! whoever begins it once more. Those are left to whoever does.
 //! Jobs for compactors go first: a compactor that sees its job gone deletes what it has written.
 //!
 //! **Failure**: a deletion that fails, or a crash between two, leaves orphans for the next time and nothing else.
@@ -16,9 +18,10 @@ use alluvium_env::{Entropy, Error, HashSet, Result};
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
 
-use crate::ledger::{Begin, Claimed, Ledger, name_of};
+use crate::ledger::{Begin, Claimed, Ledger, Survey, name_of};
 use crate::metadata::CheckpointMetadata;
 use crate::objects::{Objects, StoredObject};
+use crate::origin::OriginRecord;
 use crate::pages::PageReader;
 use crate::probe;
 use crate::sweep::{BULK, FOLDERS, incarnation_of};
@@ -49,8 +52,10 @@ pub struct GarbageReport {
 pub struct Garbage {
     objects: Objects,
     named: HashSet<String>,
-    /// Files of attempts up to this one are looked at.
+    /// Files of attempts up to this one are looked at,
     up_to: u64,
+    /// but for those that this may name.
+    origin: Option<OriginRecord>,
     /// Ledger objects that are to go.
     entries: Vec<String>,
     deletes: bool,
@@ -64,9 +69,10 @@ impl Garbage {
     /// damaged, or a page of a retained checkpoint that is missing or damaged; `Unavailable` from the store.
     pub async fn look(store: Arc<dyn ObjectStore>) -> Result<Self> {
         let objects = Objects::new(store);
-        let (last, retained, entries) = Ledger::new(objects.clone()).survey().await?;
+        let Survey { last, retained, gone: entries, origin } = Ledger::new(objects.clone()).survey().await?;
         let up_to = last.ok_or_else(|| no_state(&objects))?.incarnation;
-        Ok(Self { named: named(&objects, &retained).await?, objects, up_to, entries, deletes: false })
+        let named = named(&objects, &retained).await?;
+        Ok(Self { named, objects, up_to, origin, entries, deletes: false })
     }
 
     /// For whoever wants it gone: takes the state over, so that a job that still runs on it stops.
@@ -76,15 +82,16 @@ impl Garbage {
     pub async fn take_over(store: Arc<dyn ObjectStore>, entropy: &Entropy) -> Result<Self> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
-        if ledger.survey().await?.0.is_none() {
+        if ledger.survey().await?.last.is_none() {
             return Err(no_state(&objects));
         }
         let Claimed { claim, retained, leftovers } = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
         probe::conditional_create(&objects, &claim).await?;
         let retained: Vec<_> = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
         let entries = claim.dropped.iter().copied().map(name_of).chain(leftovers).collect();
-        let up_to = claim.writer.incarnation;
-        Ok(Self { named: named(&objects, &retained).await?, objects, up_to, entries, deletes: true })
+        let (up_to, origin) = (claim.writer.incarnation, claim.origin);
+        let named = named(&objects, &retained).await?;
+        Ok(Self { named, objects, up_to, origin, entries, deletes: true })
     }
 
     /// Goes through everything once, in bulks of bounded size; tells each orphan before it is deleted.
@@ -100,9 +107,8 @@ impl Garbage {
             let mut listing = self.objects.list_sized(folder);
             let mut orphans = Vec::new();
             while let Some(StoredObject { name, size_bytes }) = listing.try_next().await? {
-                let is_of_an_attempt =
-                    incarnation_of(folder, &name).is_some_and(|writer| writer <= self.up_to);
-                if is_of_an_attempt && !self.named.contains(&name) {
+                let is_former = incarnation_of(folder, &name).is_some_and(|writer| self.is_former(writer));
+                if is_former && !self.named.contains(&name) {
                     orphans.push(Orphan { name, size_bytes });
                 }
                 if orphans.len() >= BULK {
@@ -112,6 +118,11 @@ impl Garbage {
             self.bulk(orphans, each, &mut report).await?;
         }
         Ok(report)
+    }
+
+    /// Whether nothing that this attempt wrote is written any more.
+    fn is_former(&self, writer: u64) -> bool {
+        writer <= self.up_to && !self.origin.as_ref().is_some_and(|origin| origin.can_name(writer))
     }
 
     async fn bulk(

@@ -15,7 +15,9 @@
 //!   highest. Every entry names the checkpoints retained after it, so the highest alone says what counts.
 //! - *Origins are alone*: a root that is begun from a checkpoint of another root is empty before, or was begun from that
 //!   very checkpoint and has completed none since. Its claims name the origin until then, and their incarnations are above
-//!   all of the origin's, so that no file of it has a name that the own attempts give.
+//!   all of the origin's, so that no file of it has a name that the own attempts give. A name of the origin's may be written
+//!   behind any of those claims, again by each attempt; so until there is a checkpoint only who begins from the origin too, and
+//!   holds what that names, deletes such.
 //! - *Claims stay*: what follows a writer's last entry is another's claim or nothing, and a claim is never
 //!   deleted; so a zombie meets it however long it slept. (Deleting claims too was tried: a zombie could then write
 //!   where the claim had been, and the next zombie took that for its own undisturbed past.) The price is one small
@@ -138,6 +140,19 @@ pub(crate) struct Looked {
     pub(crate) origin: OriginRecord,
 }
 
+/// Who wrote last, and what counts.
+#[derive(Default)]
+pub(crate) struct Survey {
+    /// `None` where there is no state.
+    pub(crate) last: Option<Writer>,
+    /// The retained checkpoints, oldest first.
+    pub(crate) retained: Vec<CheckpointMetadata>,
+    /// Objects that do not count any more.
+    pub(crate) gone: Vec<String>,
+    /// What the state is begun from, as long as it has no checkpoint of its own.
+    pub(crate) origin: Option<OriginRecord>,
+}
+
 /// What a claimant read, and its claim.
 pub(crate) struct Claimed {
     pub(crate) claim: Entry,
@@ -154,6 +169,14 @@ struct View {
     retained: Vec<(u64, CheckpointMetadata)>,
     dropped: Vec<u64>,
     leftovers: Vec<String>,
+}
+
+impl View {
+    /// What the state is begun from, as long as it has no checkpoint of its own.
+    fn origin(&self) -> Option<OriginRecord> {
+        let known = self.highest.as_ref().and_then(|highest| highest.origin.clone());
+        known.filter(|_| self.retained.is_empty())
+    }
 }
 
 /// The ledger of one state URL.
@@ -213,8 +236,7 @@ impl Ledger {
         let store = || self.objects.store_name();
         let mut retained: Vec<u64> = view.retained.iter().map(|(sequence, _)| *sequence).collect();
         let mut dropped = view.dropped.clone();
-        let known = view.highest.as_ref().and_then(|highest| highest.origin.clone());
-        let mut origin = known.filter(|_| retained.is_empty());
+        let mut origin = view.origin();
         match begin {
             Begin::Here => {}
             Begin::From(from) => {
@@ -275,19 +297,22 @@ impl Ledger {
     /// # Errors
     /// `Corruption` or `Invalid` if an entry that counts cannot be read, `Unavailable` from the store.
     pub(crate) async fn look(&self) -> Result<Vec<CheckpointMetadata>> {
-        Ok(self.survey().await?.1)
+        Ok(self.survey().await?.retained)
     }
 
     /// Reads who wrote last, the checkpoints that count, and which objects do not any more; takes nothing over.
     ///
     /// # Errors
     /// As [`Ledger::look`].
-    pub(crate) async fn survey(&self) -> Result<(Option<Writer>, Vec<CheckpointMetadata>, Vec<String>)> {
+    pub(crate) async fn survey(&self) -> Result<Survey> {
         for _ in 0..CLAIM_ATTEMPTS {
-            if let Some(View { highest, retained, dropped, leftovers }) = self.view().await? {
+            if let Some(view) = self.view().await? {
+                let origin = view.origin();
+                let View { highest, retained, dropped, leftovers } = view;
+                let last = highest.map(|entry| entry.writer);
                 let retained = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
                 let gone = dropped.into_iter().map(name_of).chain(leftovers).collect();
-                return Ok((highest.map(|entry| entry.writer), retained, gone));
+                return Ok(Survey { last, retained, gone, origin });
             }
         }
         Err(self.too_fast())

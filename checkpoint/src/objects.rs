@@ -110,22 +110,30 @@ impl Objects {
         }
     }
 
-    /// Deletes objects in bulk, in any order, and returns the names that may still be there.
+    /// Deletes objects in bulk, in any order, and returns the names that may still be there. Where the store is down, or refuses
+    /// deletes, it ends with the first bulk: more would only wait.
     pub(crate) async fn delete_all(&self, names: Vec<String>) -> Vec<String> {
         // In the order of names: the same requests for the same names.
         let mut left: BTreeMap<Path, String> = names.into_iter().map(|n| (path_of(&n), n)).collect();
         let paths: Vec<Path> = left.keys().cloned().collect();
         for bulk in paths.chunks(BULK) {
-            let bulk = stream::iter(bulk.to_vec()).map(Ok).boxed();
-            let mut answers = self.store.delete_stream(bulk);
+            let before = left.len();
+            let mut answers = self.store.delete_stream(stream::iter(bulk.to_vec()).map(Ok).boxed());
             while let Some(answer) = answers.next().await {
                 if let Ok(path) = answer {
                     left.remove(&path);
                 }
             }
+            // Of none it is said that it was deleted: all are gone already, or none can be. One that is asked for singly tells.
+            let asked = bulk.first().filter(|_| left.len() == before);
+            if let Some(name) = asked.and_then(|path| left.get(path)) {
+                if self.delete(name).await.is_err() {
+                    return left.into_values().collect();
+                }
+                asked.map(|path| left.remove(path));
+            }
         }
-        // A bulk request does not say which name it failed for, and calls a missing file a failure: ask singly.
-        // The first that fails ends it (the store is down, more would only wait) and goes to the back.
+        // A bulk request does not say which name it failed for, and calls a missing file a failure: ask singly, until one fails.
         let mut singly = left.into_values();
         while let Some(name) = singly.next() {
             if self.delete(&name).await.is_err() {

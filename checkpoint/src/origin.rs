@@ -63,6 +63,11 @@ impl OriginRecord {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         (self.checkpoint, self.incarnation, self.token) == (other.checkpoint, other.incarnation, other.token)
     }
+
+    /// Whether it can name a file that this attempt wrote: whoever completes a checkpoint comes after all that it names.
+    pub(crate) fn can_name(&self, writer: u64) -> bool {
+        writer <= self.incarnation
+    }
 }
 
 impl fmt::Display for OriginRecord {

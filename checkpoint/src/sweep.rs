@@ -1,8 +1,10 @@
 //! The sweep at the start: files that former attempts wrote and no retained checkpoint names are deleted.
 //!
 //! **Invariants**: runs after the claim, which fences every former attempt: none can complete a checkpoint that
-//! names such a file. Files of this attempt belong to the registry, files of a later one to that. The one listing
-//! of `state/`, and of `compaction/`, where jobs for others are, in the life of a job.
+//! names such a file. Files of this attempt belong to the registry, files of a later one to that. What a state without a
+//! checkpoint has brought from its origin, a later attempt may bring again, so only an attempt that begins there too sweeps
+//! those: the registry knows by then which its checkpoint names, and those are what all bring. The one listing of `state/`,
+//! and of `compaction/`, where jobs for others are, in the life of a job.
 //!
 //! **Failure**: a listing that fails ends the sweep; the next start sweeps again.
 use std::sync::{Arc, Weak};
@@ -10,6 +12,7 @@ use std::sync::{Arc, Weak};
 use futures_util::TryStreamExt;
 
 use crate::objects::Objects;
+use crate::origin::OriginRecord;
 use crate::registry::SharedFileRegistry;
 
 /// Where backends keep their files, as `state/{incarnation:08}/…`, and the jobs that they have others do. Those go first:
@@ -18,17 +21,34 @@ pub(crate) const FOLDERS: [&str; 2] = ["compaction", "state"];
 /// How many orphans are handed over at once.
 pub(crate) const BULK: usize = 1000;
 
+/// Which attempts' files are swept.
+#[derive(Clone)]
+pub(crate) struct Former {
+    /// The attempt that sweeps: those before it.
+    pub(crate) incarnation: u64,
+    /// But for those whose files this can name.
+    pub(crate) spares: Option<OriginRecord>,
+}
+
+impl Former {
+    fn wrote(&self, folder: &str, name: &str) -> bool {
+        incarnation_of(folder, name).is_some_and(|writer| {
+            writer < self.incarnation && !self.spares.as_ref().is_some_and(|origin| origin.can_name(writer))
+        })
+    }
+}
+
 /// Starts the sweep in the background.
-pub(crate) fn start(files: &Arc<SharedFileRegistry>, objects: Objects, incarnation: u64) {
+pub(crate) fn start(files: &Arc<SharedFileRegistry>, objects: Objects, former: Former) {
     // Weak: a job that has ended is not kept alive by its sweep.
     let weak = Arc::downgrade(files);
-    files.deleter().feed(async move { sweep(weak, objects, incarnation).await });
+    files.deleter().sweep(async move { sweep(weak, objects, former).await });
 }
 
 /// Whether everything was seen.
-async fn sweep(files: Weak<SharedFileRegistry>, objects: Objects, incarnation: u64) -> bool {
+async fn sweep(files: Weak<SharedFileRegistry>, objects: Objects, former: Former) -> bool {
     for folder in FOLDERS {
-        if !sweep_folder(&files, &objects, (folder, incarnation)).await {
+        if !sweep_folder(&files, &objects, (folder, &former)).await {
             return false;
         }
     }
@@ -38,7 +58,7 @@ async fn sweep(files: Weak<SharedFileRegistry>, objects: Objects, incarnation: u
 async fn sweep_folder(
     files: &Weak<SharedFileRegistry>,
     objects: &Objects,
-    (folder, incarnation): (&str, u64),
+    (folder, former): (&str, &Former),
 ) -> bool {
     let mut listing = objects.list(folder);
     let mut old = Vec::new();
@@ -50,9 +70,7 @@ async fn sweep_folder(
             files.delete_unused(std::mem::take(&mut old));
         }
         match next {
-            Ok(Some(name)) if incarnation_of(folder, &name).is_some_and(|writer| writer < incarnation) => {
-                old.push(name);
-            }
+            Ok(Some(name)) if former.wrote(folder, &name) => old.push(name),
             Ok(Some(_)) => {}
             Ok(None) => return true,
             Err(_) => return false,
@@ -98,7 +116,7 @@ mod tests {
         for name in in_both() {
             io.block_on(objects.create(&name, "x".into())).unwrap();
         }
-        start(&files, objects.clone(), 2);
+        start(&files, objects.clone(), Former { incarnation: 2, spares: None });
         assert!(files.settle().swept);
         let list = |folder| io.block_on(objects.list(folder).try_collect::<Vec<String>>()).unwrap();
         let mut left: Vec<String> = FOLDERS.into_iter().flat_map(list).collect();

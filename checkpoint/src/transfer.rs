@@ -7,14 +7,17 @@
 //! are given once in the life of a state, and [`crate::Origin`] and [`crate::savepoint`] copy into roots that were begun from
 //! one checkpoint only. So a copy overwrites, and what was interrupted is done again.
 //!
-//! **Failure**: an object that is not there, or not as long as its checkpoint says, is `Corruption` and named.
+//! **Failure**: an object that is not there, or not as long as its checkpoint says, is `Corruption` and named. An upload in parts
+//! that fails is aborted.
 use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
 use alluvium_state_api::FileRef;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
-use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{Error as StoreError, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 
 use crate::objects::Objects;
 
@@ -91,7 +94,21 @@ impl Transfer {
         }
         let mut upload =
             self.to.put_multipart(&path).await.map_err(|c| failed(&self.to, "write", file, &c))?;
-        let mut chunks = got.into_stream();
+        let put = self.stream_parts(upload.as_mut(), file, got.into_stream()).await;
+        if put.is_err() {
+            // What a store keeps of parts that are never completed nobody could see, nor delete. The first error is the one
+            // to tell.
+            let _ = upload.abort().await;
+        }
+        put
+    }
+
+    async fn stream_parts(
+        &self,
+        upload: &mut dyn MultipartUpload,
+        file: &FileRef,
+        mut chunks: BoxStream<'static, object_store::Result<Bytes>>,
+    ) -> Result<()> {
         let mut part = Vec::new();
         let mut part_bytes = 0;
         loop {

@@ -1,4 +1,5 @@
 //! A second job in a root of its own, begun from a checkpoint of the first (FLIP-193: claim, no-claim).
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use alluvium_checkpoint::{Origin, RestoreMode, Transfer};
@@ -17,6 +18,8 @@ pub(crate) struct Fork {
     pub(crate) mode: RestoreMode,
     /// The one that it is begun from.
     checkpoint: CheckpointId,
+    /// What that names, itself and by its pages.
+    pub(crate) needs: Arc<BTreeSet<String>>,
 }
 
 impl Fork {
@@ -27,10 +30,12 @@ impl Fork {
             1 => RestoreMode::NoClaim,
             _ => return None,
         };
-        let checkpoint = from.retained().ok()?.latest()?.id;
+        let retained = from.retained().ok()?;
+        let latest = retained.latest()?;
+        let (checkpoint, needs) = (latest.id, Arc::new(from.needed(std::slice::from_ref(latest))));
         from.trace(format_args!("a fork of checkpoint {checkpoint} begins: {mode:?}"));
         from.count(|report| report.forks += 1);
-        Some(Self { from: Arc::clone(from), world: from.beside(), mode, checkpoint })
+        Some(Self { from: Arc::clone(from), world: from.beside(), mode, checkpoint, needs })
     }
 
     /// Whether it can go on: from a checkpoint of its own, or from the other's as long as that is retained.

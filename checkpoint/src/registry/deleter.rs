@@ -2,11 +2,13 @@
 //!
 //! **Threads**: callers queue and return; the worker is a task of the I/O runtime that lives while there is work.
 //!
-//! **Failure**: a name that could not be deleted waits for the next call.
+//! **Failure**: a name that could not be deleted waits for [`Deleter::retry`], and not for the next name: where a store refuses
+//! deletes, every one would come with all before it.
 use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use alluvium_env::IoRuntime;
+use alluvium_env::{Clock, HashSet, IoRuntime, SystemClock};
 
 use super::RegistryStats;
 use crate::objects::Objects;
@@ -25,22 +27,24 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    names: Vec<String>,
+    names: HashSet<String>,
     /// What the running worker has taken out.
-    in_work: Vec<String>,
+    in_work: HashSet<String>,
     /// What a worker could not delete.
-    failed: Vec<String>,
+    failed: HashSet<String>,
     worker: bool,
-    /// Other background tasks that feed the queue: the sweep.
-    feeders: usize,
+    /// Other background tasks that feed the queue: the sweep, and
+    sweeps: usize,
+    /// who reads pages.
+    readers: usize,
     deleted: u64,
     failed_deletes: u64,
     swept: bool,
 }
 
 impl Queue {
-    fn waiting(&self) -> impl Iterator<Item = &String> {
-        self.names.iter().chain(&self.in_work).chain(&self.failed)
+    fn sets(&self) -> [&HashSet<String>; 3] {
+        [&self.names, &self.in_work, &self.failed]
     }
 }
 
@@ -58,9 +62,8 @@ impl Shared {
             self.idle.notify_all();
             return None;
         }
-        let names = std::mem::take(&mut queue.names);
-        queue.in_work.clone_from(&names);
-        Some(names)
+        queue.in_work = std::mem::take(&mut queue.names);
+        Some(queue.in_work.iter().cloned().collect())
     }
 
     async fn work(&self) {
@@ -78,24 +81,33 @@ impl Shared {
 
 /// Says that a task is over when it did not say so itself (a panic in a store, a runtime that stops), so that
 /// nobody waits for it for ever.
-struct Over {
+struct Over<M: FnOnce(&mut Queue)> {
     shared: Arc<Shared>,
-    mark: Option<fn(&mut Queue)>,
+    mark: Option<M>,
 }
 
-impl Over {
+impl<M: FnOnce(&mut Queue)> Over<M> {
     fn disarm(mut self) {
         self.mark = None;
     }
 }
 
-impl Drop for Over {
+impl<M: FnOnce(&mut Queue)> Drop for Over<M> {
     fn drop(&mut self) {
         if let Some(mark) = self.mark.take() {
             mark(&mut self.shared.lock());
             self.shared.idle.notify_all();
         }
     }
+}
+
+/// How long somebody waits.
+#[derive(Clone, Copy)]
+pub(super) struct Patience<'a> {
+    /// For the sweep as well.
+    pub(super) sweep: bool,
+    /// By this clock; `None` is for as long as it takes.
+    pub(super) until: Option<(&'a SystemClock, Duration)>,
 }
 
 impl Deleter {
@@ -108,30 +120,34 @@ impl Deleter {
     pub(super) fn delete(&self, names: Vec<String>) {
         if !names.is_empty() {
             self.shared.lock().names.extend(names);
-            self.kick();
+            self.start();
         }
     }
 
     /// Whether a name is still to be deleted.
     pub(super) fn is_waiting(&self, name: &str) -> bool {
-        self.shared.lock().waiting().any(|waiting| waiting == name)
+        self.shared.lock().sets().into_iter().any(|names| names.contains(name))
     }
 
-    /// Starts the worker, and what failed before with it, unless it is running.
-    pub(super) fn kick(&self) {
+    /// Tries again to delete what could not be deleted.
+    pub(super) fn retry(&self) {
         let mut queue = self.shared.lock();
-        if queue.worker {
-            return;
-        }
         let failed = std::mem::take(&mut queue.failed);
         queue.names.extend(failed);
-        if queue.names.is_empty() {
+        drop(queue);
+        self.start();
+    }
+
+    /// Starts the worker unless it is running.
+    fn start(&self) {
+        let mut queue = self.shared.lock();
+        if queue.worker || queue.names.is_empty() {
             return;
         }
         queue.worker = true;
         drop(queue);
         let shared = Arc::clone(&self.shared);
-        let over = Over { shared: Arc::clone(&shared), mark: Some(|queue| queue.worker = false) };
+        let over = Over { shared: Arc::clone(&shared), mark: Some(|queue: &mut Queue| queue.worker = false) };
         self.io.spawn(async move {
             shared.work().await;
             // `take` said so, in the same breath as it found nothing to do; another worker may run by now.
@@ -140,34 +156,60 @@ impl Deleter {
     }
 
     /// Runs the sweep, which ends with whether it saw everything.
-    pub(crate) fn feed(&self, sweep: impl Future<Output = bool> + Send + 'static) {
-        self.shared.lock().feeders += 1;
+    pub(crate) fn sweep(&self, sweep: impl Future<Output = bool> + Send + 'static) {
+        self.feed(sweep, |queue| &mut queue.sweeps);
+    }
+
+    /// Runs who reads pages.
+    pub(super) fn read(&self, reader: impl Future<Output = ()> + Send + 'static) {
+        let reader = async move {
+            reader.await;
+            false
+        };
+        self.feed(reader, |queue| &mut queue.readers);
+    }
+
+    fn feed(&self, feeder: impl Future<Output = bool> + Send + 'static, count: fn(&mut Queue) -> &mut usize) {
+        *count(&mut self.shared.lock()) += 1;
         let shared = Arc::clone(&self.shared);
-        let over = Over { shared: Arc::clone(&shared), mark: Some(|queue| queue.feeders -= 1) };
+        let over =
+            Over { shared: Arc::clone(&shared), mark: Some(move |queue: &mut Queue| *count(queue) -= 1) };
         self.io.spawn(async move {
-            let swept = sweep.await;
+            let swept = feeder.await;
             shared.lock().swept |= swept;
             drop(over);
         });
     }
 
     /// Waits for feeders and worker, tries again what failed, and waits for that.
-    pub(super) fn settle(&self) {
-        self.wait();
-        self.kick();
-        self.wait();
+    pub(super) fn settle(&self, patience: Patience) {
+        self.wait(patience);
+        self.retry();
+        self.wait(patience);
     }
 
-    fn wait(&self) {
-        let queue = self.shared.lock();
-        let busy = |queue: &mut Queue| queue.worker || queue.feeders > 0;
-        drop(self.shared.idle.wait_while(queue, busy).unwrap_or_else(PoisonError::into_inner));
+    fn wait(&self, Patience { sweep, until }: Patience) {
+        let mut queue = self.shared.lock();
+        let is_busy = |queue: &Queue| queue.worker || queue.readers > 0 || (sweep && queue.sweeps > 0);
+        while is_busy(&queue) {
+            let idle = &self.shared.idle;
+            queue = match &until {
+                None => idle.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some((clock, until)) => {
+                    let left = until.saturating_sub(clock.monotonic());
+                    if left.is_zero() {
+                        return;
+                    }
+                    idle.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
     }
 
     /// How it stands; the registry adds its files.
     pub(super) fn stats(&self) -> RegistryStats {
         let queue = self.shared.lock();
-        let waiting = queue.waiting().count();
+        let waiting: usize = queue.sets().into_iter().map(HashSet::len).sum();
         RegistryStats {
             files: 0,
             deleted: queue.deleted,

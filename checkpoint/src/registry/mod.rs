@@ -11,24 +11,28 @@
 //! A manifest page is a file like any other, and as long as a checkpoint names it, it refers to what it names, once. So a
 //! checkpoint counts what it names itself and what is new (RFC 0006).
 //!
-//! **Invariants**: a name is written once and never again, so a file that nobody holds and no checkpoint names
-//! stays that way: deleting it late, twice, or by an attempt that was fenced meanwhile harms nobody. What a crash
-//! leaves behind (held, never named) is found by the next attempt's sweep.
+//! **Invariants**: a name is given once and never again, so a file that nobody holds and no checkpoint names
+//! stays that way: deleting it late, twice, or by an attempt that was fenced meanwhile harms nobody. The one exception are
+//! files that a state brings from its origin: they are copied again by every attempt until there is a checkpoint, and until
+//! then the origin's own counts here as one. What a crash leaves behind (held, never named) is found by the next attempt's
+//! sweep.
 //!
-//! **Threads**: every call but [`SharedFileRegistry::settle`] takes a short lock and returns.
+//! **Threads**: every call but [`SharedFileRegistry::settle`] and [`SharedFileRegistry::settle_within`] takes a short lock and
+//! returns.
 //!
-//! **Failure**: a delete that fails is counted and tried again after the next checkpoint.
+//! **Failure**: a delete that fails is counted and tried again after the next checkpoint, not before.
 mod deleter;
 mod unread;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use alluvium_env::{HashMap, IoRuntime};
+use alluvium_env::{HashMap, IoRuntime, SystemClock};
 use alluvium_state_api::{CheckpointId, FileOwnership, FileRef, ManifestPage};
 
 use crate::objects::Objects;
-use deleter::Deleter;
+use deleter::{Deleter, Patience};
 use unread::Unread;
 
 /// The registry of one state URL, shared by the job's backends and its coordinator.
@@ -214,7 +218,7 @@ impl SharedFileRegistry {
 
     /// Tries again to delete what could not be deleted, and to read what could not be read.
     pub(crate) fn retry(&self) {
-        self.deleter.kick();
+        self.deleter.retry();
         self.read_pages();
     }
 
@@ -223,13 +227,23 @@ impl SharedFileRegistry {
         &self.deleter
     }
 
-    /// Waits until the sweep at the start is over and everything that is to be deleted was tried once more. For
-    /// the end of a job; blocks on I/O, so never for a task thread.
+    /// Waits until the sweep at the start is over and everything that is to be deleted was tried once more, however long
+    /// that takes. Blocks on I/O, so never for a task thread.
     pub fn settle(&self) -> RegistryStats {
-        self.deleter.settle();
+        self.settle_with(Patience { sweep: true, until: None })
+    }
+
+    /// For the end of a job: as [`settle`](Self::settle), but it waits at most so long, and not for the sweep, which the next
+    /// start does again. Blocks on I/O, so never for a task thread.
+    pub fn settle_within(&self, most: Duration) -> RegistryStats {
+        self.settle_with(Patience { sweep: false, until: Some((&SystemClock::new(), most)) })
+    }
+
+    fn settle_with(&self, patience: Patience<'_>) -> RegistryStats {
+        self.deleter.settle(patience);
         if !self.lock().unread.is_empty() {
             self.read_pages();
-            self.deleter.settle();
+            self.deleter.settle(patience);
         }
         self.stats()
     }

@@ -56,21 +56,19 @@ impl SharedFileRegistry {
         };
         // A job that has ended is not kept alive by its pages.
         let this = Weak::clone(&self.this);
-        self.deleter.feed(async move {
+        self.deleter.read(async move {
             let reads = stream::iter(waiting).map(|Unread { page, objects }| async move {
                 let read = pages::read(&objects, &page).await;
                 (page.name, read)
             });
             let mut reads = reads.buffered(pages::AT_ONCE);
             while let Some((name, read)) = reads.next().await {
-                let Some(registry) = this.upgrade() else { return false };
+                let Some(registry) = this.upgrade() else { return };
                 registry.learn(&name, read);
             }
             if let Some(registry) = this.upgrade() {
                 registry.lock().is_reading = false;
             }
-            // It says nothing of the sweep.
-            false
         });
     }
 

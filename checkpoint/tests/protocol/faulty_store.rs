@@ -31,9 +31,33 @@ pub(crate) struct Plan {
     lists: AtomicUsize,
     uploads: AtomicUsize,
     ignores_conditions: AtomicBool,
+    refuses_deletes: AtomicBool,
+    deletes: AtomicUsize,
+    hangs_in_sweeps: AtomicBool,
+    hangs_in_deletes: AtomicBool,
 }
 
 impl Plan {
+    /// Whether nothing may be deleted from now on.
+    pub(crate) fn refuse_deletes(&self, refuse: bool) {
+        self.refuses_deletes.store(refuse, SeqCst);
+    }
+
+    /// Names so far that were asked to be deleted.
+    pub(crate) fn deletes(&self) -> usize {
+        self.deletes.load(SeqCst)
+    }
+
+    /// From now on no listing of a sweep is answered.
+    pub(crate) fn hang_in_sweeps(&self) {
+        self.hangs_in_sweeps.store(true, SeqCst);
+    }
+
+    /// From now on no delete is answered.
+    pub(crate) fn hang_in_deletes(&self) {
+        self.hangs_in_deletes.store(true, SeqCst);
+    }
+
     /// After `skip` more calls, `burst` calls fail.
     pub(crate) fn arm(&self, skip: usize, burst: usize, when: When) {
         self.first.store(self.calls.load(SeqCst) + skip, SeqCst);
@@ -185,6 +209,14 @@ impl ObjectStore for FaultyStore {
         let delete = move |path: Path| {
             let this = Arc::clone(&this);
             async move {
+                this.plan.deletes.fetch_add(1, SeqCst);
+                if this.plan.hangs_in_deletes.load(SeqCst) {
+                    std::future::pending::<()>().await;
+                }
+                if this.plan.refuses_deletes.load(SeqCst) {
+                    let path = path.to_string();
+                    return Err(Error::PermissionDenied { path, source: "no right to delete".into() });
+                }
                 let one = stream::once(async move { Ok(path) }).boxed();
                 let mut deleted = this.inner.delete_stream(one);
                 this.call(async { deleted.try_next().await?.ok_or_else(injected) }).await
@@ -200,6 +232,10 @@ impl ObjectStore for FaultyStore {
     }
 
     fn list(&self, folder: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        if self.plan.hangs_in_sweeps.load(SeqCst) && folder.is_some_and(|folder| folder.as_ref() != "ledger")
+        {
+            return stream::pending().boxed();
+        }
         self.listing(self.inner.list(folder))
     }
 

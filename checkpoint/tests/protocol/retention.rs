@@ -1,9 +1,10 @@
 //! What is kept, what goes, and at what price in requests.
 use std::sync::Arc;
+use std::time::Duration;
 
 use alluvium_checkpoint::{CheckpointStore, RetainedCheckpoints};
 use alluvium_env::{Entropy, ErrorKind, IoRuntime};
-use alluvium_state_api::CheckpointId;
+use alluvium_state_api::{CheckpointId, FileOwnership};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
@@ -183,4 +184,53 @@ fn a_local_folder_serves_many_attempts_and_ends_with_what_is_retained() {
     assert_eq!(ids(&last), [14, 15]);
     last.files.settle();
     assert_eq!(names_in(&store, &io, "state"), named(&store, &io, &last.retained));
+}
+
+/// Files that are given up one after the other where nothing can be deleted.
+#[test]
+fn where_deletes_are_refused_each_is_tried_once_and_all_after_a_checkpoint_in_few_requests() {
+    let (plan, _, _, mut job) = job();
+    let names: Vec<String> = (0..3_000).map(|number| format!("state/00000001/9/{number}")).collect();
+    plan.refuse_deletes(true);
+    for names in names.chunks(30) {
+        let before = job.files.stats().failed_deletes;
+        for name in names {
+            job.files.hold(name);
+        }
+        for name in names {
+            job.files.release(name);
+        }
+        while job.files.stats().failed_deletes < before + 30 {
+            std::thread::yield_now();
+        }
+    }
+    // With the first of each bulk a second time.
+    assert!(plan.deletes() <= 6_000, "{} deletes", plan.deletes());
+    // A checkpoint tries again, and looks no further than one bulk.
+    let before = (plan.deletes(), job.files.stats().failed_deletes);
+    job.step().unwrap();
+    job.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    while job.files.stats().failed_deletes == before.1 {
+        std::thread::yield_now();
+    }
+    let tried = plan.deletes() - before.0;
+    assert!((2..=1_001).contains(&tried), "{tried} deletes");
+    assert_eq!(job.files.stats().waiting, 3_000);
+    plan.refuse_deletes(false);
+    let stats = job.files.settle();
+    assert_eq!((stats.waiting, stats.deleted), (0, 3_000));
+}
+
+#[test]
+fn the_end_of_a_job_waits_neither_for_its_sweep_nor_for_ever() {
+    let (plan, store, io, first) = job();
+    drop(first);
+    plan.hang_in_sweeps();
+    let opened = CheckpointStore::open(store, io, &Entropy::from_seed(2)).unwrap();
+    let stats = opened.files.settle_within(Duration::from_hours(1));
+    assert!(!stats.swept, "that would take for ever");
+    plan.hang_in_deletes();
+    opened.files.hold("state/00000002/0/1");
+    opened.files.release("state/00000002/0/1");
+    assert_eq!(opened.files.settle_within(Duration::from_millis(20)).waiting, 1);
 }

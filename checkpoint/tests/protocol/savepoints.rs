@@ -217,6 +217,32 @@ fn any_call_may_fail_and_a_canonical_savepoint_exists_whole_or_not_at_all() {
 }
 
 #[test]
+fn any_call_of_a_large_copy_may_fail_and_no_part_of_it_is_left() {
+    let io = IoRuntime::new(1).unwrap();
+    let (state, _job) = running(&io, false);
+    let from = memory();
+    save_canonical(&state, &from, &io, 2).unwrap();
+    for (burst, when) in [(1, When::Before), (1, When::After), (3, When::Before)] {
+        let calls = (0..100).find(|call| {
+            let (to, plan) = (memory(), Arc::new(Plan::default()));
+            plan.arm(*call, burst, when);
+            let faulty = [&from, &to].map(|store| -> Arc<dyn ObjectStore> {
+                Arc::new(FaultyStore::new(Arc::clone(store), Arc::clone(&plan)))
+            });
+            let made = save(&faulty[0], &faulty[1], &io, (None, 3));
+            assert!(made.is_ok() || plan.was_reached(), "call {call}");
+            assert_eq!(
+                plan.open_uploads(),
+                0,
+                "call {call}, {burst} {when:?}: parts that nobody sees are left"
+            );
+            !plan.was_reached()
+        });
+        assert!(calls.is_some_and(|calls| calls > 8), "{calls:?} calls were swept");
+    }
+}
+
+#[test]
 fn of_two_makers_one_makes_it_and_the_other_is_fenced() {
     let io = IoRuntime::new(1).unwrap();
     let (from, _job) = running(&io, false);

@@ -16,9 +16,12 @@ mod succession;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use alluvium_async_exec::{MailboxReceiver, MailboxSender, mailbox};
-use alluvium_checkpoint::{CheckpointMetadata, CheckpointStore, Coordinator, JobShape, Opened};
+use alluvium_checkpoint::{
+    CheckpointMetadata, CheckpointStore, Coordinator, JobShape, Opened, RegistryStats,
+};
 use alluvium_env::{Clock, Entropy, Error, ErrorKind, IoRuntime, Result};
 use alluvium_state_api::{
     BackendFactory, CheckpointId, Codec, FileOwnership, KeyedProcess, StateScan, States,
@@ -70,6 +73,9 @@ pub struct Job<S> {
     pub world: World,
 }
 
+/// How long the end of a job waits for deletes: what is left then is found by the next sweep. As long as for its stores.
+const LAST_DELETES: Duration = Duration::from_secs(10);
+
 /// One end of every lane: `[source][subtask]` for senders.
 type Lanes = Vec<Vec<MailboxSender<Mail>>>;
 
@@ -114,7 +120,7 @@ impl<S: SplitSource> Job<S> {
         notes.extend(coordination.failures());
         notes.extend(coordination.succession.as_mut().and_then(Succession::end));
         drop(coordination);
-        files.settle();
+        notes.extend(left_over(files.settle_within(LAST_DELETES)));
         let first = control.metrics().first_record_at();
         let millis = |at: std::time::Duration| {
             u64::try_from(at.saturating_sub(begun_at).as_millis()).unwrap_or(u64::MAX)
@@ -230,6 +236,21 @@ impl<S: SplitSource> Job<S> {
             requests: Requests::default(),
         })
     }
+}
+
+/// What is to be said about objects that could not be deleted.
+fn left_over(RegistryStats { waiting, failed_deletes, .. }: RegistryStats) -> Option<String> {
+    let advice = if failed_deletes > 0 {
+        format!("{failed_deletes} deletes failed, so look whether the store permits them; ")
+    } else {
+        String::new()
+    };
+    (waiting > 0).then(|| {
+        format!(
+            "objects that nobody needs and that are not deleted yet: {waiting}; {advice}the next start on this state deletes \
+             them, or alluvium gc"
+        )
+    })
 }
 
 /// Where the input is read on, if the checkpoint is of this job.

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use super::operator::Broadcast;
 use super::run::TaskLoop;
 use super::time::TaskEvent;
-use crate::job::Spent;
 
 /// What processes elements, and how many have come and are not processed.
 pub(super) struct Broadcasts<P: KeyedProcess> {
@@ -54,8 +53,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
     /// As the task's loop.
     pub(super) fn finish_broadcasts(&mut self) -> Result<()> {
         while self.broadcasts.pending > 0 {
-            self.controller.flush();
-            self.account.wait(Spent::State, || self.inbox.wait_for_bell())?;
+            self.wait_for_answers()?;
             self.poll()?;
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! The loop of a task thread: answers first, then new records while they are admitted, then sleep until the bell.
 //!
 //! **Invariants**: mail is taken only between batches, so a barrier finds every record before it in the controller:
-//! finished, in flight, or kept with the checkpoint as an input. Nothing is timed: a partial read batch goes when
-//! there is nothing else to do (design D16), and every wait ends by the mailbox's bell or its close.
+//! finished, in flight, or kept with the checkpoint as an input. No work waits for a time: a partial read batch goes when
+//! there is nothing else to do (design D16). Every wait ends by the mailbox's bell or its close, or when a timer is due, and
+//! whatever a task is busy with it comes to a wait, or to mail, which a closed mailbox has none of.
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -74,16 +75,22 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
                 self.controller.flush_behind();
                 self.sleep_until_timer();
                 self.wait_for_bell()?;
-            } else if let Some((lane, mail)) = self.inbox.take() {
-                self.handle(lane, mail)?;
             } else {
-                self.controller.flush();
-                self.tell_if_drained();
-                self.sleep_until_timer();
-                let spent = self.awaits();
-                self.account.wait(spent, || self.inbox.wait())?;
+                self.firing.mail_had_its_turn();
+                self.take_mail_or_sleep()?;
             }
         }
+    }
+
+    fn take_mail_or_sleep(&mut self) -> Result<()> {
+        if let Some((lane, mail)) = self.inbox.take() {
+            return self.handle(lane, mail);
+        }
+        self.controller.flush();
+        self.tell_if_drained();
+        self.sleep_until_timer();
+        let spent = self.awaits();
+        self.account.wait(spent, || self.inbox.wait())
     }
 
     fn handle(&mut self, lane: usize, mail: Mail) -> Result<()> {
@@ -120,9 +127,11 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         let batch = Rc::new(batch);
         let mut next = 0;
         loop {
+            let before = next;
             next = self.controller.run_batch(&batch, next)?;
-            if next > 0 {
+            if next > before {
                 self.account.began();
+                self.firing.mail_had_its_turn();
             }
             self.deliver()?;
             if next >= batch.len() {
@@ -155,6 +164,16 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         self.account.wait(spent, || self.inbox.wait_for_bell())
     }
 
+    /// Sends all reads on their way and waits for what is in flight.
+    ///
+    /// # Errors
+    /// `Closed` when the job was cancelled.
+    pub(super) fn wait_for_answers(&mut self) -> Result<()> {
+        self.controller.flush();
+        self.sleep_until_timer();
+        self.account.wait(Spent::State, || self.inbox.wait_for_bell())
+    }
+
     /// What a task waits for that waits now.
     fn awaits(&self) -> Spent {
         if !self.controller.task().with_backend(|backend| backend.admits()) {
@@ -172,8 +191,7 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         self.finish_broadcasts()?;
         self.controller.begin_barrier();
         while !self.controller.barrier_reached() {
-            self.controller.flush();
-            self.account.wait(Spent::State, || self.inbox.wait_for_bell())?;
+            self.wait_for_answers()?;
             self.poll()?;
         }
         self.deliver()?;

@@ -4,6 +4,12 @@
 //! those have ended, and those that they registered and that were due already. Timers of processing time are admitted like
 //! records. Neither are handed to the controller in numbers: what it does not take now is kept until it does.
 //!
+//! **Invariants**: a poll ends, however many timers are due and whatever those register, so orders, barriers and the mailbox's
+//! close are looked at in between. Timers of processing time and mail take turns: one batch, one mail. Timers of event time
+//! go before what follows their watermark, and a barrier with it: one that drains
+//! ([`keep_inputs`](alluvium_async_exec::ControllerSettings::keep_inputs) is off) waits for the last of them, so timers that
+//! register others for ever at the end of the input hold it up for ever; one that keeps inputs does not wait.
+//!
 //! **Failure**: what is kept here is in state as well, so a checkpoint or a crash in between loses nothing.
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,6 +23,8 @@ use super::run::TaskLoop;
 
 /// Timers that are taken at a time.
 const TIMERS: usize = 256;
+/// Batches of timers of event time that are run between two looks around: enough to fill a read batch several times.
+const EVENT_BATCHES: usize = 16;
 /// The longest sleep towards a timer: the wall clock may be set while it lasts.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
@@ -36,6 +44,27 @@ pub(super) struct Firing {
     watermark: Option<Timestamp>,
     /// Of event time and of processing time: a batch, and the first of it that was not taken.
     batches: [Option<(Rc<RecordBatch>, usize)>; 2],
+    /// Timers of event time can go on at once: only to look around were they left.
+    goes_on: bool,
+    /// Timers of processing time had their turn.
+    is_mails_turn: bool,
+}
+
+impl Firing {
+    /// Mail was taken, or there is none.
+    pub(super) fn mail_had_its_turn(&mut self) {
+        self.is_mails_turn = false;
+    }
+}
+
+/// What came of handing timers to the controller.
+enum Handed {
+    /// None are due.
+    Nothing,
+    /// A batch; others may be due.
+    Batch,
+    /// Not all that are due: there is no room for them, or they are being read. The bell says when it can go on.
+    Part,
 }
 
 impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
@@ -46,13 +75,22 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
     pub(super) fn poll(&mut self) -> Result<()> {
         self.controller.poll()?;
         self.act_upon_events()?;
-        if P::USES_TIMERS && self.controller.admits() && self.next_wake() == Some(Duration::ZERO) {
+        if P::USES_TIMERS && self.fires_now() && self.next_wake() == Some(Duration::ZERO) {
             self.fire(TimeDomain::ProcessingTime)?;
+            // Mail, a barrier with it, would never have room if timers that are always due took all of it first.
+            self.firing.is_mails_turn = true;
         }
         Ok(())
     }
 
+    /// Whether timers of processing time that are due would be handed over.
+    fn fires_now(&self) -> bool {
+        self.controller.admits() && !self.firing.is_mails_turn
+    }
+
     fn act_upon_events(&mut self) -> Result<()> {
+        self.firing.goes_on = false;
+        let mut batches = 0;
         loop {
             if self.firing.watermark.is_none() {
                 match self.controller.ended().cloned() {
@@ -68,41 +106,49 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
                     }
                 }
             }
-            let more = self.fire(TimeDomain::EventTime)?;
-            // Timers that have not ended yet may register others.
-            if more || self.controller.take_ended().is_none() {
-                return Ok(());
+            match self.fire(TimeDomain::EventTime)? {
+                Handed::Part => return Ok(()),
+                Handed::Batch if batches < EVENT_BATCHES => batches += 1,
+                Handed::Batch => {
+                    self.firing.goes_on = true;
+                    return Ok(());
+                }
+                Handed::Nothing => {
+                    // Timers that have not ended yet may register others.
+                    if self.controller.take_ended().is_none() {
+                        return Ok(());
+                    }
+                    self.firing.watermark = None;
+                }
             }
-            self.firing.watermark = None;
         }
     }
 
-    /// Hands timers that are due to the controller. Whether some are left, or may be.
-    fn fire(&mut self, domain: TimeDomain) -> Result<bool> {
-        loop {
-            let [event, processing] = &mut self.firing.batches;
-            let (place, is_event) = match domain {
-                TimeDomain::EventTime => (event, true),
-                TimeDomain::ProcessingTime => (processing, false),
-            };
-            let Some((batch, from)) = place else {
-                let (batch, more) = self.controller.task().take_due_timers(domain, TIMERS)?;
-                if batch.is_empty() {
-                    return Ok(more);
-                }
-                *place = Some((Rc::new(batch), 0));
-                continue;
-            };
-            *from = if is_event {
-                self.controller.run_timers(batch, *from)?
-            } else {
-                self.controller.run_processing_timers(batch, *from)?
-            };
-            if *from < batch.len() {
-                return Ok(true);
+    /// Hands at most one batch of timers that are due to the controller.
+    fn fire(&mut self, domain: TimeDomain) -> Result<Handed> {
+        let [event, processing] = &mut self.firing.batches;
+        let (place, is_event) = match domain {
+            TimeDomain::EventTime => (event, true),
+            TimeDomain::ProcessingTime => (processing, false),
+        };
+        if place.is_none() {
+            let (batch, more) = self.controller.task().take_due_timers(domain, TIMERS)?;
+            if batch.is_empty() {
+                return Ok(if more { Handed::Part } else { Handed::Nothing });
             }
-            *place = None;
+            *place = Some((Rc::new(batch), 0));
         }
+        let Some((batch, from)) = place else { return Ok(Handed::Nothing) };
+        *from = if is_event {
+            self.controller.run_timers(batch, *from)?
+        } else {
+            self.controller.run_processing_timers(batch, *from)?
+        };
+        if *from < batch.len() {
+            return Ok(Handed::Part);
+        }
+        *place = None;
+        Ok(Handed::Batch)
     }
 
     /// How long it is until a timer of processing time is due; `None` if there is none, or its page is being read.
@@ -117,12 +163,17 @@ impl<P: KeyedProcess, S: StartRecord<P>> TaskLoop<P, S> {
         Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
     }
 
-    /// Has the next sleep end when a timer is due. One that is due and waits for admission needs none: what opens that ends
-    /// the sleep as well.
+    /// Has the next sleep end when a timer is due, or at once if there are some to go on with. One that is due and waits for
+    /// admission, or for its turn, needs none: what opens that ends the sleep as well.
     pub(super) fn sleep_until_timer(&mut self) {
-        if P::USES_TIMERS {
-            let wake = self.next_wake().filter(|wake| !wake.is_zero() || self.controller.admits());
-            self.inbox.wait_at_most(wake.map(|wake| wake.min(LONGEST_SLEEP)));
+        if !P::USES_TIMERS {
+            return;
         }
+        let wake = if self.firing.goes_on {
+            Some(Duration::ZERO)
+        } else {
+            self.next_wake().filter(|wake| !wake.is_zero() || self.fires_now())
+        };
+        self.inbox.wait_at_most(wake.map(|wake| wake.min(LONGEST_SLEEP)));
     }
 }

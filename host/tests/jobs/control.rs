@@ -6,7 +6,9 @@ use std::time::Duration;
 use alluvium_env::{ErrorKind, spawn_thread};
 use alluvium_host::{JobControl, Outcome, ReadOutcome};
 use alluvium_state_api::HeapBackendFactory;
+use object_store::ObjectStore;
 
+use crate::dying_store::{DyingStore, Life};
 use crate::faulty_backend::FaultyFactory;
 use crate::operators::Add;
 use crate::words::{Counts, Words, collect, job, memory, settings, world};
@@ -35,6 +37,35 @@ fn an_idle_source_takes_its_last_checkpoint_when_stopped_and_goes_on_later() {
     assert_eq!(counts, words.counts());
     assert_eq!(report.restore.checkpoint, Some(1));
     assert_eq!(report.checkpoints.completed, 0, "without an interval a finished job takes no checkpoint");
+}
+
+#[test]
+fn a_job_says_how_much_it_could_not_delete() {
+    let store = memory();
+    let run = |store: &Arc<dyn ObjectStore>| {
+        let control = JobControl::new();
+        let hooked = control.clone();
+        let source = Words::new(1, 600, 40).hooked(move |_, position| {
+            if position > 0 {
+                hooked.stop();
+                return Ok(ReadOutcome::Idle);
+            }
+            Ok(ReadOutcome::More)
+        });
+        let mut settings = settings(1, 1, None);
+        settings.checkpoints.retained = 1;
+        let job = job(&source, settings, world(store, HeapBackendFactory));
+        job.run(Add::open, &control, |_| Ok(())).unwrap().notes
+    };
+    let notes = run(&store);
+    assert!(!notes.iter().any(|note| note.contains("not deleted")), "{notes:?}");
+    let refuses = DyingStore { inner: Arc::clone(&store), life: Life::that_deletes_nothing() };
+    let notes = run(&(Arc::new(refuses) as Arc<dyn ObjectStore>));
+    let said = notes.iter().any(|note| {
+        note.starts_with("objects that nobody needs and that are not deleted yet: ")
+            && note.contains("deletes failed, so look whether the store permits them")
+    });
+    assert!(said, "{notes:?}");
 }
 
 #[test]

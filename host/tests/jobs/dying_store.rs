@@ -17,6 +17,8 @@ pub(crate) struct Life {
     calls: AtomicU64,
     last: u64,
     last_takes_effect: bool,
+    /// While it lives, nothing may be deleted.
+    deletes_nothing: bool,
     /// Called once the last call was made.
     died: Box<dyn Fn() + Send + Sync>,
 }
@@ -27,7 +29,14 @@ impl Life {
         last_takes_effect: bool,
         died: impl Fn() + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { calls: AtomicU64::new(0), last, last_takes_effect, died: Box::new(died) })
+        let (calls, died) = (AtomicU64::new(0), Box::new(died));
+        Arc::new(Self { calls, last, last_takes_effect, deletes_nothing: false, died })
+    }
+
+    /// For ever, without the right to delete.
+    pub(crate) fn that_deletes_nothing() -> Arc<Self> {
+        let (calls, last, died) = (AtomicU64::new(0), u64::MAX, Box::new(|| ()));
+        Arc::new(Self { calls, last, last_takes_effect: false, deletes_nothing: true, died })
     }
 
     /// Calls that were made, those of the dead included.
@@ -112,6 +121,9 @@ impl ObjectStore for DyingStore {
         let delete = move |path: Result<Path>| {
             let this = this.clone();
             async move {
+                if this.life.deletes_nothing {
+                    return Err(dead());
+                }
                 let one = stream::once(async { path }).boxed();
                 let deleted = async { this.inner.delete_stream(one).try_next().await?.ok_or_else(dead) };
                 this.life.call(deleted).await

@@ -6,14 +6,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use alluvium_async_exec::{ControllerSettings, EpochMode};
-use alluvium_env::{Clock, Entropy, Error, ManualClock, Result, spawn_thread};
+use alluvium_env::{Clock, Entropy, Error, ErrorKind, ManualClock, Result, spawn_thread};
 use alluvium_host::{
     Collector, Job, JobControl, JobReport, JobSettings, Operator, Outcome, ReadOutcome, SplitReader,
     SplitSource, World,
 };
 use alluvium_state_api::{
-    BackendFactory, Context, HeapBackendFactory, KeyedProcess, ReducingState, States, Sum, Timer, Timestamp,
-    ValueState,
+    BackendFactory, Context, HeapBackendFactory, KeyedProcess, ReducingState, States, Sum, TimeDomain, Timer,
+    Timestamp, ValueState,
 };
 
 use crate::slow_backend::SlowFactory;
@@ -345,4 +345,118 @@ fn a_timer_without_the_word_that_there_are_any_is_an_error_that_tells_the_word()
     let job = Job { source, settings: settings(1, 1, None), world: world(&memory(), HeapBackendFactory) };
     let error = job.run(|_| Ok(Operator::new(Silent)), &JobControl::new(), |_| Ok(())).unwrap_err();
     assert!(error.to_string().contains("USES_TIMERS"), "{error}");
+}
+
+/// Registers another timer with every timer, for ever.
+struct Perpetual {
+    domain: TimeDomain,
+    count: ReducingState<Sum<u64>>,
+    fired: Arc<AtomicU64>,
+}
+
+impl Perpetual {
+    fn register(&self, at: Timestamp, ctx: &Context<()>) -> Result<()> {
+        match self.domain {
+            TimeDomain::EventTime => ctx.register_event_timer(at),
+            TimeDomain::ProcessingTime => ctx.register_processing_timer(at),
+        }
+    }
+}
+
+impl KeyedProcess for Perpetual {
+    type In = i64;
+    type Out = ();
+    const USES_TIMERS: bool = true;
+
+    async fn process(&self, time: i64, ctx: &Context<()>) -> Result<()> {
+        self.register(Timestamp(time), ctx)
+    }
+
+    async fn on_timer(&self, timer: Timer, ctx: &Context<()>) -> Result<()> {
+        self.count.get(ctx).await?;
+        self.count.add(ctx, &1)?;
+        self.fired.fetch_add(1, Ordering::Relaxed);
+        let next = match self.domain {
+            TimeDomain::EventTime => timer.time().plus_millis(60_000),
+            TimeDomain::ProcessingTime => ctx.current_processing_time(),
+        };
+        self.register(next, ctx)
+    }
+}
+
+/// Records of a perpetual job.
+const RECORDS: u64 = 400;
+
+/// A job of [`Perpetual`]s that reads so many of its records and then waits, unless that is all.
+struct Perpetually {
+    domain: TimeDomain,
+    reads: u64,
+    controller: ControllerSettings,
+    interval: Option<Duration>,
+}
+
+impl Perpetually {
+    /// It reads what it is to, fires timers, takes checkpoints if there can be any, and then can be cancelled.
+    fn cancels(self, backend: impl BackendFactory + 'static) {
+        let Self { domain, reads, controller, interval } = self;
+        let checkpoints = if controller.keep_inputs && interval.is_some() { 3 } else { 0 };
+        let more =
+            move |_, position| Ok(if position < reads { ReadOutcome::More } else { ReadOutcome::Idle });
+        let source = Ticks { splits: 1, records: RECORDS, hook: Arc::new(more) };
+        let fired = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&fired);
+        let open = move |states: &States<'_>| {
+            let (count, fired) = (states.reducing("count")?, Arc::clone(&counter));
+            Ok(Operator::new(Perpetual { domain, count, fired }))
+        };
+        let settings = JobSettings { controller, ..settings(1, 1, interval) };
+        let job = Job { source, settings, world: world(&memory(), backend) };
+        let (control, (ended, end)) = (JobControl::new(), channel());
+        let hand = control.clone();
+        let running = spawn_thread("job", move || {
+            let _ = ended.send(job.run(open, &control, |_| Ok(())).map(|report| report.outcome));
+        });
+        let looks = (0..60_000).find(|_| {
+            let ended = end.recv_timeout(Duration::from_millis(1));
+            assert!(ended.is_err(), "it ended by itself: {ended:?}");
+            let now = hand.progress();
+            now.checkpoints_completed >= checkpoints
+                && now.records >= reads
+                && fired.load(Ordering::Relaxed) > 10_000
+        });
+        assert!(looks.is_some(), "{fired:?} timers were fired: {:?}", hand.progress());
+        hand.cancel();
+        let result = end.recv_timeout(Duration::from_mins(1)).expect("it ends");
+        assert_eq!(result.expect_err("it was cancelled").kind(), ErrorKind::Cancelled);
+        running.expect("a thread").join().expect("no panic");
+    }
+}
+
+#[test]
+fn timers_that_are_due_again_at_once_hold_up_neither_mail_nor_barriers_nor_the_end() {
+    let job = |max_in_flight| Perpetually {
+        domain: TimeDomain::ProcessingTime,
+        reads: RECORDS / 2,
+        controller: ControllerSettings { max_in_flight, ..ControllerSettings::default() },
+        interval: Some(Duration::from_millis(1)),
+    };
+    job(1000).cancels(HeapBackendFactory);
+    // They would always take the one place there is.
+    job(1).cancels(SlowFactory::heap(1));
+}
+
+#[test]
+fn timers_that_register_others_for_ever_at_the_end_of_the_input_hold_up_no_checkpoint_and_no_cancellation() {
+    let job = |keep_inputs, interval| Perpetually {
+        domain: TimeDomain::EventTime,
+        reads: RECORDS,
+        controller: ControllerSettings { keep_inputs, ..ControllerSettings::default() },
+        interval,
+    };
+    let often = Some(Duration::from_millis(1));
+    // A barrier that drains waits for ever, and can be cancelled.
+    for (keep_inputs, interval) in [(true, often), (true, None), (false, often)] {
+        job(keep_inputs, interval).cancels(HeapBackendFactory);
+        job(keep_inputs, interval).cancels(SlowFactory::heap(1));
+    }
 }

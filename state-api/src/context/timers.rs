@@ -128,8 +128,11 @@ enum Change {
 
 impl<Out> Context<Out> {
     /// Asks for a call of [`KeyedProcess::on_timer`](crate::KeyedProcess::on_timer) with this record's key, when the
-    /// watermark has come to `at`; if it has already, with the next watermark. A key and namespace has one timer a moment,
-    /// however often it is registered. Done when it returns, and never reads.
+    /// watermark has come to `at`; if it has already, with the next watermark, or with this one if one of its timers asks.
+    /// A key and namespace has one timer a moment, however often it is registered. Done when it returns, and never reads.
+    ///
+    /// A timer that always registers another keeps the last watermark, [`Timestamp::MAX`], from being done, and the job from
+    /// ending with its input: it must stop registering once [`current_watermark`](Self::current_watermark) says so.
     ///
     /// # Errors
     /// `Invalid` if the function does not say that it [uses timers](crate::KeyedProcess::USES_TIMERS), or the key is too
