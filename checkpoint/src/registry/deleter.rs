@@ -33,10 +33,8 @@ struct Queue {
     /// What a worker could not delete.
     failed: HashSet<String>,
     worker: bool,
-    /// Other background tasks that feed the queue: the sweep, and
-    sweeps: usize,
-    /// who reads pages.
-    readers: usize,
+    /// Other background tasks that feed the queue: the sweep, and who reads pages.
+    feeders: usize,
     deleted: u64,
     failed_deletes: u64,
     swept: bool,
@@ -101,14 +99,8 @@ impl<M: FnOnce(&mut Queue)> Drop for Over<M> {
     }
 }
 
-/// How long somebody waits.
-#[derive(Clone, Copy)]
-pub(super) struct Patience<'a> {
-    /// For the sweep as well.
-    pub(super) sweep: bool,
-    /// By this clock; `None` is for as long as it takes.
-    pub(super) until: Option<(&'a SystemClock, Duration)>,
-}
+/// Until when somebody waits, and by which clock; `None` is for as long as it takes.
+pub(super) type Patience<'a> = Option<(&'a SystemClock, Duration)>;
 
 impl Deleter {
     pub(super) fn new(objects: Objects, io: IoRuntime) -> Self {
@@ -157,7 +149,7 @@ impl Deleter {
 
     /// Runs the sweep, which ends with whether it saw everything.
     pub(crate) fn sweep(&self, sweep: impl Future<Output = bool> + Send + 'static) {
-        self.feed(sweep, |queue| &mut queue.sweeps);
+        self.feed(sweep);
     }
 
     /// Runs who reads pages.
@@ -166,14 +158,13 @@ impl Deleter {
             reader.await;
             false
         };
-        self.feed(reader, |queue| &mut queue.readers);
+        self.feed(reader);
     }
 
-    fn feed(&self, feeder: impl Future<Output = bool> + Send + 'static, count: fn(&mut Queue) -> &mut usize) {
-        *count(&mut self.shared.lock()) += 1;
+    fn feed(&self, feeder: impl Future<Output = bool> + Send + 'static) {
+        self.shared.lock().feeders += 1;
         let shared = Arc::clone(&self.shared);
-        let over =
-            Over { shared: Arc::clone(&shared), mark: Some(move |queue: &mut Queue| *count(queue) -= 1) };
+        let over = Over { shared: Arc::clone(&shared), mark: Some(|queue: &mut Queue| queue.feeders -= 1) };
         self.io.spawn(async move {
             let swept = feeder.await;
             shared.lock().swept |= swept;
@@ -188,10 +179,9 @@ impl Deleter {
         self.wait(patience);
     }
 
-    fn wait(&self, Patience { sweep, until }: Patience) {
+    fn wait(&self, until: Patience) {
         let mut queue = self.shared.lock();
-        let is_busy = |queue: &Queue| queue.worker || queue.readers > 0 || (sweep && queue.sweeps > 0);
-        while is_busy(&queue) {
+        while queue.worker || queue.feeders > 0 {
             let idle = &self.shared.idle;
             queue = match &until {
                 None => idle.wait(queue).unwrap_or_else(PoisonError::into_inner),

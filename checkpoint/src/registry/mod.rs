@@ -230,13 +230,13 @@ impl SharedFileRegistry {
     /// Waits until the sweep at the start is over and everything that is to be deleted was tried once more, however long
     /// that takes. Blocks on I/O, so never for a task thread.
     pub fn settle(&self) -> RegistryStats {
-        self.settle_with(Patience { sweep: true, until: None })
+        self.settle_with(None)
     }
 
-    /// For the end of a job: as [`settle`](Self::settle), but it waits at most so long, and not for the sweep, which the next
-    /// start does again. Blocks on I/O, so never for a task thread.
+    /// For the end of a job: as [`settle`](Self::settle), but it waits at most so long; what is left then, the sweep with it, the next
+    /// start does. Blocks on I/O, so never for a task thread.
     pub fn settle_within(&self, most: Duration) -> RegistryStats {
-        self.settle_with(Patience { sweep: false, until: Some((&SystemClock::new(), most)) })
+        self.settle_with(Some((&SystemClock::new(), most)))
     }
 
     fn settle_with(&self, patience: Patience<'_>) -> RegistryStats {

@@ -73,7 +73,7 @@ pub struct Job<S> {
     pub world: World,
 }
 
-/// How long the end of a job waits for deletes: what is left then is found by the next sweep. As long as for its stores.
+/// How long the end of a job waits for deletes and the sweep: what is left then is found by the next one. As long as for its stores.
 const LAST_DELETES: Duration = Duration::from_secs(10);
 
 /// One end of every lane: `[source][subtask]` for senders.
