@@ -196,14 +196,13 @@ pub(crate) fn not_empty(store: &str, what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use alluvium_state_api::{KeyGroupRange, StoredEntry, StoredState, StoredStates};
-    use bytes::Bytes;
+    use alluvium_state_api::{StoredEntry, StoredState, StoredStates};
     use object_store::ObjectStore;
     use object_store::memory::InMemory;
 
     use super::*;
     use crate::ledger::Writer;
-    use crate::metadata::SubtaskMetadata;
+    use crate::ledger::tests::complete;
     use crate::retained::RetainedCheckpoints;
 
     const FILE: &str = "state/00000001/0/1.sst";
@@ -216,29 +215,10 @@ mod tests {
         objects.create(FILE, "bytes".into()).await.unwrap();
         let ledger = Ledger::new(objects);
         let writer: Writer = ledger.claim(7, &Begin::Here).await.unwrap().claim.writer;
-        let subtask = SubtaskMetadata {
-            key_groups: KeyGroupRange { start: 0, end: 1 },
-            backend: "toy".into(),
-            payload: Bytes::new(),
-            pages: Vec::new(),
-            files: vec![FileRef { name: FILE.into(), size_bytes: 5 }],
-            inputs: Bytes::new(),
-            inputs_count: 0,
-            operator_states: Vec::new(),
-        };
-        let metadata = CheckpointMetadata {
-            id: CheckpointId(1),
-            incarnation: writer.incarnation,
-            max_parallelism: 1,
-            finished: false,
-            completed_at_millis: 0,
-            job: "j".into(),
-            source: Bytes::new(),
-            subtasks: vec![subtask],
-        };
-        let kind = EntryKind::Complete(Box::new(metadata));
-        let (retained, dropped) = (vec![2], Vec::new());
-        let entry = Entry { sequence: 2, writer, retained, dropped, origin: None, kind };
+        let mut entry = complete(2, writer, 1, &[2]);
+        let EntryKind::Complete(metadata) = &mut entry.kind else { panic!("a checkpoint") };
+        metadata.subtasks[0].backend = "toy".into();
+        metadata.subtasks[0].files.push(FileRef { name: FILE.into(), size_bytes: 5 });
         assert!(matches!(ledger.append(&entry).await.unwrap(), Appended::Ours(_)));
         store
     }

@@ -22,7 +22,8 @@ fn claim(sequence: u64, writer: Writer, retained: &[u64]) -> Entry {
     }
 }
 
-fn complete(sequence: u64, writer: Writer, id: u64, retained: &[u64]) -> Entry {
+/// A checkpoint of one subtask without files.
+pub(crate) fn complete(sequence: u64, writer: Writer, id: u64, retained: &[u64]) -> Entry {
     let subtask = crate::SubtaskMetadata {
         key_groups: alluvium_state_api::KeyGroupRange { start: 0, end: 1 },
         backend: "heap".into(),

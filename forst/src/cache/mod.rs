@@ -3,8 +3,9 @@
 //! There is no lock because there is no sharing: blocks are decoded on the I/O runtime and handed to the task thread,
 //! which alone inserts and reads them. A block is found by its number among its table's places, and what is
 //! known of it lies in one line of memory with the addresses of its entries and its lookup: a hit waits for its place, mostly
-//! in a near cache, and for that line before it searches, and takes no hash of its own. What filters and indexes take is taken from the blocks (design D14);
-//! what memtables leave is lent to them (RFC 0007).
+//! in a near cache, and for that line before it searches. Where few blocks of a table are here its places lie in a map, so that they
+//! take memory for what is held and not for what there is. What filters and indexes take is taken from the blocks (design D14); what
+//! memtables leave is lent to them (RFC 0007).
 //!
 //! Eviction is S3-FIFO (Yang et al., SOSP 2023): a block enters a small queue and moves to the main one only if it is
 //! asked for again, so that a scan passes through the small one; a block that was wanted soon after it had left goes to

@@ -24,7 +24,8 @@ impl Count {
         let (mut count, mut seen) = (Self::default(), HashSet::default());
         for (run, is_bottom) in version.runs_from_top() {
             for file in run {
-                // Parts of a table have one tail.
+                // Parts of a table have one tail if it was read before they were cut; else each has its own, and that of the
+                // first is counted.
                 if seen.insert(file.id) {
                     count.add(file, is_bottom);
                 }
