@@ -2,6 +2,7 @@
 //!
 //! The latency of a record is the time from its first poll to its end; it does not include its wait behind an earlier
 //! record of the same key.
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use alluvium_async_exec::{AsyncExecutionController, StartRecord};
@@ -23,6 +24,8 @@ pub(super) struct BenchProcess {
     pub(super) states: BenchStates,
     pub(super) oracle: Rc<Oracle>,
     pub(super) gauge: Rc<Gauge>,
+    /// Where values are made; the peers' loops make theirs in one place too.
+    pub(super) value: RefCell<Vec<u8>>,
 }
 
 impl BenchProcess {
@@ -41,7 +44,7 @@ impl KeyedProcess for BenchProcess {
         let Command { action, index } = command;
         match action {
             Action::Load => {
-                let mut value = Vec::new();
+                let mut value = self.value.borrow_mut();
                 self.oracle.values.write(index, 0, &mut value);
                 self.put(ctx, &value)?;
             }

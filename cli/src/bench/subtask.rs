@@ -269,6 +269,7 @@ impl Opened {
                     states: self.states.clone(),
                     oracle: Rc::clone(&self.oracle),
                     gauge: Rc::clone(&self.gauge),
+                    value: RefCell::default(),
                 };
                 let (task, settings) = (Rc::clone(&self.task), self.given.controller.clone());
                 let mut controller = controller(Rc::new(process), task, settings, self.bell.notify());

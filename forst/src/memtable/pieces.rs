@@ -102,7 +102,7 @@ impl Memtable {
             let room = if is_open { last.capacity.saturating_mul(2).min(MAX_ROOM_BYTES) } else { 0 };
             self.arena.append_continuation(key, at, bytes, room.max(bytes.len()))?
         };
-        self.point(hash, at, new);
+        self.point((hash, key), at, new);
         Ok(())
     }
 

@@ -183,6 +183,58 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Keys come in order, then in any; what is not in the index yet is found, changed and grown as well.
+    #[test]
+    fn what_came_in_order_is_found_while_it_moves_into_the_index(
+        loaded in 0_u16..300,
+        later in proptest::collection::vec((0_u16..700, 0_u8..5), 0..60),
+    ) {
+        let mut table = Memtable::default();
+        let mut model: BTreeMap<Vec<u8>, (EntryKind, Vec<u8>)> = BTreeMap::new();
+        let key = |n: u16| n.to_be_bytes().to_vec();
+        for n in 0..loaded {
+            table.write(EntryKind::Put, &key(2 * n), b"loaded").unwrap();
+            model.insert(key(2 * n), (EntryKind::Put, b"loaded".to_vec()));
+        }
+        prop_assert_eq!(table.is_in_order(), loaded > 0);
+        for (n, change) in later {
+            let (key, long) = (key(n), vec![7; 100]);
+            match change {
+                0 => table.write(EntryKind::Put, &key, b"later!").unwrap(),
+                1 => table.write(EntryKind::Put, &key, &long).unwrap(),
+                2 => table.merge(&key, b"more", &Joined).unwrap(),
+                3 => table.seal(),
+                _ => table.index_some(3),
+            }
+            match change {
+                0 => drop(model.insert(key, (EntryKind::Put, b"later!".to_vec()))),
+                1 => drop(model.insert(key, (EntryKind::Put, long))),
+                2 => model.entry(key).or_insert((EntryKind::Merge, vec![])).1.extend(b"more"),
+                _ => {}
+            }
+            prop_assert_eq!(table.len(), model.len());
+            for n in 0..700_u16 {
+                let key = n.to_be_bytes();
+                prop_assert_eq!(whole(&table, &key), model.get(key.as_slice()).cloned());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_table_whose_order_is_left_indexes_a_few_entries_with_each_write() {
+    let mut table = Memtable::default();
+    for n in 1..=1000_u16 {
+        table.write(EntryKind::Put, &n.to_be_bytes(), b"1").unwrap();
+    }
+    assert_eq!((table.index.len(), table.ascending.len()), (0, 1000));
+    table.write(EntryKind::Put, &[0, 0], b"1").unwrap();
+    assert_eq!((table.index.len(), table.ascending.len()), (INDEXED_A_WRITE + 1, 1000 - INDEXED_A_WRITE));
+    table.index_some(usize::MAX);
+    assert_eq!((table.index.len(), table.ascending.size_bytes()), (1001, 0));
+}
+
 #[test]
 fn a_sealed_entry_is_never_overwritten() {
     let mut table = Memtable::default();

@@ -106,6 +106,9 @@ const MAX_FROZEN: usize = 1;
 /// of its keys was written twice, and the flush of the last one is waited for by whoever loads.
 const IN_ORDER_BYTES: usize = 64 << 20;
 
+/// Entries that a poll moves into the index of a memtable that nobody writes: some tens of microseconds.
+const INDEXED_A_POLL: usize = 1000;
+
 /// What is as large as this and does not fit into the memtable begins a new one.
 const ROTATING_BYTES: usize = 1 << 20;
 
@@ -152,6 +155,8 @@ pub struct Store {
     lending: Lending,
     /// Writes so far.
     writes: u64,
+    /// What `writes` was when it polled last.
+    writes_polled: u64,
     tails: Tails,
 }
 
@@ -301,6 +306,13 @@ impl Store {
         self.set_pace();
     }
 
+    /// What was loaded in order gets its index while nothing is written, for those who read it.
+    fn index_while_quiet(&mut self) {
+        if std::mem::replace(&mut self.writes_polled, self.writes) == self.writes && self.admits() {
+            self.active.index_some(INDEXED_A_POLL);
+        }
+    }
+
     /// Keeps the task thread from sleeping while it could answer its reads itself.
     fn ring_for_help(&self) {
         if self.fetcher.needs_help() {
@@ -330,6 +342,7 @@ impl Store {
         self.answer_ready(answered);
         self.schedule();
         self.set_pace();
+        self.index_while_quiet();
         self.lend_rests();
         self.warm_up();
         self.sweep();

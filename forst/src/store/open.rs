@@ -118,6 +118,7 @@ impl Store {
             expiring: Expiring::default(),
             elsewhere: Elsewhere::default(),
             writes: 0,
+            writes_polled: 0,
             tails: Tails::default(),
             budget,
             settings,
