@@ -7,8 +7,8 @@
 //!
 //! - a [`Clock`] tells the time: the machine's ([`SystemClock`]), or what a test has turned it to ([`ManualClock`]);
 //! - [`Entropy`] gives random numbers, from a seed or from the operating system;
-//! - a [`Background`] pool flushes and compacts, on threads that yield to those that records wait for; every thread is
-//!   begun by [`spawn_thread`];
+//! - [`spawn_thread`] starts a thread; a [`Background`] pool has some that flush and compact, and yield to those that records
+//!   wait for;
 //! - the [`IoRuntime`] makes every request to a store;
 //! - [`read_ranges`] reads a local file, without a change of threads where the page cache has the bytes, and [`OpenFiles`]
 //!   keeps such files open;
