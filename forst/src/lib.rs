@@ -1,13 +1,24 @@
 //! `ForSt`: a batched LSM store whose primary storage is an object store, with memory and disk as caches.
 //!
-//! The engine is a plain LSM over bytes ([`Store`]); `backend` puts it behind `state-api`. The nouns:
+//! The engine is a plain LSM over bytes ([`Store`]), which one thread owns; a [`ForstBackendFactory`] opens one for each
+//! subtask, behind `state-api`. [`ForstSettings`] says what it may take. The nouns:
 //!
 //! - a *memtable* is a hash index over an arena that is also the log; a *delta* is a part of that log on the store;
 //! - a *table* (SST) is an immutable object of sorted blocks; a *version* says which tables are live;
 //! - a *value file* holds large values apart from their keys, to which tables point;
 //! - a *walk* is a point read in memory; what it misses is *fetched* by ranged reads, in batches;
 //! - a *scan* is an ordered pass over many sources: every flush, compaction and full read is one;
+//! - a *snapshot* ([`Snapshot`]) is a store as a checkpoint keeps it: a manifest, and the files that it names;
 //! - a *compactor* does the compactions of other processes' stores ([`Compactor`]).
+//!
+//! ```text
+//!  put, merge ───► memtable ── full: flush ──► level 0 ── compaction ──► levels 1 … 6     on the object store
+//!                     │ what is new of its log   │ which tables
+//!                     └─► delta ◄─── Snapshot ───┴─► manifest                             what a checkpoint keeps
+//!
+//!  get_resident ─► memtables ─► filters, indexes of the version ─► cached blocks          the answer, or a miss
+//!  read, poll ───► the same; what is missed, in batches ─► DiskCache ─► ranged reads       the answer in a later poll
+//! ```
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Golden files: what released builds wrote still opens, reads as it was meant, and goes on.
 //!
 //! `vN` below this folder is a generation: a store as the build of that time wrote it (`README.md` there says which formats
-//! it has). To add one after a format has changed: `ALLUVIUM_GOLDEN=v4 cargo test --test golden the_golden_store`, then add
+//! it has). To add one after a format has changed: `ALLUVIUM_GOLDEN=vN cargo test --test golden the_golden_store`, then add
 //! it to [`GENERATIONS`]. A generation that is there is never written again.
 #![expect(
     clippy::unwrap_used,
