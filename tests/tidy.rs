@@ -115,6 +115,15 @@ fn put_off(text: &str) -> Option<String> {
     marks.iter().find(|mark| text.contains(**mark)).map(|mark| format!("contains {mark}"))
 }
 
+/// Decisions that a text cites: `D` and a number, not within a word.
+fn decisions(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-' && c != '/');
+    let is_decision = |word: &&str| {
+        word.strip_prefix('D').is_some_and(|number| number.parse::<u8>().is_ok_and(|n| n < 100))
+    };
+    words.filter(is_decision).collect()
+}
+
 /// A module for fuzzers or micro-benches that is there without them.
 fn tooling_for_all(text: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
@@ -273,7 +282,21 @@ fn documents_point_at_what_exists() {
 }
 
 #[test]
+fn every_decision_that_is_cited_is_listed() {
+    let document = read("docs/decisions.md");
+    let listed: BTreeSet<&str> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("## ")?.split_once(':').map(|(decision, _)| decision))
+        .collect();
+    check(&[".rs", ".md"], |_, text| {
+        let unlisted: Vec<_> = decisions(text).difference(&listed).copied().collect();
+        (!unlisted.is_empty()).then(|| format!("cites {unlisted:?}, which docs/decisions.md does not have"))
+    });
+}
+
+#[test]
 fn the_rules_can_fail() {
+    assert_eq!(decisions("as D7 and D12, (D14); not A-D3, D1x, 0xD5"), BTreeSet::from(["D7", "D12", "D14"]));
     assert!(header("use std::fs;").is_some() && header("//! Reads.\n").is_none());
     assert!(size(&"\n".repeat(601)).is_some() && size(&"\n".repeat(600)).is_none());
     assert!(discarded_match("fn f() {\n    matches!(a, Some((1, _)));\n}").is_some());

@@ -157,9 +157,8 @@ impl Memtable {
     /// Folds an operand into the entry of a key, or adds it as an operand for older entries.
     pub(crate) fn merge(&mut self, key: &[u8], operand: &[u8], operator: &dyn MergeOperator) -> Result<()> {
         // Behind a deleted range there is nothing to fold onto, so the operand is the value.
-        let first = |deletions: &Deletions| match deletions.cover(key) {
-            true => EntryKind::Put,
-            false => EntryKind::Merge,
+        let first = |deletions: &Deletions| {
+            if deletions.cover(key) { EntryKind::Put } else { EntryKind::Merge }
         };
         if self.ascending.is_next(&self.arena, key) {
             return self.push(first(&self.deletions), key, operand);
