@@ -12,6 +12,8 @@ pub(super) struct Ascending {
     last: Option<Location>,
     /// Whether a key came that was not above the last one.
     ended: bool,
+    /// Whether all that came since is in the index, as it is nearly always.
+    over: bool,
 }
 
 impl Ascending {
@@ -34,9 +36,15 @@ impl Ascending {
     }
 
     /// No key is next any more.
-    #[inline]
     pub(super) fn end(&mut self) {
         self.ended = true;
+        self.over = self.entries.is_empty();
+    }
+
+    /// Whether no key is next, and none is to be found here.
+    #[inline]
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 
     fn place(&self, arena: &Arena, key: &[u8]) -> Option<usize> {
@@ -47,7 +55,7 @@ impl Ascending {
     }
 
     /// The entry of a key, if it is not in the index.
-    #[inline]
+    #[inline(never)]
     pub(super) fn find(&self, arena: &Arena, key: &[u8]) -> Option<Location> {
         self.entries.get(self.place(arena, key)?).copied()
     }
@@ -64,7 +72,7 @@ impl Ascending {
     pub(super) fn pop(&mut self) -> Option<Location> {
         let popped = self.entries.pop();
         if self.entries.is_empty() {
-            self.entries = Vec::new();
+            (self.entries, self.over) = (Vec::new(), self.ended);
         }
         popped
     }

@@ -79,25 +79,25 @@ impl Memtable {
     #[inline]
     fn find(&self, hash: u32, key: &[u8]) -> Option<Location> {
         let same = |slot: &Slot| slot.hash == hash && self.arena.key(slot.at) == key;
-        let indexed = self.index.find(spread(hash), same).map(|slot| slot.at);
-        indexed.or_else(|| self.ascending.find(&self.arena, key))
-    }
-
-    #[inline]
-    fn locate(&self, key: &[u8]) -> Option<Location> {
-        if self.index.is_empty() {
-            return self.ascending.find(&self.arena, key);
+        match self.index.find(spread(hash), same) {
+            Some(slot) => Some(slot.at),
+            None if self.ascending.is_over() => None,
+            None => self.ascending.find(&self.arena, key),
         }
-        self.find(self.hash(key), key)
     }
 
     /// The entry of a key; a deleted range is a delete of each key that it covers.
     #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Option<Pieces<'_>> {
-        if self.is_empty() {
-            return None;
-        }
-        match self.locate(key) {
+        let at = if self.index.is_empty() {
+            if self.is_empty() {
+                return None;
+            }
+            self.ascending.find(&self.arena, key)
+        } else {
+            self.find(self.hash(key), key)
+        };
+        match at {
             Some(at) if !self.deletions.hide(key, at) => Some(Pieces::new(&self.arena, self.arena.piece(at))),
             None if !self.deletions.cover(key) => None,
             _ => Some(Pieces::deleted(&self.arena)),
@@ -105,14 +105,18 @@ impl Memtable {
     }
 
     /// Replaces the entry of a key.
+    #[inline]
     pub(crate) fn write(&mut self, kind: EntryKind, key: &[u8], value: &[u8]) -> Result<()> {
-        if self.ascending.is_next(&self.arena, key) {
-            return self.push(kind, key, value);
+        if !self.ascending.is_over() {
+            if self.ascending.is_next(&self.arena, key) {
+                return self.push(kind, key, value);
+            }
+            self.leave_order();
         }
-        let hash = self.leave_order(key);
-        self.write_hashed(hash, kind, key, value)
+        self.write_hashed(self.hash(key), kind, key, value)
     }
 
+    #[inline]
     fn write_hashed(&mut self, hash: u32, kind: EntryKind, key: &[u8], value: &[u8]) -> Result<()> {
         match self.find(hash, key) {
             Some(at) if self.deletions.are_before(at) && self.arena.overwrite(at, kind, value) => Ok(()),
@@ -133,12 +137,11 @@ impl Memtable {
         Ok(())
     }
 
-    /// The hash of a key that is not next.
-    #[inline]
-    fn leave_order(&mut self, key: &[u8]) -> u32 {
+    /// A key came that is not next.
+    #[inline(never)]
+    fn leave_order(&mut self) {
         self.ascending.end();
         self.index_some(INDEXED_A_WRITE);
-        self.hash(key)
     }
 
     /// Moves up to so many entries that came in order into the index.
@@ -160,10 +163,13 @@ impl Memtable {
         let first = |deletions: &Deletions| {
             if deletions.cover(key) { EntryKind::Put } else { EntryKind::Merge }
         };
-        if self.ascending.is_next(&self.arena, key) {
-            return self.push(first(&self.deletions), key, operand);
+        if !self.ascending.is_over() {
+            if self.ascending.is_next(&self.arena, key) {
+                return self.push(first(&self.deletions), key, operand);
+            }
+            self.leave_order();
         }
-        let hash = self.leave_order(key);
+        let hash = self.hash(key);
         let Some(at) = self.find(hash, key) else {
             return self.insert(hash, first(&self.deletions), key, operand);
         };
@@ -202,7 +208,8 @@ impl Memtable {
         match record {
             LogRecord::Entry(entry) => self.write(entry.kind, entry.key, entry.value),
             LogRecord::Continuation { key, bytes } => {
-                let hash = self.leave_order(key);
+                self.leave_order();
+                let hash = self.hash(key);
                 let begun = self.find(hash, key).filter(|at| {
                     !self.deletions.hide(key, *at) && self.arena.piece(*at).kind != EntryKind::Delete
                 });
@@ -222,6 +229,7 @@ impl Memtable {
         self.deletions.ranges()
     }
 
+    #[inline]
     fn insert(&mut self, hash: u32, kind: EntryKind, key: &[u8], value: &[u8]) -> Result<()> {
         let at = self.arena.append(kind, key, value)?;
         self.index.insert_unique(spread(hash), Slot { hash, at }, |slot| slot.spread());
