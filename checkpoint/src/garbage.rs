@@ -71,7 +71,7 @@ impl Garbage {
         let objects = Objects::new(store);
         let Survey { last, retained, gone: entries, origin } = Ledger::new(objects.clone()).survey().await?;
         let up_to = last.ok_or_else(|| no_state(&objects))?.incarnation;
-        let named = named(&objects, &retained).await?;
+        let named = named(&mut PageReader::over(&objects), &retained).await?;
         Ok(Self { named, objects, up_to, origin, entries, deletes: false })
     }
 
@@ -82,15 +82,17 @@ impl Garbage {
     pub async fn take_over(store: Arc<dyn ObjectStore>, entropy: &Entropy) -> Result<Self> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
-        if ledger.survey().await?.last.is_none() {
-            return Err(no_state(&objects));
-        }
+        let Survey { last, retained, .. } = ledger.survey().await?;
+        last.ok_or_else(|| no_state(&objects))?;
+        // A page that cannot be read is found while nobody is fenced.
+        let mut pages = PageReader::over(&objects);
+        named(&mut pages, &retained).await?;
         let Claimed { claim, retained, leftovers } = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
         probe::conditional_create(&objects, &claim).await?;
         let retained: Vec<_> = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
         let entries = claim.dropped.iter().copied().map(name_of).chain(leftovers).collect();
         let (up_to, origin) = (claim.writer.incarnation, claim.origin);
-        let named = named(&objects, &retained).await?;
+        let named = named(&mut pages, &retained).await?;
         Ok(Self { named, objects, up_to, origin, entries, deletes: true })
     }
 
@@ -147,8 +149,8 @@ impl Garbage {
 }
 
 /// What must stay. A page that cannot be read fails it: what that names would look like garbage.
-async fn named(objects: &Objects, retained: &[CheckpointMetadata]) -> Result<HashSet<String>> {
-    let (mut pages, mut named) = (PageReader::over(objects), HashSet::default());
+async fn named(pages: &mut PageReader, retained: &[CheckpointMetadata]) -> Result<HashSet<String>> {
+    let mut named = HashSet::default();
     for checkpoint in retained {
         named.extend(pages.objects_of(checkpoint).await?.into_iter().map(|file| file.name));
     }

@@ -42,13 +42,22 @@ pub fn retire_checkpoints(
     let objects = Objects::new(store);
     io.block_on(async {
         let retained = Ledger::new(objects.clone()).look().await?;
-        ids.iter().try_for_each(|id| by_id(&retained, *id).map(|_| ()))?;
-        retire(&objects, entropy.next_u64(), ids).await
+        ids.iter().try_for_each(|id| by_id(retained.iter(), *id).map(|_| ()))?;
+        // A page that cannot be read is found while nothing is dropped and nobody fenced.
+        let mut pages = PageReader::over(&objects);
+        for checkpoint in retained.iter().filter(|checkpoint| !ids.contains(&checkpoint.id)) {
+            pages.objects_of(checkpoint).await?;
+        }
+        retire((&objects, &mut pages), entropy.next_u64(), ids).await
     })
 }
 
 /// As [`retire_checkpoints`], of those that are retained: what was interrupted is done to its end.
-pub(crate) async fn retire(objects: &Objects, token: u64, ids: &[CheckpointId]) -> Result<Retired> {
+pub(crate) async fn retire(
+    (objects, pages): (&Objects, &mut PageReader),
+    token: u64,
+    ids: &[CheckpointId],
+) -> Result<Retired> {
     let ledger = Ledger::new(objects.clone());
     let claimed = ledger.claim(token, &Begin::Without(ids.to_vec())).await?;
     let claim = &claimed.claim;
@@ -58,7 +67,7 @@ pub(crate) async fn retire(objects: &Objects, token: u64, ids: &[CheckpointId]) 
             "the checkpoints are retired and their files still there; the next job on the state deletes them",
         )
     };
-    let (mut pages, mut needed) = (PageReader::over(objects), HashSet::default());
+    let mut needed = HashSet::default();
     for (_, checkpoint) in claimed.retained.iter().filter(|(sequence, _)| claim.retained.contains(sequence)) {
         let all = pages.objects_of(checkpoint).await.map_err(retired)?;
         needed.extend(all.into_iter().map(|file| file.name));

@@ -2,8 +2,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use alluvium_checkpoint::{CheckpointStore, Garbage, Origin, RestoreMode, RetainedCheckpoints, Transfer};
-use alluvium_env::{Entropy, ErrorKind, IoRuntime, Result};
+use alluvium_checkpoint::{
+    CheckpointStore, Garbage, Origin, Prospect, RestoreMode, RetainedCheckpoints, Transfer,
+};
+use alluvium_env::{Entropy, Error, ErrorKind, IoRuntime, Result};
 use alluvium_state_api::CheckpointId;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -116,7 +118,11 @@ fn a_claim_fences_the_former_owner_and_deletes_the_checkpoint_once_it_has_one_of
     }
     owner.files.settle();
     let claimed = origin(&from, &to, RestoreMode::Claim);
+    let left = Path::from("ledger/probe-00000000000000ff");
+    io.block_on(to.put(&left, "".into())).unwrap();
     let mut job = Job::start_from(Arc::clone(&to), &io, 2, &claimed).unwrap();
+    job.files.settle();
+    assert!(!names_in(&to, &io, "ledger").contains(left.as_ref()), "a probe that was cut off goes");
     owner.step().unwrap();
     assert_eq!(owner.checkpoint(&mut Oracle::new()).unwrap_err().kind(), ErrorKind::Fenced);
     assert_eq!(retained(&from, &io).all().len(), 2, "nothing goes before there is a checkpoint in its place");
@@ -133,6 +139,57 @@ fn a_claim_fences_the_former_owner_and_deletes_the_checkpoint_once_it_has_one_of
     whole(&to, &io);
     owner.end();
     whole(&from, &io);
+}
+
+#[test]
+fn a_claim_that_is_refused_fences_nobody_and_leaves_nothing() {
+    let io = IoRuntime::new(1).unwrap();
+    let from = memory();
+    let mut owner = Job::start(Arc::clone(&from), &io, 1).unwrap();
+    owner.step().unwrap();
+    owner.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    let (other, forked) = (original(&io, 9, false), memory());
+    let no_claim = origin(&other, &forked, RestoreMode::NoClaim);
+    drop(Job::start_from(Arc::clone(&forked), &io, 2, &no_claim).unwrap());
+    let faulty = |set: fn(&Plan)| -> Arc<dyn ObjectStore> {
+        let plan = Arc::new(Plan::default());
+        set(&plan);
+        Arc::new(FaultyStore::new(memory(), plan))
+    };
+    let targets = [
+        (Arc::clone(&other), "holds a state of its own already"),
+        (forked, "was begun from checkpoint 4 in mem:///origin, not from checkpoint 1"),
+        (faulty(Plan::ignore_conditions), "it has no conditional put"),
+        (faulty(|plan| plan.arm(3, 1, When::Before)), "cannot create ledger/probe-"),
+    ];
+    for (to, why) in targets {
+        let before = contents(&to, &io);
+        let refused = Job::start_from(Arc::clone(&to), &io, 3, &origin(&from, &to, RestoreMode::Claim));
+        let error = refused.err().unwrap().to_string();
+        assert!(error.contains(why), "{error}");
+        assert_eq!(contents(&to, &io), before);
+    }
+    // Whoever asks for one that is not there, or finds that it does not fit, claims nothing either.
+    let to = memory();
+    let transfer = Transfer { from: Arc::clone(&from), to: Arc::clone(&to), shared: None };
+    let missing = Origin::new(transfer, "mem:///origin", Some(CheckpointId(7)), RestoreMode::Claim);
+    let (latest, entropy) = (origin(&from, &to, RestoreMode::Claim), Entropy::from_seed(4));
+    for (origin, refused) in [(Some(&missing), 0), (Some(latest.as_ref()), 1), (None, 1)] {
+        let mut seen = 0;
+        let root = if origin.is_none() { &from } else { &to };
+        let mut check = |prospect: &Prospect<'_>| {
+            seen += 1;
+            assert!(prospect.origin().or(prospect.latest()).is_some_and(|one| one.id == CheckpointId(1)));
+            Err(Error::invalid("it does not fit"))
+        };
+        let opened =
+            CheckpointStore::open_checked(Arc::clone(root), io.clone(), &entropy, origin, &mut check);
+        assert_eq!((opened.err().unwrap().kind(), seen), (ErrorKind::Invalid, refused));
+    }
+    assert!(contents(&to, &io).is_empty());
+    owner.step().unwrap();
+    owner.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    owner.end();
 }
 
 #[test]
