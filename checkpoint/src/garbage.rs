@@ -20,7 +20,7 @@ use object_store::ObjectStore;
 
 use crate::ledger::{Begin, Claimed, Ledger, Survey, name_of};
 use crate::metadata::CheckpointMetadata;
-use crate::objects::{Objects, StoredObject};
+use crate::objects::{Objects, StoredObject, Undeleted};
 use crate::origin::OriginRecord;
 use crate::pages::PageReader;
 use crate::probe;
@@ -36,7 +36,7 @@ pub struct Orphan {
 }
 
 /// What was found, and what of it is gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GarbageReport {
     /// Objects that nobody needs.
     pub orphans: u64,
@@ -46,6 +46,8 @@ pub struct GarbageReport {
     pub deleted: u64,
     /// Files that retained checkpoints name.
     pub named: u64,
+    /// What the store said of the last that could not be deleted.
+    pub why_left: Option<String>,
 }
 
 /// The garbage below the root of a state URL.
@@ -141,8 +143,9 @@ impl Garbage {
         if self.deletes {
             let names: Vec<String> = orphans.into_iter().map(|orphan| orphan.name).collect();
             let total = names.len();
-            let left = self.objects.delete_all(names).await;
+            let Undeleted { names: left, why } = self.objects.delete_all(names).await;
             report.deleted += (total - left.len()) as u64;
+            report.why_left = why.map(|why| why.to_string()).or(report.why_left.take());
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use futures_util::TryStreamExt;
 use object_store::ObjectStore;
 
 use crate::ledger::{Begin, Ledger, name_of};
-use crate::objects::Objects;
+use crate::objects::{Objects, Undeleted};
 use crate::pages::PageReader;
 use crate::retained::by_id;
 use crate::sweep::{FOLDERS, incarnation_of};
@@ -26,6 +26,8 @@ pub struct Retired {
     pub deleted: u64,
     /// Objects that could not be deleted; the next attempt on the state deletes them.
     pub left: u64,
+    /// What the store said of the last of those.
+    pub why_left: Option<String>,
 }
 
 /// Drops checkpoints from the ledger below the root of `store`, and deletes what none of the others needs. Fences a job that
@@ -80,11 +82,13 @@ pub(crate) async fn retire(
         unneeded.extend(names.into_iter().filter(|name| former(name) && !needed.contains(name.as_str())));
     }
     let all = unneeded.len();
-    let left = objects.delete_all(unneeded).await.len();
+    let Undeleted { names, why } = objects.delete_all(unneeded).await;
+    let left = names.len();
     let stays = |(sequence, _): &&(u64, _)| claim.retained.contains(sequence);
     Ok(Retired {
         retained: claimed.retained.iter().filter(stays).map(|(_, checkpoint)| checkpoint.id).collect(),
         deleted: (all - left) as u64,
         left: left as u64,
+        why_left: why.map(|why| why.to_string()),
     })
 }

@@ -122,7 +122,7 @@ impl<S: SplitSource> Job<S> {
         notes.extend(coordination.failures());
         notes.extend(coordination.succession.as_mut().and_then(Succession::end));
         drop(coordination);
-        notes.extend(left_over(files.settle_within(LAST_DELETES)));
+        notes.extend(left_over(files.settle_within(LAST_DELETES), files.last_refusal()));
         let first = control.metrics().first_record_at();
         let millis = |at: std::time::Duration| {
             u64::try_from(at.saturating_sub(begun_at).as_millis()).unwrap_or(u64::MAX)
@@ -211,10 +211,12 @@ impl<S: SplitSource> Job<S> {
     }
 }
 
-/// What is to be said about objects that could not be deleted.
-fn left_over(RegistryStats { waiting, failed_deletes, .. }: RegistryStats) -> Option<String> {
+/// What is to be said about objects that could not be deleted, and what the store said.
+fn left_over(stats: RegistryStats, why: Option<String>) -> Option<String> {
+    let RegistryStats { waiting, failed_deletes, .. } = stats;
+    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
     let advice = if failed_deletes > 0 {
-        format!("{failed_deletes} deletes failed, so look whether the store permits them; ")
+        format!("{failed_deletes} deletes failed{why}, so look whether the store permits them; ")
     } else {
         String::new()
     };
