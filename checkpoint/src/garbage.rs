@@ -18,7 +18,7 @@ use alluvium_env::{Entropy, Error, HashSet, Result};
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
 
-use crate::ledger::{Begin, Claimed, Ledger, Survey, name_of};
+use crate::ledger::{Begin, CLAIM_ATTEMPTS, Claimed, Ledger, Survey, name_of};
 use crate::metadata::CheckpointMetadata;
 use crate::objects::{Objects, StoredObject, Undeleted};
 use crate::origin::OriginRecord;
@@ -71,9 +71,9 @@ impl Garbage {
     /// damaged, or a page of a retained checkpoint that is missing or damaged; `Unavailable` from the store.
     pub async fn look(store: Arc<dyn ObjectStore>) -> Result<Self> {
         let objects = Objects::new(store);
-        let Survey { last, retained, gone: entries, origin } = Ledger::new(objects.clone()).survey().await?;
+        let (survey, named) = surveyed(&objects, &mut PageReader::over(&objects)).await?;
+        let Survey { last, gone: entries, origin, .. } = survey;
         let up_to = last.ok_or_else(|| no_state(&objects))?.incarnation;
-        let named = named(&mut PageReader::over(&objects), &retained).await?;
         Ok(Self { named, objects, up_to, origin, entries, deletes: false })
     }
 
@@ -84,11 +84,9 @@ impl Garbage {
     pub async fn take_over(store: Arc<dyn ObjectStore>, entropy: &Entropy) -> Result<Self> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
-        let Survey { last, retained, .. } = ledger.survey().await?;
-        last.ok_or_else(|| no_state(&objects))?;
         // A page that cannot be read is found while nobody is fenced.
         let mut pages = PageReader::over(&objects);
-        named(&mut pages, &retained).await?;
+        surveyed(&objects, &mut pages).await?.0.last.ok_or_else(|| no_state(&objects))?;
         let Claimed { claim, retained, leftovers } = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
         probe::conditional_create(&objects, &claim).await?;
         let retained: Vec<_> = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
@@ -148,6 +146,27 @@ impl Garbage {
             report.why_left = why.map(|why| why.to_string()).or(report.why_left.take());
         }
         Ok(())
+    }
+}
+
+/// What there is, and what must stay. A job that runs may drop a checkpoint while its pages are read: then that one is not asked for
+/// any more.
+async fn surveyed(objects: &Objects, pages: &mut PageReader) -> Result<(Survey, HashSet<String>)> {
+    let ledger = Ledger::new(objects.clone());
+    let mut again = 1..CLAIM_ATTEMPTS;
+    loop {
+        let survey = ledger.survey().await?;
+        match named(pages, &survey.retained).await {
+            Ok(named) => return Ok((survey, named)),
+            Err(error) => {
+                let ids = |survey: &Survey| -> Vec<_> {
+                    survey.retained.iter().map(|checkpoint| (checkpoint.id, checkpoint.incarnation)).collect()
+                };
+                if ids(&ledger.survey().await?) == ids(&survey) || again.next().is_none() {
+                    return Err(error);
+                }
+            }
+        }
     }
 }
 
