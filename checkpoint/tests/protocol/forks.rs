@@ -5,14 +5,14 @@ use std::sync::Arc;
 use alluvium_checkpoint::{
     CheckpointStore, Garbage, Origin, Prospect, RestoreMode, RetainedCheckpoints, Transfer,
 };
-use alluvium_env::{Entropy, Error, ErrorKind, IoRuntime, Result};
+use alluvium_env::{Entropy, Error, ErrorKind, IoRuntime, Result, spawn_thread};
 use alluvium_state_api::CheckpointId;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::faulty_store::{FaultyStore, Plan, When};
-use crate::job::{Job, Oracle, contents, named, names_in};
+use crate::job::{Job, Oracle, RETAINED, contents, named, names_in};
 
 /// More calls than any run makes.
 const MANY: usize = 1000;
@@ -190,6 +190,51 @@ fn a_claim_that_is_refused_fences_nobody_and_leaves_nothing() {
     owner.step().unwrap();
     owner.checkpoint(&mut Oracle::new()).unwrap().unwrap();
     owner.end();
+}
+
+/// Its job completes so many that the one that was looked at is gone when it is to be claimed.
+#[test]
+fn a_checkpoint_that_is_dropped_before_it_is_claimed_fences_nobody_and_of_the_latest_the_next_is_taken() {
+    let io = IoRuntime::new(1).unwrap();
+    let (from, to) = (memory(), memory());
+    let go_on = |mut owner: Job| {
+        for _ in 0..=RETAINED {
+            owner.step().unwrap();
+            owner.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+        }
+        owner
+    };
+    let mut owner = Some(go_on(Job::start(Arc::clone(&from), &io, 1).unwrap()));
+    let transfer = || Transfer { from: Arc::clone(&from), to: Arc::clone(&to), shared: None };
+    for (asked, taken) in [(Some(CheckpointId(3)), None), (None, Some(CheckpointId(9)))] {
+        let origin = Origin::new(transfer(), "mem:///origin", asked, RestoreMode::Claim);
+        let mut seen = Vec::new();
+        let mut check = |prospect: &Prospect<'_>| {
+            seen.push(prospect.origin().unwrap().id);
+            if seen.len() == 1 {
+                let running = owner.take().unwrap();
+                owner = Some(spawn_thread("owner", move || go_on(running)).unwrap().join().unwrap());
+            }
+            Ok(())
+        };
+        let (root, entropy) = (Arc::clone(&to), Entropy::from_seed(5));
+        let opened = CheckpointStore::open_checked(root, io.clone(), &entropy, Some(&origin), &mut check);
+        match opened {
+            Ok(opened) => assert_eq!(opened.origin.map(|one| one.id), taken),
+            Err(error) => {
+                assert_eq!((error.kind(), taken), (ErrorKind::Unavailable, None));
+                assert!(
+                    error.to_string().contains("was dropped by the job that runs on mem:///origin"),
+                    "{error}"
+                );
+                assert!(contents(&to, &io).is_empty());
+            }
+        }
+        assert_eq!(seen.first().copied(), asked.or(Some(CheckpointId(6))));
+    }
+    let mut owner = owner.unwrap();
+    owner.step().unwrap();
+    assert_eq!(owner.checkpoint(&mut Oracle::new()).unwrap_err().kind(), ErrorKind::Fenced);
 }
 
 #[test]
