@@ -11,10 +11,13 @@ use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use alluvium_state_api::CheckpointId;
 use object_store::ObjectStore;
 
-use crate::ledger::{Appended, Begin, Claimed, Entry, EntryKind, Ledger, Looked, Writer, name_of};
+use crate::ledger::{
+    Appended, Begin, CLAIM_ATTEMPTS, Claimed, Entry, EntryKind, Ledger, Looked, Writer, name_of,
+};
 use crate::metadata::CheckpointMetadata;
 use crate::objects::Objects;
 use crate::origin::{Origin, RestoreMode};
+use crate::prospect::{Check, Prospect};
 use crate::registry::SharedFileRegistry;
 use crate::retained::by_id;
 use crate::sweep::Former;
@@ -74,7 +77,7 @@ impl Opened {
     /// # Errors
     /// `Invalid` if it is not retained; says which are.
     pub fn checkpoint(&self, id: CheckpointId) -> Result<&CheckpointMetadata> {
-        by_id(&self.retained, id)
+        by_id(self.retained.iter(), id)
     }
 }
 
@@ -96,7 +99,27 @@ impl CheckpointStore {
     /// # Errors
     /// The same.
     pub async fn take_over(store: Arc<dyn ObjectStore>, io: IoRuntime, entropy: &Entropy) -> Result<Opened> {
-        Self::begin((store, io), entropy.next_u64(), (Begin::Here, None)).await
+        Self::begin((store, io), entropy.next_u64(), (Begin::Here, None), &mut |_| Ok(())).await
+    }
+
+    /// [`CheckpointStore::open`], or [`CheckpointStore::open_from`] an origin, by somebody who takes it only if it fits: nothing is
+    /// written, and nobody fenced, before `check` has seen what there is. Blocks; not for the I/O runtime's own threads.
+    ///
+    /// # Errors
+    /// The same; what `check` says.
+    pub fn open_checked(
+        store: Arc<dyn ObjectStore>,
+        io: IoRuntime,
+        entropy: &Entropy,
+        origin: Option<&Origin>,
+        check: Check<'_>,
+    ) -> Result<Opened> {
+        io.clone().block_on(async {
+            match origin {
+                Some(origin) => Self::take_over_from_checked(store, io, entropy, origin, check).await,
+                None => Self::begin((store, io), entropy.next_u64(), (Begin::Here, None), check).await,
+            }
+        })
     }
 
     /// Begins a state below the root of `store` from a checkpoint of another root: as [`CheckpointStore::open`], and in claim
@@ -124,41 +147,80 @@ impl CheckpointStore {
         entropy: &Entropy,
         origin: &Origin,
     ) -> Result<Opened> {
-        let Looked { metadata, origin: found } = Self::look_at(origin, entropy).await?;
+        Self::take_over_from_checked(store, io, entropy, origin, &mut |_| Ok(())).await
+    }
+
+    async fn take_over_from_checked(
+        store: Arc<dyn ObjectStore>,
+        io: IoRuntime,
+        entropy: &Entropy,
+        origin: &Origin,
+        check: Check<'_>,
+    ) -> Result<Opened> {
+        let Looked { metadata, origin: found } = match origin.mode {
+            RestoreMode::NoClaim => Self::look_at(origin, check).await?,
+            RestoreMode::Claim => {
+                Self::claim(origin, &Objects::new(Arc::clone(&store)), entropy, check).await?
+            }
+        };
         let begin = Begin::From(found.clone());
         let there = (metadata, Objects::new(Arc::clone(&origin.transfer.from)));
-        let opened = Self::begin((store, io), entropy.next_u64(), (begin, Some(there))).await?;
+        let begin = (begin, Some(there));
+        let opened = Self::begin((store, io), entropy.next_u64(), begin, &mut |_| Ok(())).await?;
         origin.set_found(found)?;
         Ok(opened)
     }
 
-    /// The origin's checkpoint, in claim mode as its owner.
-    async fn look_at(origin: &Origin, entropy: &Entropy) -> Result<Looked> {
+    /// The origin's checkpoint, if it fits.
+    async fn look_at(origin: &Origin, check: Check<'_>) -> Result<Looked> {
         let ledger = Ledger::new(Objects::new(Arc::clone(&origin.transfer.from)));
-        let mut looked = ledger.look_at(origin.checkpoint, &origin.url).await?;
-        if origin.mode == RestoreMode::Claim {
-            let claimed = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
-            let is_chosen = |(_, one): &(u64, CheckpointMetadata)| one.id == looked.metadata.id;
-            if !claimed.retained.iter().any(is_chosen) {
-                let (id, url) = (looked.metadata.id, &origin.url);
-                return Err(Error::unavailable(format!(
-                    "checkpoint {id} was dropped by the job that runs on {url} before it could be claimed; that job is \
-                     stopped now, so restore again"
-                )));
-            }
-            looked.origin.last_incarnation = claimed.claim.writer.incarnation;
-        }
+        let looked = ledger.look_at(origin.checkpoint, &origin.url).await?;
+        check(&Prospect { origin: Some(&looked.metadata), ..Prospect::default() })?;
         Ok(looked)
+    }
+
+    /// The origin's checkpoint, as its owner. Whoever owned it is fenced by the last call, when nothing but an accident can
+    /// keep the state from being begun in `own`.
+    async fn claim(origin: &Origin, own: &Objects, entropy: &Entropy, check: Check<'_>) -> Result<Looked> {
+        let ledger = Ledger::new(Objects::new(Arc::clone(&origin.transfer.from)));
+        let mut again = 1..CLAIM_ATTEMPTS;
+        loop {
+            let mut looked = Self::look_at(origin, check).await?;
+            Ledger::new(own.clone()).can_begin(&Begin::From(looked.origin.clone())).await?;
+            probe::before_a_claim(own, entropy.next_u64()).await?;
+            let (id, url) = (looked.metadata.id, &origin.url);
+            let mut is_there = true;
+            let mut is_retained = |prospect: &Prospect<'_>| {
+                is_there = prospect.checkpoint(id).is_ok();
+                let gone = || {
+                    Error::unavailable(format!(
+                        "checkpoint {id} was dropped by the job that runs on {url} before it could be claimed: take one that \
+                         is retained now, or stop that job"
+                    ))
+                };
+                if is_there { Ok(()) } else { Err(gone()) }
+            };
+            match ledger.claim_checked(entropy.next_u64(), &Begin::Here, &mut is_retained).await {
+                Ok(claimed) => {
+                    looked.origin.last_incarnation = claimed.claim.writer.incarnation;
+                    return Ok(looked);
+                }
+                // The latest is another by now.
+                Err(_) if !is_there && origin.checkpoint.is_none() && again.next().is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn begin(
         (store, io): (Arc<dyn ObjectStore>, IoRuntime),
         token: u64,
         (begin, origin): (Begin, Option<(CheckpointMetadata, Objects)>),
+        check: Check<'_>,
     ) -> Result<Opened> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
-        let Claimed { claim, retained, leftovers } = ledger.claim(token, &begin).await?;
+        let Claimed { claim, retained, leftovers } = ledger.claim_checked(token, &begin, check).await?;
         probe::conditional_create(&objects, &claim).await?;
         let files = SharedFileRegistry::new(objects.clone(), io.clone());
         if let Some((origin, objects)) = &origin {

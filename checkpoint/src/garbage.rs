@@ -18,9 +18,9 @@ use alluvium_env::{Entropy, Error, HashSet, Result};
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
 
-use crate::ledger::{Begin, Claimed, Ledger, Survey, name_of};
+use crate::ledger::{Begin, CLAIM_ATTEMPTS, Claimed, Ledger, Survey, name_of};
 use crate::metadata::CheckpointMetadata;
-use crate::objects::{Objects, StoredObject};
+use crate::objects::{Objects, StoredObject, Undeleted};
 use crate::origin::OriginRecord;
 use crate::pages::PageReader;
 use crate::probe;
@@ -36,7 +36,7 @@ pub struct Orphan {
 }
 
 /// What was found, and what of it is gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GarbageReport {
     /// Objects that nobody needs.
     pub orphans: u64,
@@ -46,6 +46,8 @@ pub struct GarbageReport {
     pub deleted: u64,
     /// Files that retained checkpoints name.
     pub named: u64,
+    /// What the store said of the last that could not be deleted.
+    pub why_left: Option<String>,
 }
 
 /// The garbage below the root of a state URL.
@@ -69,9 +71,9 @@ impl Garbage {
     /// damaged, or a page of a retained checkpoint that is missing or damaged; `Unavailable` from the store.
     pub async fn look(store: Arc<dyn ObjectStore>) -> Result<Self> {
         let objects = Objects::new(store);
-        let Survey { last, retained, gone: entries, origin } = Ledger::new(objects.clone()).survey().await?;
+        let (survey, named) = surveyed(&objects, &mut PageReader::over(&objects)).await?;
+        let Survey { last, gone: entries, origin, .. } = survey;
         let up_to = last.ok_or_else(|| no_state(&objects))?.incarnation;
-        let named = named(&objects, &retained).await?;
         Ok(Self { named, objects, up_to, origin, entries, deletes: false })
     }
 
@@ -82,15 +84,15 @@ impl Garbage {
     pub async fn take_over(store: Arc<dyn ObjectStore>, entropy: &Entropy) -> Result<Self> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
-        if ledger.survey().await?.last.is_none() {
-            return Err(no_state(&objects));
-        }
+        // A page that cannot be read is found while nobody is fenced.
+        let mut pages = PageReader::over(&objects);
+        surveyed(&objects, &mut pages).await?.0.last.ok_or_else(|| no_state(&objects))?;
         let Claimed { claim, retained, leftovers } = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
         probe::conditional_create(&objects, &claim).await?;
         let retained: Vec<_> = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
         let entries = claim.dropped.iter().copied().map(name_of).chain(leftovers).collect();
         let (up_to, origin) = (claim.writer.incarnation, claim.origin);
-        let named = named(&objects, &retained).await?;
+        let named = named(&mut pages, &retained).await?;
         Ok(Self { named, objects, up_to, origin, entries, deletes: true })
     }
 
@@ -139,16 +141,38 @@ impl Garbage {
         if self.deletes {
             let names: Vec<String> = orphans.into_iter().map(|orphan| orphan.name).collect();
             let total = names.len();
-            let left = self.objects.delete_all(names).await;
+            let Undeleted { names: left, why } = self.objects.delete_all(names).await;
             report.deleted += (total - left.len()) as u64;
+            report.why_left = why.map(|why| why.to_string()).or(report.why_left.take());
         }
         Ok(())
     }
 }
 
+/// What there is, and what must stay. A job that runs may drop a checkpoint while its pages are read: then that one is not asked for
+/// any more.
+async fn surveyed(objects: &Objects, pages: &mut PageReader) -> Result<(Survey, HashSet<String>)> {
+    let ledger = Ledger::new(objects.clone());
+    let mut again = 1..CLAIM_ATTEMPTS;
+    loop {
+        let survey = ledger.survey().await?;
+        match named(pages, &survey.retained).await {
+            Ok(named) => return Ok((survey, named)),
+            Err(error) => {
+                let ids = |survey: &Survey| -> Vec<_> {
+                    survey.retained.iter().map(|checkpoint| (checkpoint.id, checkpoint.incarnation)).collect()
+                };
+                if ids(&ledger.survey().await?) == ids(&survey) || again.next().is_none() {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
 /// What must stay. A page that cannot be read fails it: what that names would look like garbage.
-async fn named(objects: &Objects, retained: &[CheckpointMetadata]) -> Result<HashSet<String>> {
-    let (mut pages, mut named) = (PageReader::over(objects), HashSet::default());
+async fn named(pages: &mut PageReader, retained: &[CheckpointMetadata]) -> Result<HashSet<String>> {
+    let mut named = HashSet::default();
     for checkpoint in retained {
         named.extend(pages.objects_of(checkpoint).await?.into_iter().map(|file| file.name));
     }

@@ -41,16 +41,17 @@ use futures_util::TryStreamExt;
 use crate::metadata::CheckpointMetadata;
 use crate::objects::{Creation, Objects};
 use crate::origin::OriginRecord;
+use crate::prospect::{Check, Prospect};
 use crate::retained::by_id;
 use crate::savepoint::not_empty;
-use crate::wire;
+use crate::{probe, wire};
 
 /// The folder of the ledger.
 pub(crate) const FOLDER: &str = "ledger";
 /// Digits of a number in a name: enough for any `u64`, so that names sort as numbers.
 const DIGITS: usize = 20;
 /// How often a claim starts over because a running job moved the ledger meanwhile.
-const CLAIM_ATTEMPTS: usize = 16;
+pub(crate) const CLAIM_ATTEMPTS: usize = 16;
 
 /// The object of an entry.
 pub(crate) fn name_of(sequence: u64) -> String {
@@ -64,8 +65,12 @@ fn sequence_of(name: &str) -> Option<u64> {
     if all_digits { digits.parse().ok() } else { None }
 }
 
-/// What a local folder's store leaves of an entry whose write was cut off, as it shows them: `{entry}#{number}`.
+/// What a local folder's store leaves of an entry whose write was cut off, as it shows them: `{entry}#{number}`. And what a
+/// probe leaves that was.
 fn is_leftover(name: &str) -> bool {
+    if probe::is_one(name) {
+        return true;
+    }
     name.split_once('#').is_some_and(|(entry, number)| {
         sequence_of(entry).is_some() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
     })
@@ -193,9 +198,17 @@ impl Ledger {
     /// Reads the ledger and takes it over.
     ///
     /// # Errors
-    /// `Corruption` or `Invalid` if an entry that counts cannot be read, or it cannot begin so (nothing is written then),
-    /// `Fenced` if another attempt claims at this very moment, `Unavailable` from the store.
+    /// As [`Ledger::claim_checked`].
     pub(crate) async fn claim(&self, token: u64, begin: &Begin) -> Result<Claimed> {
+        self.claim_checked(token, begin, &mut |_| Ok(())).await
+    }
+
+    /// Reads the ledger, has what it retains checked, and takes just that over.
+    ///
+    /// # Errors
+    /// What `check` says, `Corruption` or `Invalid` if an entry that counts cannot be read, or it cannot begin so: nothing is
+    /// written then. `Fenced` if another attempt claims at this very moment, `Unavailable` from the store.
+    pub(crate) async fn claim_checked(&self, token: u64, begin: &Begin, check: Check<'_>) -> Result<Claimed> {
         let mut predecessor: Option<u64> = None;
         for _ in 0..CLAIM_ATTEMPTS {
             let Some(view) = self.view().await? else { continue };
@@ -211,6 +224,8 @@ impl Ledger {
             let claim =
                 self.next_claim((last + 1, Writer { incarnation: incarnation + 1, token }), &view, begin)?;
             let writer = claim.writer;
+            let begun_from = claim.origin.as_ref().map(ToString::to_string);
+            check(&Prospect { retained: &view.retained, origin: None, begun_from })?;
             match self.append(&claim).await? {
                 Appended::Ours(_) => {
                     if self.is_highest(claim.sequence).await? {
@@ -229,6 +244,18 @@ impl Ledger {
         Err(Error::unavailable(format!(
             "the ledger in {store} grows faster than it can be claimed: stop the running job"
         )))
+    }
+
+    /// Whether a claim could begin so.
+    ///
+    /// # Errors
+    /// As [`Ledger::claim_checked`].
+    pub(crate) async fn can_begin(&self, begin: &Begin) -> Result<()> {
+        for _ in 0..CLAIM_ATTEMPTS {
+            let Some(view) = self.view().await? else { continue };
+            return self.next_claim((0, Writer { incarnation: 0, token: 0 }), &view, begin).map(|_| ());
+        }
+        Err(self.too_fast())
     }
 
     /// The claim that would begin so.
@@ -267,16 +294,13 @@ impl Ledger {
     pub(crate) async fn look_at(&self, id: Option<CheckpointId>, url: &str) -> Result<Looked> {
         for _ in 0..CLAIM_ATTEMPTS {
             let Some(view) = self.view().await? else { continue };
-            let all: Vec<_> = view.retained.iter().map(|(_, checkpoint)| checkpoint.clone()).collect();
-            let chosen = match id {
-                Some(id) => by_id(&all, id).map_err(|error| error.context(url.to_owned()))?,
-                None => {
-                    all.last().ok_or_else(|| Error::invalid(format!("there is no checkpoint in {url}")))?
-                }
-            };
-            let Some((sequence, metadata)) = view.retained.iter().find(|(_, one)| one.id == chosen.id) else {
-                continue;
-            };
+            if let Some(id) = id {
+                let all = view.retained.iter().map(|(_, checkpoint)| checkpoint);
+                by_id(all, id).map_err(|error| error.context(url.to_owned()))?;
+            }
+            let chosen = |(_, one): &&(u64, CheckpointMetadata)| id.is_none_or(|id| one.id == id);
+            let (sequence, metadata) = (view.retained.iter().rfind(chosen))
+                .ok_or_else(|| Error::invalid(format!("there is no checkpoint in {url}")))?;
             let Some(Entry { writer, .. }) = self.read(*sequence).await? else { continue };
             let last_incarnation =
                 view.highest.map_or(writer.incarnation, |highest| highest.writer.incarnation);
@@ -395,7 +419,10 @@ impl Ledger {
     async fn view(&self) -> Result<Option<View>> {
         let names: Vec<String> = self.objects.list(FOLDER).try_collect().await?;
         let listed: HashSet<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
-        let Some(last) = listed.iter().max() else { return Ok(Some(View::default())) };
+        let leftovers: Vec<String> = names.into_iter().filter(|name| is_leftover(name)).collect();
+        let Some(last) = listed.iter().max() else {
+            return Ok(Some(View { leftovers, ..View::default() }));
+        };
         let Some(highest) = self.read(*last).await? else { return Ok(None) };
         let mut retained = Vec::new();
         for sequence in highest.retained.iter().filter(|sequence| listed.contains(*sequence)) {
@@ -411,7 +438,6 @@ impl Ledger {
             }
         }
         let dropped = highest.dropped.iter().copied().filter(|sequence| listed.contains(sequence)).collect();
-        let leftovers = names.into_iter().filter(|name| is_leftover(name)).collect();
         Ok(Some(View { highest: Some(highest), retained, dropped, leftovers }))
     }
 }

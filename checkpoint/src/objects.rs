@@ -3,6 +3,8 @@
 //! **Failure**: `Invalid` for what a person must fix (no such bucket, wrong keys, a store without conditional
 //! put), `Unavailable` for the rest.
 use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::io;
 use std::sync::Arc;
 
 use alluvium_env::{Error, ErrorKind, Result};
@@ -28,6 +30,42 @@ pub(crate) enum Creation {
 pub(crate) struct StoredObject {
     pub(crate) name: String,
     pub(crate) size_bytes: u64,
+}
+
+/// What could not be deleted.
+#[derive(Debug, Default)]
+pub(crate) struct Undeleted {
+    /// They may still be there.
+    pub(crate) names: Vec<String>,
+    /// What the store said last.
+    pub(crate) why: Option<Error>,
+}
+
+impl Undeleted {
+    fn fails(&mut self, name: String, why: Error) {
+        self.names.push(name);
+        self.why = Some(why);
+    }
+}
+
+/// Whether it is the store's answer that this must not be done. A local folder's says so in what the operating system said.
+fn is_refusal(cause: &object_store::Error) -> bool {
+    use object_store::Error as Cause;
+    if matches!(
+        cause,
+        Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. } | Cause::NotSupported { .. }
+    ) {
+        return true;
+    }
+    let mut below: Option<&(dyn StdError + 'static)> = Some(cause);
+    while let Some(error) = below {
+        let said = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(said, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)) {
+            return true;
+        }
+        below = error.source();
+    }
+    false
 }
 
 /// The path of a name. As it is: a listing may show names that the store itself would write otherwise.
@@ -104,18 +142,17 @@ impl Objects {
 
     /// Deletes one object; one that is gone already is deleted.
     pub(crate) async fn delete(&self, name: &str) -> Result<()> {
-        match self.store.delete(&path_of(name)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(cause) => Err(self.error(&format!("delete {name}"), &cause)),
-        }
+        let path = path_of(name);
+        self.delete_one(&path).await.map_err(|cause| self.cannot_delete(&path, &cause))
     }
 
-    /// Deletes objects in bulk, in any order, and returns the names that may still be there. Where the store is down, or refuses
-    /// deletes, it ends with the first bulk: more would only wait.
-    pub(crate) async fn delete_all(&self, names: Vec<String>) -> Vec<String> {
+    /// Deletes objects in bulk, in any order. What a store refuses does not keep it from what it permits; one that does not answer
+    /// ends it, since more would only wait.
+    pub(crate) async fn delete_all(&self, names: Vec<String>) -> Undeleted {
         // In the order of names: the same requests for the same names.
         let mut left: BTreeMap<Path, String> = names.into_iter().map(|n| (path_of(&n), n)).collect();
         let paths: Vec<Path> = left.keys().cloned().collect();
+        let mut undeleted = Undeleted::default();
         for bulk in paths.chunks(BULK) {
             let before = left.len();
             let mut answers = self.store.delete_stream(stream::iter(bulk.to_vec()).map(Ok).boxed());
@@ -126,21 +163,38 @@ impl Objects {
             }
             // Of none it is said that it was deleted: all are gone already, or none can be. One that is asked for singly tells.
             let asked = bulk.first().filter(|_| left.len() == before);
-            if let Some(name) = asked.and_then(|path| left.get(path)) {
-                if self.delete(name).await.is_err() {
-                    return left.into_values().collect();
+            let Some((path, name)) = asked.and_then(|path| left.remove_entry(path)) else { continue };
+            if let Err(cause) = self.delete_one(&path).await {
+                undeleted.fails(name, self.cannot_delete(&path, &cause));
+                if !is_refusal(&cause) {
+                    undeleted.names.extend(left.into_values());
+                    return undeleted;
                 }
-                asked.map(|path| left.remove(path));
+                undeleted.names.extend(bulk.iter().filter_map(|path| left.remove(path)));
             }
         }
         // A bulk request does not say which name it failed for, and calls a missing file a failure: ask singly, until one fails.
-        let mut singly = left.into_values();
-        while let Some(name) = singly.next() {
-            if self.delete(&name).await.is_err() {
-                return singly.chain([name]).collect();
+        let mut singly = left.into_iter();
+        while let Some((path, name)) = singly.next() {
+            if let Err(cause) = self.delete_one(&path).await {
+                undeleted.fails(name, self.cannot_delete(&path, &cause));
+                undeleted.names.extend(singly.map(|(_, name)| name));
+                break;
             }
         }
-        Vec::new()
+        undeleted
+    }
+
+    /// Deletes one object; one that is gone already is deleted.
+    async fn delete_one(&self, path: &Path) -> object_store::Result<()> {
+        match self.store.delete(path).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            deleted => deleted,
+        }
+    }
+
+    fn cannot_delete(&self, path: &Path, cause: &object_store::Error) -> Error {
+        self.error(&format!("delete {path}"), cause)
     }
 
     /// What a request that failed means.
@@ -164,9 +218,13 @@ impl Objects {
     }
 }
 
-/// A cause that fits into a sentence.
+/// A cause that fits into a sentence. What a URL asks for is left out: keys may be in it.
 fn one_line(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let shown = |word: &'_ str| match word.split_once('?') {
+        Some((url, _)) if url.contains("://") => format!("{url}?…"),
+        _ => word.to_owned(),
+    };
+    let words = text.split_whitespace().map(shown).collect::<Vec<_>>().join(" ");
     words.trim_end_matches('.').chars().take(CAUSE_CHARS).collect()
 }
 
@@ -178,6 +236,7 @@ mod tests {
     fn a_servers_page_becomes_one_line() {
         assert_eq!(one_line("404 Not Found:\n  <Error>\n</Error>."), "404 Not Found: <Error> </Error>");
         assert_eq!(one_line(&"x".repeat(1000)).len(), CAUSE_CHARS);
+        assert_eq!(one_line("GET https://a/b?sig=secret failed, why?"), "GET https://a/b?… failed, why?");
     }
 
     #[test]
@@ -191,6 +250,17 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_told_from_a_store_that_does_not_answer() {
+        let generic = |source| object_store::Error::Generic { store: "any", source };
+        let by_folder = io::Error::from(io::ErrorKind::PermissionDenied);
+        let by_network = io::Error::from(io::ErrorKind::TimedOut);
+        let (path, source) = ("x".to_owned(), "no".into());
+        assert!(is_refusal(&object_store::Error::PermissionDenied { path, source }));
+        assert!(is_refusal(&generic(Box::new(by_folder))));
+        assert!(!is_refusal(&generic(Box::new(by_network))) && !is_refusal(&generic("503".into())));
+    }
+
+    #[test]
     fn what_is_gone_already_counts_as_deleted_also_where_the_store_calls_it_an_error() {
         let (folder, io) = (tempfile::tempdir().unwrap(), alluvium_env::IoRuntime::new(1).unwrap());
         let local = object_store::local::LocalFileSystem::new_with_prefix(folder.path()).unwrap();
@@ -198,7 +268,7 @@ mod tests {
         io.block_on(async {
             objects.create("state/1", "x".into()).await.unwrap();
             let left = objects.delete_all(vec!["state/0".into(), "state/1".into(), "state/2".into()]).await;
-            assert!(left.is_empty(), "{left:?}");
+            assert!(left.names.is_empty() && left.why.is_none(), "{left:?}");
             assert!(objects.read("state/1").await.unwrap().is_none());
         });
     }

@@ -31,6 +31,7 @@ use alluvium_state_api::{CheckpointId, FileRef, ManifestPage};
 use object_store::ObjectStore;
 
 use crate::objects::Objects;
+use crate::pages::PageReader;
 use crate::sweep::incarnation_of;
 use crate::transfer::Transfer;
 
@@ -177,7 +178,9 @@ impl Origin {
         let is_due = self.mode == RestoreMode::Claim && !self.retired.load(Ordering::Relaxed);
         let Some(record) = self.found.get().filter(|_| is_due) else { return Ok(()) };
         let origin = Objects::new(Arc::clone(&self.transfer.from));
-        let retired = crate::retire::retire(&origin, token, &[record.checkpoint]).await;
+        let retired =
+            crate::retire::retire((&origin, &mut PageReader::over(&origin)), token, &[record.checkpoint])
+                .await;
         retired.map(|_| self.retired.store(true, Ordering::Relaxed)).map_err(|error| {
             error.context(format!(
                 "{record} was taken over and could not be deleted; delete it with alluvium checkpoint rm"

@@ -51,14 +51,17 @@ impl RetainedCheckpoints {
     /// # Errors
     /// `Invalid` if it is not retained; says which are.
     pub fn checkpoint(&self, id: CheckpointId) -> Result<&CheckpointMetadata> {
-        by_id(&self.checkpoints, id)
+        by_id(self.checkpoints.iter(), id)
     }
 }
 
 /// The checkpoint with a number, or which there are.
-pub(crate) fn by_id(checkpoints: &[CheckpointMetadata], id: CheckpointId) -> Result<&CheckpointMetadata> {
-    checkpoints.iter().find(|checkpoint| checkpoint.id == id).ok_or_else(|| {
-        let ids: Vec<String> = checkpoints.iter().map(|checkpoint| checkpoint.id.to_string()).collect();
+pub(crate) fn by_id<'a>(
+    checkpoints: impl Iterator<Item = &'a CheckpointMetadata> + Clone,
+    id: CheckpointId,
+) -> Result<&'a CheckpointMetadata> {
+    checkpoints.clone().find(|checkpoint| checkpoint.id == id).ok_or_else(|| {
+        let ids: Vec<String> = checkpoints.map(|checkpoint| checkpoint.id.to_string()).collect();
         let there =
             if ids.is_empty() { "there is none".to_owned() } else { format!("there are {}", ids.join(", ")) };
         Error::invalid(format!("checkpoint {id} is not retained: {there}"))

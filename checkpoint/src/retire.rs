@@ -12,7 +12,7 @@ use futures_util::TryStreamExt;
 use object_store::ObjectStore;
 
 use crate::ledger::{Begin, Ledger, name_of};
-use crate::objects::Objects;
+use crate::objects::{Objects, Undeleted};
 use crate::pages::PageReader;
 use crate::retained::by_id;
 use crate::sweep::{FOLDERS, incarnation_of};
@@ -26,6 +26,8 @@ pub struct Retired {
     pub deleted: u64,
     /// Objects that could not be deleted; the next attempt on the state deletes them.
     pub left: u64,
+    /// What the store said of the last of those.
+    pub why_left: Option<String>,
 }
 
 /// Drops checkpoints from the ledger below the root of `store`, and deletes what none of the others needs. Fences a job that
@@ -42,13 +44,22 @@ pub fn retire_checkpoints(
     let objects = Objects::new(store);
     io.block_on(async {
         let retained = Ledger::new(objects.clone()).look().await?;
-        ids.iter().try_for_each(|id| by_id(&retained, *id).map(|_| ()))?;
-        retire(&objects, entropy.next_u64(), ids).await
+        ids.iter().try_for_each(|id| by_id(retained.iter(), *id).map(|_| ()))?;
+        // A page that cannot be read is found while nothing is dropped and nobody fenced.
+        let mut pages = PageReader::over(&objects);
+        for checkpoint in retained.iter().filter(|checkpoint| !ids.contains(&checkpoint.id)) {
+            pages.objects_of(checkpoint).await?;
+        }
+        retire((&objects, &mut pages), entropy.next_u64(), ids).await
     })
 }
 
 /// As [`retire_checkpoints`], of those that are retained: what was interrupted is done to its end.
-pub(crate) async fn retire(objects: &Objects, token: u64, ids: &[CheckpointId]) -> Result<Retired> {
+pub(crate) async fn retire(
+    (objects, pages): (&Objects, &mut PageReader),
+    token: u64,
+    ids: &[CheckpointId],
+) -> Result<Retired> {
     let ledger = Ledger::new(objects.clone());
     let claimed = ledger.claim(token, &Begin::Without(ids.to_vec())).await?;
     let claim = &claimed.claim;
@@ -58,7 +69,7 @@ pub(crate) async fn retire(objects: &Objects, token: u64, ids: &[CheckpointId]) 
             "the checkpoints are retired and their files still there; the next job on the state deletes them",
         )
     };
-    let (mut pages, mut needed) = (PageReader::over(objects), HashSet::default());
+    let mut needed = HashSet::default();
     for (_, checkpoint) in claimed.retained.iter().filter(|(sequence, _)| claim.retained.contains(sequence)) {
         let all = pages.objects_of(checkpoint).await.map_err(retired)?;
         needed.extend(all.into_iter().map(|file| file.name));
@@ -71,11 +82,13 @@ pub(crate) async fn retire(objects: &Objects, token: u64, ids: &[CheckpointId]) 
         unneeded.extend(names.into_iter().filter(|name| former(name) && !needed.contains(name.as_str())));
     }
     let all = unneeded.len();
-    let left = objects.delete_all(unneeded).await.len();
+    let Undeleted { names, why } = objects.delete_all(unneeded).await;
+    let left = names.len();
     let stays = |(sequence, _): &&(u64, _)| claim.retained.contains(sequence);
     Ok(Retired {
         retained: claimed.retained.iter().filter(stays).map(|(_, checkpoint)| checkpoint.id).collect(),
         deleted: (all - left) as u64,
         left: left as u64,
+        why_left: why.map(|why| why.to_string()),
     })
 }

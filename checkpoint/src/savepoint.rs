@@ -27,7 +27,7 @@ use futures_util::TryStreamExt;
 use crate::canonical::{self, Folder};
 use crate::ledger::{Appended, Begin, Entry, EntryKind, Ledger, Looked};
 use crate::metadata::CheckpointMetadata;
-use crate::objects::Objects;
+use crate::objects::{Objects, Undeleted};
 use crate::origin::OriginRecord;
 use crate::pages::PageReader;
 use crate::probe;
@@ -158,11 +158,15 @@ impl Begun {
         }
         let mut left = self.objects.list("state").try_collect::<Vec<_>>().await?;
         left.retain(|name| incarnation_of("state", name).is_some_and(&is_left));
-        match self.objects.delete_all(left).await.first() {
-            None => Ok(()),
-            Some(name) => Err(Error::unavailable(format!(
-                "{name} is left of an attempt that was interrupted, and cannot be deleted; try again"
-            ))),
+        let Undeleted { names, why } = self.objects.delete_all(left).await;
+        match (names.first(), why) {
+            (None, _) => Ok(()),
+            (Some(name), why) => {
+                let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+                Err(Error::unavailable(format!(
+                    "{name} is left of an attempt that was interrupted, and cannot be deleted{why}; try again"
+                )))
+            }
         }
     }
 

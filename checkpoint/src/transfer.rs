@@ -5,7 +5,7 @@
 //!
 //! **Invariants**: a name that is copied into a root stands there for the same bytes, whoever copies it and how often: names
 //! are given once in the life of a state, and [`crate::Origin`] and [`crate::savepoint`] copy into roots that were begun from
-//! one checkpoint only. So a copy overwrites, and what was interrupted is done again.
+//! one checkpoint only. So a copy overwrites, or takes what is there for done, and what was interrupted is done again.
 //!
 //! **Failure**: an object that is not there, or not as long as its checkpoint says, is `Corruption` and named. An upload in parts
 //! that fails is aborted.
@@ -37,6 +37,21 @@ pub struct SharedStore {
     pub from: Path,
     /// The root that is copied to.
     pub to: Path,
+}
+
+impl SharedStore {
+    /// Copies an object that is not there yet. One that is there, as long as it should be, has the same bytes; and a local folder
+    /// must not copy it again: both are links to one file, which `rename(2)` leaves as they are, and the staged link with them.
+    async fn copy(&self, file: &FileRef) -> object_store::Result<()> {
+        let Self { store, from, to } = self;
+        let (from, to) = (below(from, &file.name), below(to, &file.name));
+        match store.copy_if_not_exists(&from, &to).await {
+            Ok(()) => Ok(()),
+            Err(StoreError::AlreadyExists { .. }) if store.head(&to).await?.size == file.size_bytes => Ok(()),
+            // Not every store has such a copy: S3 says so without a request.
+            Err(_) => store.copy(&from, &to).await,
+        }
+    }
 }
 
 /// A way from one root to another.
@@ -71,8 +86,8 @@ impl Transfer {
 
     async fn copy(&self, file: &FileRef) -> Result<()> {
         if file.size_bytes <= MAX_SERVER_SIDE_BYTES
-            && let Some(SharedStore { store, from, to }) = &self.shared
-            && store.copy(&below(from, &file.name), &below(to, &file.name)).await.is_ok()
+            && let Some(shared) = &self.shared
+            && shared.copy(file).await.is_ok()
         {
             // What it copied is as long as its original, which may be damaged.
             let head = self.to.head(&Path::from(file.name.as_str())).await;
@@ -161,6 +176,7 @@ fn failed(store: &Arc<dyn ObjectStore>, what: &str, file: &FileRef, cause: &Stor
 #[cfg(test)]
 mod tests {
     use alluvium_env::{ErrorKind, IoRuntime};
+    use object_store::local::LocalFileSystem;
     use object_store::memory::InMemory;
     use object_store::prefix::PrefixStore;
 
@@ -203,6 +219,28 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn copies_that_are_repeated_on_one_disk_leave_nothing_beside_them_and_mend_what_is_too_short() {
+        let (folder, io) = (tempfile::tempdir().unwrap(), IoRuntime::new(1).unwrap());
+        let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
+        let root =
+            |name: &str| -> Arc<dyn ObjectStore> { Arc::new(PrefixStore::new(Arc::clone(&store), name)) };
+        let shared = SharedStore { store: Arc::clone(&store), from: Path::from("a"), to: Path::from("b") };
+        let way = Transfer { from: root("a"), to: root("b"), shared: Some(shared) };
+        let names = || {
+            let entries = std::fs::read_dir(folder.path().join("b")).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+        };
+        let copy = || io.block_on(way.copy_all(&[file("1", 3)], &|_| ())).unwrap();
+        io.block_on(way.from.put(&Path::from("1"), "abc".into())).unwrap();
+        (0..3).for_each(|_| copy());
+        assert_eq!(names(), ["1"]);
+        io.block_on(way.to.put(&Path::from("1"), "a".into())).unwrap();
+        copy();
+        assert_eq!(std::fs::read(folder.path().join("b/1")).unwrap(), b"abc");
+        assert_eq!(names(), ["1"]);
     }
 
     #[test]

@@ -98,8 +98,9 @@ fn collect(args: &GcArgs) -> Result<()> {
     out.finish()?;
     let left = report.orphans - report.deleted;
     if !args.dry_run && left > 0 {
+        let why = report.why_left.map(|why| format!(" ({why})")).unwrap_or_default();
         return Err(Error::unavailable(format!(
-            "{left} of {} objects could not be deleted in {}; run it again",
+            "{left} of {} objects could not be deleted in {}{why}; run it again",
             report.orphans,
             storage.url()
         )));
@@ -116,7 +117,7 @@ fn show(orphan: &Orphan, json: bool, out: &mut Output) -> Result<()> {
 }
 
 fn sum_up(args: &GcArgs, storage: &Storage, report: &GarbageReport, out: &mut Output) -> Result<()> {
-    let GarbageReport { orphans, orphan_bytes, deleted, named } = *report;
+    let GarbageReport { orphans, orphan_bytes, deleted, named, .. } = *report;
     if args.json {
         let (url, dry_run) = (storage.url(), args.dry_run);
         return out.json(&Line::Garbage { url, dry_run, orphans, bytes: orphan_bytes, deleted, named });

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! One schedule in five has a second job, forked from a checkpoint of the first into a root of its own: one that claims
-//! it, or one that leaves it alone. Each root has its own truth.
+//! it, or one that leaves it alone. Each root has its own truth. Beside them garbage is collected from outside, at any moment: by one
+//! that only looks, or by one that takes the state over and fences whoever runs.
 //!
 //! All runs on one thread, and simulated time passes only when everything waits. The coordinator, the ledger, the registry
 //! and the sweep are the real ones; backend, sources and lanes are models that are smaller than `forst` and `host`, so
@@ -26,6 +27,7 @@
 //! # Ok::<(), alluvium_env::Error>(())
 //! ```
 mod backend;
+mod collection;
 mod fork;
 mod job;
 mod network;

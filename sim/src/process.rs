@@ -96,15 +96,11 @@ impl Process {
         plan: Plan,
         fork: Option<&Fork>,
     ) -> Self {
-        let (alive, ended) = (Arc::new(AtomicBool::new(true)), Rc::new(Cell::new(None)));
-        let store = ProcessStore { world: Arc::clone(world), process: number, alive: Arc::clone(&alive) };
-        let (io, said) = (io.clone(), Rc::clone(&ended));
-        let fork = fork.cloned();
-        let origin = fork.as_ref().and_then(|fork| fork.origin(&store));
-        let from_other = origin.is_some();
-        let main = tokio::task::spawn_local(async move {
-            let world = Arc::clone(&store.world);
-            let ending = match run(store, io, &plan, origin).await {
+        let (io, fork) = (io.clone(), fork.cloned());
+        Self::spawn(world, number, async move |store: ProcessStore| {
+            let origin = fork.as_ref().and_then(|fork| fork.origin(&store));
+            let (world, from_other) = (Arc::clone(&store.world), origin.is_some());
+            match run(store, io, &plan, origin).await {
                 Ok(()) => Ending::Finished,
                 Err(error) if error.kind() == ErrorKind::Fenced => Ending::Fenced,
                 Err(error) => {
@@ -121,7 +117,22 @@ impl Process {
                     }
                     Ending::Failed
                 }
-            };
+            }
+        })
+    }
+
+    /// Starts whatever has a process of its own.
+    pub(crate) fn spawn(
+        world: &Arc<World>,
+        number: u64,
+        body: impl AsyncFnOnce(ProcessStore) -> Ending + 'static,
+    ) -> Self {
+        let (alive, ended) = (Arc::new(AtomicBool::new(true)), Rc::new(Cell::new(None)));
+        let store = ProcessStore { world: Arc::clone(world), process: number, alive: Arc::clone(&alive) };
+        let said = Rc::clone(&ended);
+        let main = tokio::task::spawn_local(async move {
+            let world = Arc::clone(&store.world);
+            let ending = body(store).await;
             world.trace(format_args!("{number} ends: {ending:?}"));
             said.set(Some(ending));
         });

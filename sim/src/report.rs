@@ -31,6 +31,10 @@ pub struct Report {
     pub adopted: u64,
     /// Files of former attempts that were swept.
     pub deleted: u64,
+    /// Collections of garbage from outside that went to their end.
+    pub collections: u64,
+    /// What they deleted.
+    pub collected: u64,
 }
 
 impl std::ops::AddAssign for Report {
@@ -49,5 +53,7 @@ impl std::ops::AddAssign for Report {
         self.faults += other.faults;
         self.adopted += other.adopted;
         self.deleted += other.deleted;
+        self.collections += other.collections;
+        self.collected += other.collected;
     }
 }

@@ -12,6 +12,7 @@ use object_store::path::Path;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
+use crate::collection;
 use crate::fork::Fork;
 use crate::job::PARTITIONS;
 use crate::process::{Ending, Plan, Process};
@@ -108,6 +109,10 @@ impl Job<'_> {
                 // Else the next one starts at this very moment.
                 sleep(random.millis(5, 700)).await;
             }
+            if random.permille(200) {
+                self.attempts += 1;
+                self.running.push(collection::start(&world, self.attempts, random.permille(700)));
+            }
             if random.permille(450) {
                 let victim = random.below(self.running.len() as u64) as usize;
                 kill(&world, &self.running.swap_remove(victim));
@@ -199,6 +204,7 @@ impl Job<'_> {
             }
             Err(error) => world.violate(format!("objects cannot be listed: {error}")),
         }
+        collection::finds_nothing(world).await;
     }
 }
 

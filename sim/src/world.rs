@@ -4,12 +4,13 @@
 //! checkpoint names is there; a completed checkpoint holds what was counted up to its positions, exactly.
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alluvium_checkpoint::{CheckpointMetadata, PageReader, RetainedCheckpoints};
 use alluvium_env::Error;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -164,6 +165,16 @@ impl World {
         let store = Arc::clone(&self.objects) as Arc<dyn ObjectStore>;
         let looked = RetainedCheckpoints::look(store).now_or_never();
         looked.unwrap_or_else(|| Err(Error::internal("reading objects takes time")))
+    }
+
+    /// Whether anybody has claimed it yet.
+    pub(crate) fn has_state(&self) -> bool {
+        let ledger = self.objects.list(Some(&Path::from("ledger")));
+        // Whoever is about to claim an origin probes first.
+        let is_entry = |name: &Path| name.filename().is_some_and(|last| !last.starts_with("probe-"));
+        let mut entries =
+            ledger.filter(|meta| ready(meta.as_ref().is_ok_and(|meta| is_entry(&meta.location))));
+        matches!(entries.next().now_or_never(), Some(Some(_)))
     }
 
     /// Reads what counts, if that may have changed.

@@ -32,6 +32,8 @@ fn counts_are_exact_no_live_file_is_deleted_and_none_is_left_whatever_fails() {
         (sum.verified, SCHEDULES * 5),
         (sum.adopted, SCHEDULES / 4),
         (sum.deleted, SCHEDULES / 2),
+        (sum.collections, SCHEDULES / 8),
+        (sum.collected, SCHEDULES / 8),
     ] {
         assert!(figure >= least, "too little happened: {sum:?}");
     }

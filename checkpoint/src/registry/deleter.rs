@@ -11,7 +11,7 @@ use std::time::Duration;
 use alluvium_env::{Clock, HashSet, IoRuntime, SystemClock};
 
 use super::RegistryStats;
-use crate::objects::Objects;
+use crate::objects::{Objects, Undeleted};
 
 /// See the module.
 pub(crate) struct Deleter {
@@ -37,6 +37,8 @@ struct Queue {
     feeders: usize,
     deleted: u64,
     failed_deletes: u64,
+    /// What the store said of the last that failed.
+    why: Option<String>,
     swept: bool,
 }
 
@@ -67,8 +69,11 @@ impl Shared {
     async fn work(&self) {
         while let Some(names) = self.take() {
             let total = names.len();
-            let failed = self.objects.delete_all(names).await;
+            let Undeleted { names: failed, why } = self.objects.delete_all(names).await;
             let mut queue = self.lock();
+            if let Some(why) = why {
+                queue.why = Some(why.to_string());
+            }
             queue.in_work.clear();
             queue.deleted += (total - failed.len()) as u64;
             queue.failed_deletes += failed.len() as u64;
@@ -194,6 +199,11 @@ impl Deleter {
                 }
             };
         }
+    }
+
+    /// What the store said when something could not be deleted, the last time.
+    pub(super) fn last_refusal(&self) -> Option<String> {
+        self.shared.lock().why.clone()
     }
 
     /// How it stands; the registry adds its files.

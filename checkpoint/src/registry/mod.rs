@@ -248,6 +248,11 @@ impl SharedFileRegistry {
         self.stats()
     }
 
+    /// What the store said when something could not be deleted, the last time: a sentence for a person.
+    pub fn last_refusal(&self) -> Option<String> {
+        self.deleter.last_refusal()
+    }
+
     /// How it stands.
     pub fn stats(&self) -> RegistryStats {
         let (files, parked) = {

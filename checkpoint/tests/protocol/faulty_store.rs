@@ -1,7 +1,7 @@
 //! A store that fails chosen calls, before or after performing them, counts listings, or ignores conditions.
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream};
@@ -32,6 +32,7 @@ pub(crate) struct Plan {
     uploads: AtomicUsize,
     ignores_conditions: AtomicBool,
     refuses_deletes: AtomicBool,
+    refuses_deletes_below: OnceLock<&'static str>,
     deletes: AtomicUsize,
     hangs_in_sweeps: AtomicBool,
     hangs_in_deletes: AtomicBool,
@@ -41,6 +42,16 @@ impl Plan {
     /// Whether nothing may be deleted from now on.
     pub(crate) fn refuse_deletes(&self, refuse: bool) {
         self.refuses_deletes.store(refuse, SeqCst);
+    }
+
+    /// From now on nothing with such a name may be deleted.
+    pub(crate) fn refuse_deletes_below(&self, folder: &'static str) {
+        self.refuses_deletes_below.get_or_init(|| folder);
+    }
+
+    fn refuses_to_delete(&self, path: &Path) -> bool {
+        let below = self.refuses_deletes_below.get().is_some_and(|folder| path.as_ref().starts_with(folder));
+        below || self.refuses_deletes.load(SeqCst)
     }
 
     /// Names so far that were asked to be deleted.
@@ -213,7 +224,7 @@ impl ObjectStore for FaultyStore {
                 if this.plan.hangs_in_deletes.load(SeqCst) {
                     std::future::pending::<()>().await;
                 }
-                if this.plan.refuses_deletes.load(SeqCst) {
+                if this.plan.refuses_to_delete(&path) {
                     let path = path.to_string();
                     return Err(Error::PermissionDenied { path, source: "no right to delete".into() });
                 }

@@ -2,15 +2,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use alluvium_checkpoint::{CheckpointStore, Garbage, Origin, RestoreMode, RetainedCheckpoints, Transfer};
-use alluvium_env::{Entropy, ErrorKind, IoRuntime, Result};
+use alluvium_checkpoint::{
+    CheckpointStore, Garbage, Origin, Prospect, RestoreMode, RetainedCheckpoints, Transfer,
+};
+use alluvium_env::{Entropy, Error, ErrorKind, IoRuntime, Result, spawn_thread};
 use alluvium_state_api::CheckpointId;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::faulty_store::{FaultyStore, Plan, When};
-use crate::job::{Job, Oracle, contents, named, names_in};
+use crate::job::{Job, Oracle, RETAINED, contents, named, names_in};
 
 /// More calls than any run makes.
 const MANY: usize = 1000;
@@ -116,7 +118,11 @@ fn a_claim_fences_the_former_owner_and_deletes_the_checkpoint_once_it_has_one_of
     }
     owner.files.settle();
     let claimed = origin(&from, &to, RestoreMode::Claim);
+    let left = Path::from("ledger/probe-00000000000000ff");
+    io.block_on(to.put(&left, "".into())).unwrap();
     let mut job = Job::start_from(Arc::clone(&to), &io, 2, &claimed).unwrap();
+    job.files.settle();
+    assert!(!names_in(&to, &io, "ledger").contains(left.as_ref()), "a probe that was cut off goes");
     owner.step().unwrap();
     assert_eq!(owner.checkpoint(&mut Oracle::new()).unwrap_err().kind(), ErrorKind::Fenced);
     assert_eq!(retained(&from, &io).all().len(), 2, "nothing goes before there is a checkpoint in its place");
@@ -133,6 +139,102 @@ fn a_claim_fences_the_former_owner_and_deletes_the_checkpoint_once_it_has_one_of
     whole(&to, &io);
     owner.end();
     whole(&from, &io);
+}
+
+#[test]
+fn a_claim_that_is_refused_fences_nobody_and_leaves_nothing() {
+    let io = IoRuntime::new(1).unwrap();
+    let from = memory();
+    let mut owner = Job::start(Arc::clone(&from), &io, 1).unwrap();
+    owner.step().unwrap();
+    owner.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    let (other, forked) = (original(&io, 9, false), memory());
+    let no_claim = origin(&other, &forked, RestoreMode::NoClaim);
+    drop(Job::start_from(Arc::clone(&forked), &io, 2, &no_claim).unwrap());
+    let faulty = |set: fn(&Plan)| -> Arc<dyn ObjectStore> {
+        let plan = Arc::new(Plan::default());
+        set(&plan);
+        Arc::new(FaultyStore::new(memory(), plan))
+    };
+    let targets = [
+        (Arc::clone(&other), "holds a state of its own already"),
+        (forked, "was begun from checkpoint 4 in mem:///origin, not from checkpoint 1"),
+        (faulty(Plan::ignore_conditions), "it has no conditional put"),
+        (faulty(|plan| plan.arm(3, 1, When::Before)), "cannot create ledger/probe-"),
+    ];
+    for (to, why) in targets {
+        let before = contents(&to, &io);
+        let refused = Job::start_from(Arc::clone(&to), &io, 3, &origin(&from, &to, RestoreMode::Claim));
+        let error = refused.err().unwrap().to_string();
+        assert!(error.contains(why), "{error}");
+        assert_eq!(contents(&to, &io), before);
+    }
+    // Whoever asks for one that is not there, or finds that it does not fit, claims nothing either.
+    let to = memory();
+    let transfer = Transfer { from: Arc::clone(&from), to: Arc::clone(&to), shared: None };
+    let missing = Origin::new(transfer, "mem:///origin", Some(CheckpointId(7)), RestoreMode::Claim);
+    let (latest, entropy) = (origin(&from, &to, RestoreMode::Claim), Entropy::from_seed(4));
+    for (origin, refused) in [(Some(&missing), 0), (Some(latest.as_ref()), 1), (None, 1)] {
+        let mut seen = 0;
+        let root = if origin.is_none() { &from } else { &to };
+        let mut check = |prospect: &Prospect<'_>| {
+            seen += 1;
+            assert!(prospect.origin().or(prospect.latest()).is_some_and(|one| one.id == CheckpointId(1)));
+            Err(Error::invalid("it does not fit"))
+        };
+        let opened =
+            CheckpointStore::open_checked(Arc::clone(root), io.clone(), &entropy, origin, &mut check);
+        assert_eq!((opened.err().unwrap().kind(), seen), (ErrorKind::Invalid, refused));
+    }
+    assert!(contents(&to, &io).is_empty());
+    owner.step().unwrap();
+    owner.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+    owner.end();
+}
+
+/// Its job completes so many that the one that was looked at is gone when it is to be claimed.
+#[test]
+fn a_checkpoint_that_is_dropped_before_it_is_claimed_fences_nobody_and_of_the_latest_the_next_is_taken() {
+    let io = IoRuntime::new(1).unwrap();
+    let (from, to) = (memory(), memory());
+    let go_on = |mut owner: Job| {
+        for _ in 0..=RETAINED {
+            owner.step().unwrap();
+            owner.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+        }
+        owner
+    };
+    let mut owner = Some(go_on(Job::start(Arc::clone(&from), &io, 1).unwrap()));
+    let transfer = || Transfer { from: Arc::clone(&from), to: Arc::clone(&to), shared: None };
+    for (asked, taken) in [(Some(CheckpointId(3)), None), (None, Some(CheckpointId(9)))] {
+        let origin = Origin::new(transfer(), "mem:///origin", asked, RestoreMode::Claim);
+        let mut seen = Vec::new();
+        let mut check = |prospect: &Prospect<'_>| {
+            seen.push(prospect.origin().unwrap().id);
+            if seen.len() == 1 {
+                let running = owner.take().unwrap();
+                owner = Some(spawn_thread("owner", move || go_on(running)).unwrap().join().unwrap());
+            }
+            Ok(())
+        };
+        let (root, entropy) = (Arc::clone(&to), Entropy::from_seed(5));
+        let opened = CheckpointStore::open_checked(root, io.clone(), &entropy, Some(&origin), &mut check);
+        match opened {
+            Ok(opened) => assert_eq!(opened.origin.map(|one| one.id), taken),
+            Err(error) => {
+                assert_eq!((error.kind(), taken), (ErrorKind::Unavailable, None));
+                assert!(
+                    error.to_string().contains("was dropped by the job that runs on mem:///origin"),
+                    "{error}"
+                );
+                assert!(contents(&to, &io).is_empty());
+            }
+        }
+        assert_eq!(seen.first().copied(), asked.or(Some(CheckpointId(6))));
+    }
+    let mut owner = owner.unwrap();
+    owner.step().unwrap();
+    assert_eq!(owner.checkpoint(&mut Oracle::new()).unwrap_err().kind(), ErrorKind::Fenced);
 }
 
 #[test]

@@ -119,6 +119,7 @@ fn whoever_follows_pages_names_a_damaged_or_missing_one_and_deletes_nothing() {
             _ => drop(killed.damage_the_page()),
         }
         let (before, io) = (killed.there(), &killed.io);
+        let ledger = names_in(&killed.store, io, "ledger");
         let store = || Arc::clone(&killed.store);
         let transfer = Transfer { from: store(), to: Arc::new(InMemory::new()), shared: None };
         let request =
@@ -135,6 +136,7 @@ fn whoever_follows_pages_names_a_damaged_or_missing_one_and_deletes_nothing() {
             assert!(error.to_string().contains(&killed.page), "{error}");
         }
         assert_eq!(killed.there(), before);
+        assert_eq!(names_in(&killed.store, io, "ledger"), ledger, "nobody is fenced for it");
     }
 }
 

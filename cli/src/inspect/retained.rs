@@ -203,7 +203,10 @@ pub(super) fn rm(args: &RmArgs, io: &IoRuntime) -> Result<()> {
         };
         let later = match retired.left {
             0 => String::new(),
-            left => format!("; {} more could not be, the next job on the state deletes them", grouped(left)),
+            left => {
+                let why = retired.why_left.map(|why| format!(" ({why})")).unwrap_or_default();
+                format!("; {} more could not be{why}, the next job on the state deletes them", grouped(left))
+            }
         };
         out.line(&format!("{} objects deleted{later}; {stay}", grouped(retired.deleted)))?;
     }

@@ -2,6 +2,7 @@
 //!
 //! **Failure**: an error, or a panic, anywhere ends the job with one error that says where; no thread of the job is
 //! left when [`Job::run`] returns, and the last complete checkpoint stays as it was.
+mod beginning;
 mod broadcast;
 mod control;
 mod coordination;
@@ -19,20 +20,15 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use alluvium_async_exec::{MailboxReceiver, MailboxSender, mailbox};
-use alluvium_checkpoint::{
-    CheckpointMetadata, CheckpointStore, Coordinator, JobShape, Opened, RegistryStats,
-};
-use alluvium_env::{Clock, Entropy, Error, ErrorKind, IoRuntime, Result};
-use alluvium_state_api::{
-    BackendFactory, CheckpointId, Codec, FileOwnership, KeyedProcess, StateScan, States,
-};
+use alluvium_checkpoint::{CheckpointStore, Coordinator, Opened, RegistryStats};
+use alluvium_env::{Clock, Entropy, IoRuntime, Result};
+use alluvium_state_api::{BackendFactory, Codec, FileOwnership, KeyedProcess, StateScan, States};
 use object_store::ObjectStore;
 
-use crate::source::{
-    Collector, SourceCut, SourceProgress, SourceSignal, SourceWorker, SplitQueue, SplitSource,
-};
+use crate::source::{Collector, SourceCut, SourceSignal, SourceWorker, SplitQueue, SplitSource};
 use crate::task::{Mail, Operator, Orders, TaskStart, TaskStats};
 
+use beginning::Beginning;
 use broadcast::BroadcastCut;
 pub use control::{JobControl, Progress};
 use coordination::{Coordination, Uploads};
@@ -104,13 +100,19 @@ impl<S: SplitSource> Job<S> {
         let (clock, settings) = (Arc::clone(&self.world.clock), self.settings.clone());
         let world = &self.world;
         let (store, io) = (Arc::clone(&world.store), world.io.clone());
-        let opened = match &settings.restore {
-            Restore::From(origin) => CheckpointStore::open_from(store, io, &world.entropy, origin)?,
-            _ => CheckpointStore::open(store, io, &world.entropy)?,
+        let origin = match &settings.restore {
+            Restore::From(origin) => Some(origin.as_ref()),
+            _ => None,
         };
+        let mut beginning = Beginning::afresh(&self.source);
+        let opened = CheckpointStore::open_checked(store, io, &world.entropy, origin, &mut |prospect| {
+            beginning = Beginning::choose(&self, prospect)?;
+            Ok(())
+        })?;
         let files = Arc::clone(&opened.files);
-        let (restored, mut notes) = self.choose(&opened)?;
-        let mut coordination = self.start(opened, restored.as_ref(), &Arc::new(open), control)?;
+        let restored = beginning.restored.as_ref().map(|metadata| metadata.id.0);
+        let mut notes = std::mem::take(&mut beginning.notes);
+        let mut coordination = self.start(opened, beginning, &Arc::new(open), control)?;
         let outcome = match coordination.run_to_end(finish) {
             Ok(outcome) => outcome,
             Err(error) => return Err(coordination.fail(error)),
@@ -120,7 +122,7 @@ impl<S: SplitSource> Job<S> {
         notes.extend(coordination.failures());
         notes.extend(coordination.succession.as_mut().and_then(Succession::end));
         drop(coordination);
-        notes.extend(left_over(files.settle_within(LAST_DELETES)));
+        notes.extend(left_over(files.settle_within(LAST_DELETES), files.last_refusal()));
         let first = control.metrics().first_record_at();
         let millis = |at: std::time::Duration| {
             u64::try_from(at.saturating_sub(begun_at).as_millis()).unwrap_or(u64::MAX)
@@ -131,36 +133,10 @@ impl<S: SplitSource> Job<S> {
             seconds: clock.monotonic().saturating_sub(begun_at).as_secs_f64(),
             parallelism: settings.parallelism,
             checkpoints,
-            restore: RestoreReport {
-                checkpoint: restored.map(|metadata| metadata.id.0),
-                millis_to_first_record: first.map(millis),
-            },
+            restore: RestoreReport { checkpoint: restored, millis_to_first_record: first.map(millis) },
             backend,
             controller,
             notes,
-        })
-    }
-
-    /// The checkpoint to begin with, and what is to be said about it.
-    fn choose(&self, opened: &Opened) -> Result<(Option<CheckpointMetadata>, Vec<String>)> {
-        Ok(match &self.settings.restore {
-            Restore::None => (None, Vec::new()),
-            Restore::Id(id) => (Some(opened.checkpoint(CheckpointId(*id))?.clone()), Vec::new()),
-            Restore::From(_) => (opened.origin.clone(), Vec::new()),
-            Restore::Latest => {
-                let url = &self.world.state_url;
-                if let Some(origin) = &opened.begun_from {
-                    return Err(Error::invalid(format!(
-                        "the state in {url} was begun from {origin} and has no checkpoint of its own yet: restore from that \
-                         once more"
-                    )));
-                }
-                let none =
-                    || format!("there is no checkpoint in {url} yet; starting at the beginning of the input");
-                let latest = opened.latest().cloned();
-                let notes = if latest.is_none() { vec![none()] } else { Vec::new() };
-                (latest, notes)
-            }
         })
     }
 
@@ -168,7 +144,7 @@ impl<S: SplitSource> Job<S> {
     fn start<P: KeyedProcess<In: Codec>>(
         self,
         opened: Opened,
-        restored: Option<&CheckpointMetadata>,
+        Beginning { restored, progress, .. }: Beginning,
         open: &Arc<impl Fn(&States<'_>) -> Result<Operator<P>> + Send + Sync + 'static>,
         control: &JobControl,
     ) -> Result<Coordination> {
@@ -176,13 +152,10 @@ impl<S: SplitSource> Job<S> {
         let (shape, metrics) = (settings.shape(), control.metrics());
         let succession = Succession::of(&settings.restore, &world);
         let store = Succession::store(succession.as_ref(), &world);
-        let progress = restored.map_or_else(
-            || Ok(SourceProgress::start(&source)),
-            |metadata| {
-                metrics.restored(metadata.id.0);
-                go_on(&source, metadata, &shape)
-            },
-        )?;
+        let restored = restored.as_ref();
+        if let Some(metadata) = restored {
+            metrics.restored(metadata.id.0);
+        }
         let (events, inbox) = channel();
         let signal = Arc::new(SourceSignal::new(settings.sources));
         let (lanes, receivers) = lanes(settings.sources, settings.parallelism);
@@ -238,10 +211,12 @@ impl<S: SplitSource> Job<S> {
     }
 }
 
-/// What is to be said about objects that could not be deleted.
-fn left_over(RegistryStats { waiting, failed_deletes, .. }: RegistryStats) -> Option<String> {
+/// What is to be said about objects that could not be deleted, and what the store said.
+fn left_over(stats: RegistryStats, why: Option<String>) -> Option<String> {
+    let RegistryStats { waiting, failed_deletes, .. } = stats;
+    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
     let advice = if failed_deletes > 0 {
-        format!("{failed_deletes} deletes failed, so look whether the store permits them; ")
+        format!("{failed_deletes} deletes failed{why}, so look whether the store permits them; ")
     } else {
         String::new()
     };
@@ -251,24 +226,6 @@ fn left_over(RegistryStats { waiting, failed_deletes, .. }: RegistryStats) -> Op
              them, or alluvium gc"
         )
     })
-}
-
-/// Where the input is read on, if the checkpoint is of this job.
-fn go_on(
-    source: &impl SplitSource,
-    metadata: &CheckpointMetadata,
-    shape: &JobShape,
-) -> Result<SourceProgress> {
-    let place = || format!("cannot restore checkpoint {}", metadata.id);
-    let progress = SourceProgress::restore(source, &metadata.source).map_err(|e| e.context(place()));
-    match (metadata.check(shape), progress) {
-        (Ok(()), progress) => progress,
-        // All that differs at once.
-        (Err(one), Err(two)) if two.kind() == ErrorKind::Invalid => {
-            Err(Error::invalid(format!("{one}; {two}")))
-        }
-        (Err(one), _) => Err(one),
-    }
 }
 
 fn start_sources<S: SplitSource>(

@@ -63,7 +63,8 @@ fn a_job_says_how_much_it_could_not_delete() {
     let notes = run(&(Arc::new(refuses) as Arc<dyn ObjectStore>));
     let said = notes.iter().any(|note| {
         note.starts_with("objects that nobody needs and that are not deleted yet: ")
-            && note.contains("deletes failed, so look whether the store permits them")
+            && note.contains("deletes failed (cannot delete ledger/00000000000000000002 in ")
+            && note.contains("; check the keys and their rights), so look whether the store permits them")
     });
     assert!(said, "{notes:?}");
 }

@@ -1,10 +1,12 @@
 //! Whose state it is: other inputs, other jobs, and two jobs at once are refused, and nothing is overwritten.
-use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
+use alluvium_checkpoint::{Origin, RestoreMode, Transfer};
 use alluvium_env::{ErrorKind, spawn_thread};
 use alluvium_host::{JobControl, JobSettings, Outcome, ReadOutcome, Restore};
 use alluvium_state_api::{HeapBackendFactory, MaxParallelism};
+use object_store::ObjectStore;
 
 use crate::operators::Add;
 use crate::words::{Counts, Words, collect, job, memory, settings, world};
@@ -44,6 +46,52 @@ fn a_checkpoint_of_another_input_or_job_is_refused_and_stays() {
 
     let by_id = JobSettings { restore: Restore::Id(1), ..settings(2, 1, often) };
     assert_eq!(run(&words, by_id).unwrap(), (Some(1), words.counts()));
+}
+
+#[test]
+fn a_job_that_does_not_fit_fences_nobody_in_place_or_by_a_claim() {
+    let store = memory();
+    let words = Words::new(1, 500, 30);
+    let (idle, is_idle) = channel();
+    let idle = Mutex::new(idle);
+    let source = words.clone().hooked(move |_, position| {
+        if position == 250 {
+            let _ = idle.lock().unwrap().send(());
+            return Ok(ReadOutcome::Idle);
+        }
+        Ok(ReadOutcome::More)
+    });
+    let run = |settings: JobSettings| {
+        let (control, job) = (JobControl::new(), job(&source, settings, world(&store, HeapBackendFactory)));
+        let theirs = control.clone();
+        let thread = spawn_thread("owner", move || job.run(Add::open, &theirs, |_| Ok(()))).unwrap();
+        is_idle.recv().unwrap();
+        (thread, control)
+    };
+    let (first, control) = run(settings(1, 1, None));
+    control.stop();
+    first.join().unwrap().unwrap();
+
+    let (owner, control) = run(settings(1, 1, None));
+    let renamed = JobSettings { job: "letters".to_owned(), ..settings(1, 1, None) };
+    let wider = JobSettings { max_parallelism: MaxParallelism::new(64).unwrap(), ..settings(1, 1, None) };
+    let missing = JobSettings { restore: Restore::Id(99), ..settings(1, 1, None) };
+    let refused = |words: &Words, settings: JobSettings, store: &Arc<dyn ObjectStore>| {
+        let run = job(words, settings, world(store, HeapBackendFactory));
+        let error = run.run(Add::open, &JobControl::new(), |_| Ok(())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    };
+    refused(&words, missing, &store);
+    let longer = Words::new(1, 501, 30);
+    for (words, settings) in [(&words, renamed), (&words, wider), (&longer, settings(1, 1, None))] {
+        refused(words, settings.clone(), &store);
+        let to = memory();
+        let transfer = Transfer { from: Arc::clone(&store), to: Arc::clone(&to), shared: None };
+        let claimed = Arc::new(Origin::new(transfer, "mem:///origin", None, RestoreMode::Claim));
+        refused(words, JobSettings { restore: Restore::From(claimed), ..settings }, &to);
+    }
+    control.stop();
+    assert_eq!(owner.join().unwrap().unwrap().outcome, Outcome::Stopped);
 }
 
 #[test]
