@@ -107,7 +107,6 @@ struct Plan<'a> {
     /// Whether the first entry is the one behind `start`.
     behind: bool,
     limit: u32,
-    entries: u64,
 }
 
 impl Store {
@@ -129,9 +128,8 @@ impl Store {
         let range = KeyRange::of_prefix(query.prefix);
         let behind = query.after.is_some_and(|after| after >= query.prefix);
         let start = if behind { query.after.unwrap_or_default() } else { query.prefix };
-        let entries = self.version.files().map(|(_, file)| file.meta.entries).sum();
         let limit = query.limit.max(1);
-        let plan = Plan { store: self, got, needs, range, start, behind, limit, entries };
+        let plan = Plan { store: self, got, needs, range, start, behind, limit };
         let memtables = self.in_order();
         match plan.merge(&memtables) {
             Ok(page) => Ok(Some(page)),
@@ -208,13 +206,13 @@ impl<'a> Plan<'a> {
         file: &'a Arc<TableFile>,
         guide: &Guide<'a>,
         number: usize,
-        run_entries: u64,
+        run: &[Arc<TableFile>],
     ) -> Result<&'a Block, Stop> {
         if let Some((block, _)) = self.store.block(file.id, number as u32, self.got) {
             return Ok(block);
         }
         if let Some(needs) = self.needs {
-            let ahead = self.blocks_ahead(file, guide, number, run_entries);
+            let ahead = self.blocks_ahead(file, guide, number, run);
             let absent = |n: &usize| self.store.block(file.id, *n as u32, self.got).is_none();
             let need = |n: usize| Some(Need::block(file, guide.place(n)?));
             needs.borrow_mut().extend((number..ahead).filter(absent).filter_map(need));
@@ -223,11 +221,19 @@ impl<'a> Plan<'a> {
     }
 
     /// The first block that a page which needs block `number` will not need, by the run's share of all entries.
-    fn blocks_ahead(&self, file: &TableFile, guide: &Guide<'_>, number: usize, run_entries: u64) -> usize {
+    fn blocks_ahead(
+        &self,
+        file: &TableFile,
+        guide: &Guide<'_>,
+        number: usize,
+        run: &[Arc<TableFile>],
+    ) -> usize {
+        let run_entries: u64 = run.iter().map(|file| file.meta.entries).sum();
+        let entries: u64 = self.store.version.files().map(|(_, file)| file.meta.entries).sum();
         let a_block = (file.meta.entries / guide.all_blocks().max(1) as u64).max(1);
-        let share = u64::from(self.limit).saturating_mul(run_entries) / self.entries.max(1);
+        let share = u64::from(self.limit).saturating_mul(run_entries) / entries.max(1);
         let wanted = (share.div_ceil(a_block) as usize + 1).min(MAX_BLOCKS_AHEAD);
-        let last = guide.end_of(&self.range);
+        let last = guide.end_of(&self.range.end);
         (number + wanted).min(last.max(number + 1)).min(guide.known().end)
     }
 
@@ -318,9 +324,9 @@ impl Guide<'_> {
         }
     }
 
-    /// Behind the last of its blocks that can have keys of a range.
-    fn end_of(&self, range: &KeyRange) -> usize {
-        let last = if range.end.is_empty() { None } else { self.block_of(&range.end).ok().flatten() };
+    /// Behind the last of its blocks that can have keys before `end`; empty: no end.
+    fn end_of(&self, end: &[u8]) -> usize {
+        let last = if end.is_empty() { None } else { self.block_of(end).ok().flatten() };
         let known = self.known();
         last.map_or(known.end, |last| (last + 1).clamp(known.start, known.end))
     }
@@ -391,8 +397,8 @@ impl SortedSource for PageSource<'_> {
 /// A position in what a page can have of a run whose blocks are in memory.
 struct RunCursor<'a> {
     plan: &'a Plan<'a>,
+    run: &'a [Arc<TableFile>],
     rest: std::slice::Iter<'a, Arc<TableFile>>,
-    run_entries: u64,
     is_bottom: bool,
     open: Option<OpenTable<'a>>,
     /// Of the tables so far: the cursor has seen every table that holds keys up to its own.
@@ -418,6 +424,12 @@ struct OpenTable<'a> {
 }
 
 impl<'a> OpenTable<'a> {
+    /// Whether its next block can have keys that the page sees, as far as its guide knows.
+    fn goes_on(&self) -> bool {
+        let (guide, next) = (&self.guide, self.number + 1);
+        next < guide.all_blocks() && (!guide.known().contains(&next) || next < guide.end_of(self.end))
+    }
+
     /// Takes the guide that knows of its block.
     fn turn_to(&mut self, plan: &Plan<'a>) -> Result<(), Stop> {
         if let Guide::Slim { top, .. } = self.guide
@@ -432,12 +444,11 @@ impl<'a> OpenTable<'a> {
 impl<'a> RunCursor<'a> {
     fn new(plan: &'a Plan<'a>, run: &'a [Arc<TableFile>]) -> Self {
         let first = run.partition_point(|file| !file.keys().ends_behind(plan.start));
-        let run_entries = run.iter().map(|file| file.meta.entries).sum();
         let rest = run.get(first..).unwrap_or_default().iter();
         let (deleting, cursor) = (Vec::new(), BlockCursor::default());
         let bottom = plan.store.version.bottom();
         let is_bottom = bottom.is_some_and(|bottom| std::ptr::eq(bottom.as_slice(), run));
-        Self { plan, rest, run_entries, is_bottom, open: None, deleting, cursor }
+        Self { plan, run, rest, is_bottom, open: None, deleting, cursor }
     }
 
     #[inline]
@@ -479,7 +490,7 @@ impl<'a> RunCursor<'a> {
         }
         // A table may end with keys that it only deletes.
         let Some((guide, number)) = plan.guide_to(file, start)? else { return self.open_next() };
-        let block = plan.block(file, &guide, number, self.run_entries)?;
+        let block = plan.block(file, &guide, number, self.run)?;
         self.open = Some(OpenTable { file, end, guide, number, block });
         self.cursor.seek(block, start)?;
         self.settle()
@@ -493,10 +504,10 @@ impl<'a> RunCursor<'a> {
                     self.cursor.advance(open.block)?;
                 }
                 Some((_, key, _)) if is_before_end(key, open.end) => return Ok(()),
-                None if open.number + 1 < open.guide.all_blocks() => {
+                None if open.goes_on() => {
                     open.number += 1;
                     open.turn_to(self.plan)?;
-                    open.block = self.plan.block(open.file, &open.guide, open.number, self.run_entries)?;
+                    open.block = self.plan.block(open.file, &open.guide, open.number, self.run)?;
                     self.cursor.rewind(open.block)?;
                 }
                 _ => return self.open_next(),
