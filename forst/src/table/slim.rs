@@ -78,6 +78,14 @@ impl Tail {
         }
     }
 
+    /// Where it lies: of two tails in memory no two have the same.
+    pub(crate) fn address(&self) -> usize {
+        match self {
+            Self::Whole(tail) => Arc::as_ptr(tail).addr(),
+            Self::Slim(tail) => Arc::as_ptr(tail).addr(),
+        }
+    }
+
     pub(crate) fn filter(&self) -> &Filter {
         match self {
             Self::Whole(tail) => &tail.filter,

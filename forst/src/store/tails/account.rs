@@ -21,30 +21,34 @@ pub(super) struct Count {
 
 impl Count {
     pub(super) fn of(version: &Version) -> Self {
-        let (mut count, mut seen) = (Self::default(), HashSet::default());
+        let (mut count, mut tables, mut tails) = (Self::default(), HashSet::default(), HashSet::default());
         for (run, is_bottom) in version.runs_from_top() {
             for file in run {
-                // Parts of a table have one tail if it was read before they were cut; else each has its own, and that of the
-                // first is counted.
-                if seen.insert(file.id) {
-                    count.add(file, is_bottom);
+                if tables.insert(file.id) {
+                    count.add_table(file, is_bottom);
+                }
+                // Parts of a table have one tail if it was read before they were cut; else each reads its own.
+                if file.tail().is_some_and(|tail| tails.insert(tail.address())) {
+                    count.add_tail(file, is_bottom);
                 }
             }
         }
         count
     }
 
-    fn add(&mut self, file: &TableFile, is_bottom: bool) {
-        let bytes = file.resident_tail_bytes().unwrap_or(0);
-        self.bytes += bytes;
+    fn add_table(&mut self, file: &TableFile, is_bottom: bool) {
         self.stored_bytes += file.meta.tail_bytes;
+        self.filter_bytes += if is_bottom { file.filter_bytes() } else { 0 };
+    }
+
+    fn add_tail(&mut self, file: &TableFile, is_bottom: bool) {
+        self.bytes += file.resident_tail_bytes().unwrap_or(0);
         self.fixed_bytes += file.tail().map_or(0, Tail::least_bytes);
         if !is_bottom {
             self.fixed_bytes += file.tail().map_or(0, |tail| tail.filter().size_bytes());
-            return;
+        } else if file.lacks_filter() {
+            self.lacking_bytes += file.filter_bytes();
         }
-        self.filter_bytes += file.filter_bytes();
-        self.lacking_bytes += if file.lacks_filter() { file.filter_bytes() } else { 0 };
     }
 
     /// How many of [`ONE`] filters of the bottom run there is room for if tails take so much.
@@ -90,7 +94,49 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::KeepAll;
+    use crate::deleted::DeletedRanges;
+    use crate::expiry::Ages;
+    use crate::key_range::KeyRange;
+    use crate::table::{FileId, FileMeta, Filter, Held, SlimTail};
+
+    #[test]
+    fn of_the_parts_of_a_table_each_tail_counts_that_is_in_memory() {
+        let tail = || {
+            let (filter, top, deleted) =
+                (Filter::build((0..1000).collect()), Arc::default(), DeletedRanges::default());
+            Tail::Slim(Arc::new(SlimTail { filter, top, deleted }))
+        };
+        let table = || {
+            let meta = FileMeta {
+                size_bytes: 1 << 20,
+                tail_bytes: 1000,
+                keys: KeyRange::new(b"a", b"z"),
+                entries: 1000,
+                deletes: 0,
+                deleted_ranges: 0,
+                content_hash: 0,
+                ages: Ages::default(),
+            };
+            let held = Held::new("1", Arc::new(KeepAll));
+            Arc::new(TableFile::new(FileId(1), meta, KeyRange::default(), held))
+        };
+        let parts = |table: &Arc<TableFile>| -> Vec<Arc<TableFile>> {
+            let part = |start: &[u8], end: &[u8]| table.within(&KeyRange::new(start, end)).unwrap();
+            vec![part(b"", b"m"), part(b"m", b"")]
+        };
+        let count = |run| Count::of(&Version { level0: vec![run], ..Version::default() });
+        let read_before = table();
+        read_before.set_tail(tail());
+        let read_after = parts(&table());
+        read_after.iter().for_each(|part| part.set_tail(tail()));
+        let (one, two) = (count(parts(&read_before)), count(read_after));
+        assert_eq!((one.bytes, two.bytes), (tail().size_bytes(), 2 * tail().size_bytes()));
+        assert_eq!((one.stored_bytes, two.stored_bytes, count(parts(&table())).bytes), (1000, 1000, 0));
+    }
 
     #[test]
     fn tails_that_arrive_are_counted_seldom_and_never_late() {
