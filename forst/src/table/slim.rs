@@ -16,7 +16,7 @@ pub(crate) struct SlimTail {
     /// Answers "perhaps" to every key where there was no room.
     pub(crate) filter: Filter,
     pub(crate) top: Arc<Top>,
-    pub(crate) deleted: DeletedRanges,
+    pub(crate) deleted: Arc<DeletedRanges>,
 }
 
 impl SlimTail {
@@ -32,7 +32,7 @@ impl SlimTail {
             end.get((range.start - start) as usize..(range.end - start) as usize).unwrap_or_default()
         };
         let mut properties = Properties::read(section(&layout.properties))?;
-        let deleted = DeletedRanges::read(section(&layout.deleted))?;
+        let deleted = Arc::new(DeletedRanges::read(section(&layout.deleted))?);
         let top = Arc::new(properties.take_top(layout.data_bytes(), layout.index)?);
         Ok(Some((Self { filter: Filter::default(), top, deleted }, properties)))
     }
@@ -57,7 +57,7 @@ impl Tail {
             return None;
         }
         let filter = if with_filter { tail.filter.clone() } else { Filter::default() };
-        let (top, deleted) = (Arc::clone(&tail.top), tail.deleted.clone());
+        let (top, deleted) = (Arc::clone(&tail.top), Arc::clone(&tail.deleted));
         Some(Self::Slim(Arc::new(SlimTail { filter, top, deleted })))
     }
 
@@ -65,14 +65,13 @@ impl Tail {
     pub(crate) fn with_filter(&self, filter: Filter) -> Self {
         match self {
             Self::Whole(tail) => {
-                // Field by field: the filter that goes is the largest of them, and not copied first.
                 let TableTail { filter: _, index, properties, deleted, top } = tail.as_ref();
-                let (index, properties) = (index.clone(), properties.clone());
-                let (deleted, top) = (deleted.clone(), Arc::clone(top));
+                let (index, properties) = (Arc::clone(index), Arc::clone(properties));
+                let (deleted, top) = (Arc::clone(deleted), Arc::clone(top));
                 Self::Whole(Arc::new(TableTail { filter, index, properties, deleted, top }))
             }
             Self::Slim(tail) => {
-                let (top, deleted) = (Arc::clone(&tail.top), tail.deleted.clone());
+                let (top, deleted) = (Arc::clone(&tail.top), Arc::clone(&tail.deleted));
                 Self::Slim(Arc::new(SlimTail { filter, top, deleted }))
             }
         }

@@ -69,14 +69,14 @@ pub(crate) struct KeyGroupEntry {
     pub(crate) entries: u64,
 }
 
-/// Filter, index and properties of one table.
+/// Filter, index and properties of one table. All but the filter is shared with the tail that has given up its filter.
 #[derive(Clone, Debug)]
 pub(crate) struct TableTail {
     pub(crate) filter: Filter,
-    pub(crate) index: Index,
+    pub(crate) index: Arc<Index>,
     /// Without what they say of index blocks, which is the top.
-    pub(crate) properties: Properties,
-    pub(crate) deleted: DeletedRanges,
+    pub(crate) properties: Arc<Properties>,
+    pub(crate) deleted: Arc<DeletedRanges>,
     pub(crate) top: Arc<Top>,
 }
 
@@ -131,7 +131,9 @@ impl TableTail {
                 rest.len()
             )));
         }
-        Ok(Arc::new(Self { filter, index, properties, deleted, top: Arc::new(top) }))
+        let (index, properties) = (Arc::new(index), Arc::new(properties));
+        let (deleted, top) = (Arc::new(deleted), Arc::new(top));
+        Ok(Arc::new(Self { filter, index, properties, deleted, top }))
     }
 }
 
@@ -204,7 +206,9 @@ impl BuiltTail {
         let stored_at = data_bytes + u64::from(lengths[0]);
         let top = Top::built(&properties.index_blocks, properties.blocks, data_bytes, stored_at);
         (properties.index_blocks, properties.blocks) = (Vec::new(), 0);
-        let tail = TableTail { filter, index, properties, deleted, top: Arc::new(top) };
+        let (index, properties) = (Arc::new(index), Arc::new(properties));
+        let (deleted, top) = (Arc::new(deleted), Arc::new(top));
+        let tail = TableTail { filter, index, properties, deleted, top };
         Self { tail, stored: out }
     }
 }

@@ -98,7 +98,6 @@ mod tests {
 
     use super::*;
     use crate::KeepAll;
-    use crate::deleted::DeletedRanges;
     use crate::expiry::Ages;
     use crate::key_range::KeyRange;
     use crate::table::{FileId, FileMeta, Filter, Held, SlimTail};
@@ -106,8 +105,7 @@ mod tests {
     #[test]
     fn of_the_parts_of_a_table_each_tail_counts_that_is_in_memory() {
         let tail = || {
-            let (filter, top, deleted) =
-                (Filter::build((0..1000).collect()), Arc::default(), DeletedRanges::default());
+            let (filter, top, deleted) = (Filter::build((0..1000).collect()), Arc::default(), Arc::default());
             Tail::Slim(Arc::new(SlimTail { filter, top, deleted }))
         };
         let table = || {
