@@ -10,6 +10,8 @@ mod machine;
 mod server;
 mod table;
 
+pub(crate) use child::touch;
+
 use std::path::PathBuf;
 
 use alluvium_env::Result;
