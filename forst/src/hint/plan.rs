@@ -119,7 +119,6 @@ fn cut(file: &Arc<TableFile>, runs: &[HotRun], span_blocks: u32, portions: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deleted::DeletedRanges;
     use crate::expiry::Ages;
     use crate::hint::Heat;
     use crate::key_range::KeyRange;
@@ -177,7 +176,7 @@ mod tests {
         let version = version(&[7, 8]);
         let mut portions =
             plan(&[table(7, [(0, Heat::Seen)]), table(8, [(0, Heat::Seen)])], &version, 10, 100);
-        let (filter, top, deleted) = (Filter::default(), Arc::default(), DeletedRanges::default());
+        let (filter, top, deleted) = (Filter::default(), Arc::default(), Arc::default());
         let tail = Tail::Slim(Arc::new(SlimTail { filter, top, deleted }));
         let mut next = version.with_tails(&[(FileId(0), tail)].into_iter().collect());
         // The other one goes.

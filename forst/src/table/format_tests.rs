@@ -112,7 +112,7 @@ fn the_end_of_a_table_is_enough_for_a_slim_tail_and_any_flipped_bit_of_it_is_not
     let whole = TableTail::decode(&bytes[data_bytes..], data_bytes as u64).unwrap();
     for start in [0, data_bytes, 132] {
         let (slim, properties) = SlimTail::of_end(&bytes[start..], size).unwrap().unwrap();
-        assert_eq!((properties, &slim.deleted), (whole.properties.clone(), &whole.deleted));
+        assert_eq!((&properties, &slim.deleted), (whole.properties.as_ref(), &whole.deleted));
         assert_eq!(format!("{:?}", slim.top), format!("{:?}", whole.top));
     }
     assert!(SlimTail::of_end(&bytes[133..], size).unwrap().is_none(), "the properties begin before");

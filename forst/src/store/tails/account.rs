@@ -130,7 +130,9 @@ mod tests {
         let read_before = table();
         read_before.set_tail(tail());
         let read_after = parts(&table());
-        read_after.iter().for_each(|part| part.set_tail(tail()));
+        for part in &read_after {
+            part.set_tail(tail());
+        }
         let (one, two) = (count(parts(&read_before)), count(read_after));
         assert_eq!((one.bytes, two.bytes), (tail().size_bytes(), 2 * tail().size_bytes()));
         assert_eq!((one.stored_bytes, two.stored_bytes, count(parts(&table())).bytes), (1000, 1000, 0));
