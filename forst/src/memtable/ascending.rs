@@ -12,8 +12,6 @@ pub(super) struct Ascending {
     last: Option<Location>,
     /// Whether a key came that was not above the last one.
     ended: bool,
-    /// Whether all that came since is in the index, as it is nearly always.
-    over: bool,
 }
 
 impl Ascending {
@@ -38,13 +36,12 @@ impl Ascending {
     /// No key is next any more.
     pub(super) fn end(&mut self) {
         self.ended = true;
-        self.over = self.entries.is_empty();
     }
 
     /// Whether no key is next, and none is to be found here.
     #[inline]
     pub(super) fn is_over(&self) -> bool {
-        self.over
+        self.ended && self.entries.is_empty()
     }
 
     fn place(&self, arena: &Arena, key: &[u8]) -> Option<usize> {
@@ -72,7 +69,7 @@ impl Ascending {
     pub(super) fn pop(&mut self) -> Option<Location> {
         let popped = self.entries.pop();
         if self.entries.is_empty() {
-            (self.entries, self.over) = (Vec::new(), self.ended);
+            self.entries = Vec::new();
         }
         popped
     }

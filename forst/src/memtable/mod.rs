@@ -54,8 +54,8 @@ fn spread(hash: u32) -> u64 {
     (u64::from(hash) << 32) | u64::from(hash)
 }
 
-/// Entries that move into the index with each write once keys no longer come in order: a write takes some 200 ns longer, and a
-/// memtable of half a million keys has its index after 30,000.
+/// Entries that move into the index with each write once keys no longer come in order: few, so that no write waits for long, and
+/// enough for a memtable of half a million keys to have its index after 30,000 writes.
 const INDEXED_A_WRITE: usize = 16;
 
 /// Entries by key, in memory.

@@ -106,7 +106,7 @@ const MAX_FROZEN: usize = 1;
 /// of its keys was written twice, and the flush of the last one is waited for by whoever loads.
 const IN_ORDER_BYTES: usize = 64 << 20;
 
-/// Entries that a poll moves into the index of a memtable that nobody writes: some tens of microseconds.
+/// Entries that a poll moves into the index of a memtable that nobody writes.
 const INDEXED_A_POLL: usize = 1000;
 
 /// What is as large as this and does not fit into the memtable begins a new one.

@@ -1,5 +1,5 @@
 //! Whose state it is: other inputs, other jobs, and two jobs at once are refused, and nothing is overwritten.
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
 use alluvium_checkpoint::{Origin, RestoreMode, Transfer};
@@ -48,10 +48,8 @@ fn a_checkpoint_of_another_input_or_job_is_refused_and_stays() {
     assert_eq!(run(&words, by_id).unwrap(), (Some(1), words.counts()));
 }
 
-#[test]
-fn a_job_that_does_not_fit_fences_nobody_in_place_or_by_a_claim() {
-    let store = memory();
-    let words = Words::new(1, 500, 30);
+/// Words of which a reader goes no further than the middle, and whoever is told when one is there.
+fn idle_halfway(words: &Words) -> (Words, Receiver<()>) {
     let (idle, is_idle) = channel();
     let idle = Mutex::new(idle);
     let source = words.clone().hooked(move |_, position| {
@@ -61,6 +59,14 @@ fn a_job_that_does_not_fit_fences_nobody_in_place_or_by_a_claim() {
         }
         Ok(ReadOutcome::More)
     });
+    (source, is_idle)
+}
+
+#[test]
+fn a_job_that_does_not_fit_fences_nobody_in_place_or_by_a_claim() {
+    let store = memory();
+    let words = Words::new(1, 500, 30);
+    let (source, is_idle) = idle_halfway(&words);
     let run = |settings: JobSettings| {
         let (control, job) = (JobControl::new(), job(&source, settings, world(&store, HeapBackendFactory)));
         let theirs = control.clone();
@@ -98,15 +104,7 @@ fn a_job_that_does_not_fit_fences_nobody_in_place_or_by_a_claim() {
 fn a_job_whose_state_was_taken_over_ends_fenced() {
     let store = memory();
     let words = Words::new(2, 500, 30);
-    let (idle, is_idle) = channel();
-    let idle = Mutex::new(idle);
-    let source = words.clone().hooked(move |_, position| {
-        if position == 250 {
-            let _ = idle.lock().unwrap().send(());
-            return Ok(ReadOutcome::Idle);
-        }
-        Ok(ReadOutcome::More)
-    });
+    let (source, is_idle) = idle_halfway(&words);
     let control = JobControl::new();
     let (first, first_control) =
         (job(&source, settings(2, 1, None), world(&store, HeapBackendFactory)), control.clone());

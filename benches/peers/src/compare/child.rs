@@ -24,10 +24,14 @@ pub(crate) fn touch() {
 /// would pay for those that follow.
 ///
 /// # Errors
-/// `Unavailable` if this program cannot be started.
+/// `Unavailable` if this program cannot be started, or finds no such memory.
 fn have_memory_touched(own: &Path) -> Result<()> {
     let touched = Command::new(own).arg("touch").status();
-    touched.map(drop).map_err(|e| Error::unavailable("cannot start this program again").with_source(e))
+    let touched = touched.map_err(|e| Error::unavailable("cannot start this program again").with_source(e))?;
+    if touched.success() {
+        return Ok(());
+    }
+    Err(Error::unavailable(format!("{TOUCHED_BYTES} bytes of memory cannot be touched ({touched}): free some")))
 }
 
 /// Runs it and returns its figures.
