@@ -1,6 +1,6 @@
 //! Whose state it is: other inputs, other jobs, and two jobs at once are refused, and nothing is overwritten.
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
 
 use alluvium_checkpoint::{Origin, RestoreMode, Transfer};
 use alluvium_env::{ErrorKind, spawn_thread};
@@ -51,10 +51,9 @@ fn a_checkpoint_of_another_input_or_job_is_refused_and_stays() {
 /// Words of which a reader goes no further than the middle, and whoever is told when one is there.
 fn idle_halfway(words: &Words) -> (Words, Receiver<()>) {
     let (idle, is_idle) = channel();
-    let idle = Mutex::new(idle);
     let source = words.clone().hooked(move |_, position| {
         if position == 250 {
-            let _ = idle.lock().unwrap().send(());
+            let _ = idle.send(());
             return Ok(ReadOutcome::Idle);
         }
         Ok(ReadOutcome::More)
