@@ -176,6 +176,13 @@ impl Arena {
         head.is_some_and(|head| u64::from_le_bytes(*head) & 0xF == CONTINUATION)
     }
 
+    /// A byte that needs both ends of the entry here to be read.
+    #[inline]
+    pub(super) fn ends(&self, at: Location) -> u8 {
+        let entry = parse(self.at(at));
+        entry.map_or(0, |(kind, _, value, _)| kind as u8 ^ value.last().copied().unwrap_or(0))
+    }
+
     /// The entry here, which is in one piece.
     #[inline]
     pub(super) fn entry(&self, at: Location) -> LogEntry<'_> {

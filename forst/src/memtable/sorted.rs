@@ -43,6 +43,10 @@ impl SortedMemtable {
     }
 }
 
+/// Entries lie as they were written, so the next one in key order is a cache miss away: those of so many are waited for at a
+/// time. More than a core has under way would be of no use.
+const AHEAD: usize = 16;
+
 /// A position in a frozen memtable.
 pub(crate) struct SortedCursor {
     sorted: SortedMemtable,
@@ -64,10 +68,21 @@ impl SortedCursor {
     /// Goes to the next entry.
     #[inline]
     pub(crate) fn advance(&mut self) {
+        if self.next.is_multiple_of(AHEAD) {
+            self.touch_ahead();
+        }
         match self.sorted.order.get(self.next) {
             Some(slot) => self.here.go(&self.sorted.table, slot.at),
             None => self.here.leave(),
         }
         self.next += 1;
+    }
+
+    /// Has the entries from here on brought into the processor's cache: nothing of one is needed to find the next, so all their
+    /// misses are under way at once.
+    fn touch_ahead(&self) {
+        let ahead = self.sorted.order.iter().skip(self.next).take(AHEAD);
+        let ends = |slot: &Slot| self.sorted.table.arena.ends(slot.at);
+        std::hint::black_box(ahead.map(ends).fold(0, u8::wrapping_add));
     }
 }

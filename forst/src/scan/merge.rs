@@ -57,6 +57,7 @@ pub(crate) struct MergeScan<S> {
     /// When entries are judged; `None` lets the expired ones pass.
     moment: Option<Moment>,
     kind: EntryKind,
+    head: u64,
     key: Vec<u8>,
     value: Vec<u8>,
     older: Vec<u8>,
@@ -78,6 +79,7 @@ impl<S: SortedSource> MergeScan<S> {
             depth,
             moment: None,
             kind: EntryKind::Delete,
+            head: 0,
             key: Vec::new(),
             value: Vec::new(),
             older: Vec::new(),
@@ -164,6 +166,7 @@ impl<S: SortedSource> MergeScan<S> {
         };
         self.is_warm = self.sources.get(source).is_some_and(SortedSource::is_warm);
         self.kind = kind;
+        self.head = self.heap.first().map_or(0, |place| place.head);
         self.key.clear();
         self.key.extend_from_slice(key);
         self.value.clear();
@@ -176,10 +179,10 @@ impl<S: SortedSource> MergeScan<S> {
 
     /// Folds the older entries of the current key into it, or skips them; those behind the wall are gone.
     fn fold_older(&mut self, wall: usize) -> Result<(), S::Stop> {
-        while let Some((source, (kind, key, value))) = top(&self.sources, &self.heap) {
-            if key != self.key {
-                break;
-            }
+        while self.heap.first().is_some_and(|place| place.head == self.head)
+            && let Some((source, (kind, key, value))) = top(&self.sources, &self.heap)
+            && key == self.key
+        {
             if self.kind == EntryKind::Merge {
                 match kind {
                     _ if source > wall => self.kind = EntryKind::Put,
