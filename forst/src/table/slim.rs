@@ -138,7 +138,8 @@ impl Tail {
     }
 
     /// Whether a block whose first key this is can be the one of its number, as far as memory knows: a slim tail tells the blocks
-    /// of one index block apart from all others, but not from each other.
+    /// of one index block apart from all others, but not from each other. Of those only one of the very same length gets as far as here,
+    /// since a checksum ends each; to tell them apart as well, every read of a slim table would have to bring its index block along.
     pub(crate) fn may_begin(&self, number: usize, first: &[u8]) -> bool {
         match self {
             Self::Whole(tail) if number < tail.index.blocks() => {
