@@ -1,12 +1,12 @@
 //! A record costs no allocation: none at all when its state is resident, and none of its own when it is suspended.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use allocation_counter::measure;
 use alluvium_async_exec::{AsyncExecutionController, ControllerSettings, StartRecord, controller};
 use alluvium_env::{Error, Result};
 use alluvium_state_api::{
@@ -14,45 +14,6 @@ use alluvium_state_api::{
     MaxParallelism, PageRequest, ReadBatch, ReadId, RecordBatch, RecordBatchBuilder, ReducingState,
     SnapshotTask, StateDescriptor, StateFutureExt as _, StateId, StateScan, Sum, TaskContext, ValueState,
 };
-
-thread_local! {
-    /// Of this thread only: the test harness has threads of its own.
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count() {
-    // A thread that ends may allocate after its thread-locals are gone.
-    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-}
-
-#[expect(
-    unsafe_code,
-    reason = "an allocator that counts can only be written by implementing the unsafe trait"
-)]
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are the system allocator's requirements.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc` or `realloc`, which are the system allocator's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as for `dealloc`.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Overwrites in place and copies no key, so that what is counted is the controller's.
 #[derive(Default)]
@@ -175,16 +136,18 @@ fn allocations<P: KeyedProcess, S: StartRecord<P>>(
     controller: &mut AsyncExecutionController<P, S>,
     batches: &[Rc<RecordBatch>],
 ) -> usize {
-    let before = ALLOCATIONS.get();
-    for batch in batches {
-        assert_eq!(controller.run_batch(batch, 0).unwrap(), batch.len());
-        controller.poll().unwrap();
-    }
-    while controller.in_flight() > 0 {
-        controller.flush();
-        controller.poll().unwrap();
-    }
-    ALLOCATIONS.get() - before
+    // Of this thread only: the test harness has threads of its own.
+    let counted = measure(|| {
+        for batch in batches {
+            assert_eq!(controller.run_batch(batch, 0).unwrap(), batch.len());
+            controller.poll().unwrap();
+        }
+        while controller.in_flight() > 0 {
+            controller.flush();
+            controller.poll().unwrap();
+        }
+    });
+    counted.count_total as usize
 }
 
 #[test]

@@ -6,12 +6,11 @@ mod common {
     pub(crate) mod sum;
 }
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use allocation_counter::measure;
 use alluvium_env::{Background, Entropy, IoRuntime};
 use alluvium_forst::{ForstSettings, KeepAll, PageQuery, Restored, Store, StoreOptions};
 use common::bell::Bell;
@@ -19,45 +18,6 @@ use common::pages::entries;
 use common::sum::Sum;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-
-thread_local! {
-    /// Of this thread only: a store's flushes have threads of their own.
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count() {
-    // A thread that ends may allocate after its thread-locals are gone.
-    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-}
-
-#[expect(
-    unsafe_code,
-    reason = "an allocator that counts can only be written by implementing the unsafe trait"
-)]
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are the system allocator's requirements.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc` or `realloc`, which are the system allocator's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as for `dealloc`.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 struct World {
     objects: Arc<InMemory>,
@@ -127,14 +87,18 @@ fn put_map(store: &mut Store, number: u32, value: &[u8]) {
 }
 
 /// What a page of a map holds that memory answers, and its allocations.
-fn page(store: &Store, number: u32) -> (usize, usize) {
-    let before = ALLOCATIONS.get();
-    let page = store.page_resident(PageQuery { prefix: &map_of(number), after: None, limit: 10 }).unwrap();
-    (page.expect("all of it is in memory").len(), ALLOCATIONS.get() - before)
+fn page(store: &Store, number: u32) -> (usize, u64) {
+    let (prefix, mut entries) = (map_of(number), 0);
+    // Of this thread only: a store's flushes have threads of their own.
+    let counted = measure(|| {
+        let page = store.page_resident(PageQuery { prefix: &prefix, after: None, limit: 10 }).unwrap();
+        entries = page.expect("all of it is in memory").len();
+    });
+    (entries, counted.count_total)
 }
 
 /// A page's allocations among so many other maps that were cleared, and behind a write.
-fn page_among_clears(clears: u32, entries_are_flushed: bool, clears_are_flushed: bool) -> usize {
+fn page_among_clears(clears: u32, entries_are_flushed: bool, clears_are_flushed: bool) -> u64 {
     let world = World::new(64 << 20);
     let mut store = world.open("first", Vec::new());
     (0..clears).for_each(|number| put_map(&mut store, number, b"value"));

@@ -122,7 +122,8 @@ fn plan(args: &BenchArgs) -> Result<Plan> {
         )));
     }
     settings.controller.max_in_flight = wanted.min(fits);
-    settings.controller.batch_reads = args.batch().min(wanted);
+    // A batch that never gets full would go with flushes alone.
+    settings.controller.batch_reads = args.batch().min(settings.controller.max_in_flight);
     Ok(Plan { controller: settings.controller, store_memory })
 }
 
@@ -246,4 +247,29 @@ fn subtasks(args: &BenchArgs, plan: &Plan, place: &Place, progress: &Arc<Progres
         })
     };
     (0..args.parallelism).map(subtask).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+
+    fn controller(options: &str) -> ControllerSettings {
+        let command = BenchCommand::augment_args(Command::new("bench"));
+        let matches = command.try_get_matches_from(format!("bench get {options}").split(' ')).unwrap();
+        match BenchCommand::from_arg_matches(&matches).unwrap() {
+            BenchCommand::Case(args) => plan(&args).unwrap().controller,
+            BenchCommand::Report(_) => panic!("a case was asked for"),
+        }
+    }
+
+    #[test]
+    fn a_batch_is_no_larger_than_what_can_be_in_flight() {
+        for options in ["--in-flight 10", "--batch 4000 --memory 64MiB --parallelism 4"] {
+            let ControllerSettings { max_in_flight, batch_reads, .. } = controller(options);
+            assert_eq!(batch_reads, max_in_flight, "{options}");
+        }
+        assert_eq!(controller("--batch 7").batch_reads, 7);
+    }
 }

@@ -15,6 +15,8 @@ mod patience;
 mod queue;
 mod ranges;
 mod requests;
+#[cfg(test)]
+mod tests;
 mod values;
 mod warm_up;
 
@@ -406,7 +408,7 @@ impl Fetcher {
             mirroring.end().await;
         }
         if written.is_err() {
-            self.forget(file.name());
+            self.forget(file);
         }
         written
     }
@@ -422,10 +424,11 @@ impl Fetcher {
         mirrored * 2 >= all
     }
 
-    /// Lets the disk tier forget a table that is no longer read.
-    pub(crate) fn forget(&self, name: &str) {
+    /// Lets the disk tier forget a table that is no longer read, and take in nothing of it that is under way.
+    pub(crate) fn forget(&self, file: &TableFile) {
+        file.leave();
         if let Some(disk) = &self.disk {
-            let (disk, name) = (Arc::clone(disk), name.to_owned());
+            let (disk, name) = (Arc::clone(disk), file.name().to_owned());
             drop(self.io.spawn(async move { tokio::task::spawn_blocking(move || disk.forget(&name)).await }));
         }
     }

@@ -264,6 +264,12 @@ impl Memtable {
         self.ascending.goes_on()
     }
 
+    /// Entries that came in order and are not in the index.
+    #[cfg(test)]
+    pub(crate) fn unindexed(&self) -> usize {
+        self.ascending.len()
+    }
+
     /// Keys that have an entry.
     pub(crate) fn len(&self) -> usize {
         self.index.len() + self.ascending.len()

@@ -252,7 +252,7 @@ impl Store {
     pub(super) fn forget_inputs(&mut self, compaction: &Compaction) {
         let gone: Vec<_> = compaction.inputs().filter(|file| !self.live.contains(&file.id)).collect();
         for file in &gone {
-            self.fetcher.forget(file.name());
+            self.fetcher.forget(file);
         }
         self.cache.forget(gone.iter().map(|file| file.id));
         debug_assert!(

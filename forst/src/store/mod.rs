@@ -357,3 +357,43 @@ impl Store {
 
 /// Whom [`Store::poll`] hands each answer, with the read's token.
 pub type Answered<'a> = dyn FnMut(u64, Result<Answer<'_>>) + 'a;
+
+#[cfg(test)]
+mod tests {
+    use alluvium_env::IoRuntime;
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::{KeepAll, NoMerges};
+
+    #[test]
+    fn what_came_in_key_order_moves_into_the_index_by_polls_between_which_nothing_is_written() {
+        let mut store = Store::open(StoreOptions {
+            settings: ForstSettings::default(),
+            store: Arc::new(InMemory::new()),
+            io: IoRuntime::new(1).unwrap(),
+            background: Arc::new(Background::new(1).unwrap()),
+            disk: None,
+            operators: Arc::new(NoMerges),
+            ownership: Arc::new(KeepAll),
+            notify: Arc::new(|| ()),
+            prefix: "state/1/0".to_owned(),
+            restored: Vec::new(),
+        })
+        .unwrap();
+        let unindexed_after_a_poll = |store: &mut Store| {
+            store.poll(&mut |_, _| ()).unwrap();
+            store.active.unindexed()
+        };
+        let count = INDEXED_A_POLL * 5 / 2;
+        for number in 0..count {
+            store.put(&number.to_be_bytes(), b"value").unwrap();
+            if number.is_multiple_of(100) {
+                assert_eq!(unindexed_after_a_poll(&mut store), number + 1, "it is being written");
+            }
+        }
+        assert_eq!(unindexed_after_a_poll(&mut store), count, "it was written since the last poll");
+        let left = [count - INDEXED_A_POLL, count - 2 * INDEXED_A_POLL, 0];
+        assert_eq!([(); 3].map(|()| unindexed_after_a_poll(&mut store)), left);
+    }
+}

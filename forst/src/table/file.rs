@@ -1,6 +1,7 @@
 //! A table as the store refers to it: name, size, bounds, clip; and who holds the object (design D12).
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use alluvium_env::{Error, Result};
@@ -33,13 +34,15 @@ impl Ownership for KeepAll {
 pub(crate) struct Held {
     path: Path,
     owner: Arc<dyn Ownership>,
+    /// Whether only those need it who began to read before it left the version.
+    is_gone: AtomicBool,
 }
 
 impl Held {
     pub(crate) fn new(name: &str, owner: Arc<dyn Ownership>) -> Self {
         let path = Path::from(name);
         owner.hold(path.as_ref());
-        Self { path, owner }
+        Self { path, owner, is_gone: AtomicBool::new(false) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -256,6 +259,16 @@ impl TableFile {
             offsets: self.offsets.clone(),
             values: self.values.clone(),
         }
+    }
+
+    /// Nothing of the table is in the version any more, in none of its parts.
+    pub(crate) fn leave(&self) {
+        self.held.is_gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing of the table is in the version any more: copies of it are for nobody.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.held.is_gone.load(Ordering::Relaxed)
     }
 
     /// Object and offset, for an error.

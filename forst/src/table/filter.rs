@@ -2,16 +2,18 @@
 //!
 //! 9.1 bits a key, 0.4 % false positives, no false negatives. It needs all keys at once and none of them twice, which
 //! a table's builder has and a table guarantees.
+use std::sync::Arc;
+
 use alluvium_env::{Error, Result};
 use xorf::{BinaryFuse8, Descriptor, Filter as _};
 
 use crate::coding::Input;
 
-/// Answers "certainly not here" for most keys that are not.
+/// Answers "certainly not here" for most keys that are not. Clones share it: a tail that gives up its index keeps it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
     /// `None` answers "perhaps" to every key.
-    fuse: Option<BinaryFuse8>,
+    fuse: Option<Arc<BinaryFuse8>>,
 }
 
 /// The persisted hash of a key in filters.
@@ -27,7 +29,7 @@ impl Filter {
         hashes.sort_unstable();
         hashes.dedup();
         // Construction is probabilistic and retries; without a filter reads are slower, not wrong.
-        Self { fuse: BinaryFuse8::try_from(&hashes).ok() }
+        Self { fuse: BinaryFuse8::try_from(&hashes).ok().map(Arc::new) }
     }
 
     #[inline]
@@ -75,7 +77,13 @@ impl Filter {
         }
         let segment_length_mask = segment_length - 1;
         let descriptor = Descriptor { seed, segment_length, segment_length_mask, segment_count_length };
-        Ok(Self { fuse: Some(BinaryFuse8 { descriptor, fingerprints: fingerprints.into() }) })
+        let fuse = BinaryFuse8 { descriptor, fingerprints: fingerprints.into() };
+        Ok(Self { fuse: Some(Arc::new(fuse)) })
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_shared_with(&self, other: &Self) -> bool {
+        self.fuse.as_ref().zip(other.fuse.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b))
     }
 }
 

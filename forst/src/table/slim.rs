@@ -138,7 +138,8 @@ impl Tail {
     }
 
     /// Whether a block whose first key this is can be the one of its number, as far as memory knows: a slim tail tells the blocks
-    /// of one index block apart from all others, but not from each other.
+    /// of one index block apart from all others, but not from each other. Of those only one of the very same length gets as far as here,
+    /// since a checksum ends each; to tell them apart as well, every read of a slim table would have to bring its index block along.
     pub(crate) fn may_begin(&self, number: usize, first: &[u8]) -> bool {
         match self {
             Self::Whole(tail) if number < tail.index.blocks() => {
@@ -167,5 +168,32 @@ impl Tail {
 impl From<Arc<TableTail>> for Tail {
     fn from(tail: Arc<TableTail>) -> Self {
         Self::Whole(tail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compression::Compression;
+    use crate::entry::EntryKind;
+    use crate::table::{TableBuilder, TableOptions};
+
+    #[test]
+    fn what_stays_of_a_tail_is_shared_with_what_it_was_and_not_copied() {
+        let (block_size_bytes, table_size_bytes) = (512, 1 << 20);
+        let options = TableOptions { block_size_bytes, table_size_bytes, compression: Compression::Lz4 };
+        let mut builder = TableBuilder::new(options);
+        for number in 0..1000_u32 {
+            builder.add(EntryKind::Put, &number.to_be_bytes(), b"value");
+        }
+        let whole = Arc::new(builder.finish(DeletedRanges::default()).unwrap().tail);
+        let Some(Tail::Slim(slim)) = Tail::slim(&whole, true) else { panic!("its index lies in blocks") };
+        assert!(slim.filter.is_shared_with(&whole.filter));
+        assert!(Arc::ptr_eq(&slim.top, &whole.top) && Arc::ptr_eq(&slim.deleted, &whole.deleted));
+        let Tail::Whole(rest) = Tail::Whole(Arc::clone(&whole)).with_filter(Filter::default()) else {
+            panic!("it has its index")
+        };
+        assert!(Arc::ptr_eq(&rest.index, &whole.index) && Arc::ptr_eq(&rest.properties, &whole.properties));
+        assert!(Arc::ptr_eq(&rest.top, &whole.top) && Arc::ptr_eq(&rest.deleted, &whole.deleted));
     }
 }

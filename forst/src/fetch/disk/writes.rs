@@ -2,7 +2,7 @@
 //!
 //! Blocks that were read wait in a queue that one blocking task drains; tables that are being uploaded are written
 //! beside the upload. Both may be dropped: the queue when it is full, a table's mirror when enough are being written
-//! or the upload is long over.
+//! or the upload is long over. Of a table that is gone by then nothing comes in: nobody would forget it.
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -169,7 +169,7 @@ impl DiskCache {
         Ok(())
     }
 
-    /// The mirror of a table, made if there is none; `None` if it went just now.
+    /// The mirror of a table, made if there is none; `None` if it went just now, or the table has.
     fn mirror_of(&self, table: &Arc<TableFile>) -> io::Result<Option<(u64, Arc<File>)>> {
         let known = self.mirrors().get(table).map(|mirror| (mirror.number, mirror.is_known()));
         if let Some((number, is_known)) = known {
@@ -191,11 +191,19 @@ impl DiskCache {
             size_bytes: table.meta.size_bytes,
         };
         let created = self.folder.create(number, &header)?;
-        let replaced = self.mirrors().insert(table.name(), mirror);
-        if let Some(old) = replaced {
-            self.folder.remove(old)?;
+        let (made, unused) = {
+            let mut mirrors = self.mirrors();
+            // Under the lock: whoever forgets a table says so first, and then looks for its mirror.
+            if table.is_gone() {
+                (None, Some(number))
+            } else {
+                (Some((number, created)), mirrors.insert(table.name(), mirror))
+            }
+        };
+        if let Some(number) = unused {
+            self.folder.remove(number)?;
         }
-        Ok(Some((number, created)))
+        Ok(made)
     }
 
     /// Mirrors a table whole while it is uploaded. Its tail is known.
