@@ -18,12 +18,12 @@ use alluvium_env::{Entropy, Error, HashSet, Result};
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
 
-use crate::ledger::{Begin, CLAIM_ATTEMPTS, Claimed, Ledger, Survey, name_of};
-use crate::metadata::CheckpointMetadata;
+use crate::ledger::{Begin, Claimed, Ledger, Survey, name_of};
 use crate::objects::{Objects, StoredObject, Undeleted};
 use crate::origin::OriginRecord;
 use crate::pages::PageReader;
 use crate::probe;
+use crate::survey::{named, survey};
 use crate::sweep::{BULK, FOLDERS, incarnation_of};
 
 /// Something that nobody needs.
@@ -68,10 +68,11 @@ impl Garbage {
     ///
     /// # Errors
     /// `Invalid` if there is no state, or a newer Alluvium wrote it; `Corruption` names the ledger object that is
-    /// damaged, or a page of a retained checkpoint that is missing or damaged; `Unavailable` from the store.
+    /// damaged, or a page of a retained checkpoint that is missing or damaged; `Unavailable` from the store, or if checkpoints
+    /// come and go faster than their pages are read.
     pub async fn look(store: Arc<dyn ObjectStore>) -> Result<Self> {
         let objects = Objects::new(store);
-        let (survey, named) = surveyed(&objects, &mut PageReader::over(&objects)).await?;
+        let (survey, named) = survey(&objects, &mut PageReader::over(&objects), &|_| true).await?;
         let Survey { last, gone: entries, origin, .. } = survey;
         let up_to = last.ok_or_else(|| no_state(&objects))?.incarnation;
         Ok(Self { named, objects, up_to, origin, entries, deletes: false })
@@ -86,13 +87,13 @@ impl Garbage {
         let ledger = Ledger::new(objects.clone());
         // A page that cannot be read is found while nobody is fenced.
         let mut pages = PageReader::over(&objects);
-        surveyed(&objects, &mut pages).await?.0.last.ok_or_else(|| no_state(&objects))?;
+        let (there, _) = survey(&objects, &mut pages, &|_| true).await?;
+        there.last.ok_or_else(|| no_state(&objects))?;
         let Claimed { claim, retained, leftovers } = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
         probe::conditional_create(&objects, &claim).await?;
-        let retained: Vec<_> = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
         let entries = claim.dropped.iter().copied().map(name_of).chain(leftovers).collect();
         let (up_to, origin) = (claim.writer.incarnation, claim.origin);
-        let named = named(&mut pages, &retained).await?;
+        let named = named(&mut pages, retained.iter().map(|(_, checkpoint)| checkpoint)).await?;
         Ok(Self { named, objects, up_to, origin, entries, deletes: true })
     }
 
@@ -147,36 +148,6 @@ impl Garbage {
         }
         Ok(())
     }
-}
-
-/// What there is, and what must stay. A job that runs may drop a checkpoint while its pages are read: then that one is not asked for
-/// any more.
-async fn surveyed(objects: &Objects, pages: &mut PageReader) -> Result<(Survey, HashSet<String>)> {
-    let ledger = Ledger::new(objects.clone());
-    let mut again = 1..CLAIM_ATTEMPTS;
-    loop {
-        let survey = ledger.survey().await?;
-        match named(pages, &survey.retained).await {
-            Ok(named) => return Ok((survey, named)),
-            Err(error) => {
-                let ids = |survey: &Survey| -> Vec<_> {
-                    survey.retained.iter().map(|checkpoint| (checkpoint.id, checkpoint.incarnation)).collect()
-                };
-                if ids(&ledger.survey().await?) == ids(&survey) || again.next().is_none() {
-                    return Err(error);
-                }
-            }
-        }
-    }
-}
-
-/// What must stay. A page that cannot be read fails it: what that names would look like garbage.
-async fn named(pages: &mut PageReader, retained: &[CheckpointMetadata]) -> Result<HashSet<String>> {
-    let mut named = HashSet::default();
-    for checkpoint in retained {
-        named.extend(pages.objects_of(checkpoint).await?.into_iter().map(|file| file.name));
-    }
-    Ok(named)
 }
 
 fn no_state(objects: &Objects) -> Error {
