@@ -8,7 +8,8 @@
 //! retained checkpoints name is ever read back. An attempt that still ran is fenced; it stops, it does not read wrong
 //! bytes as right ones. [`Garbage::look`] claims and deletes nothing, and is right only if no job runs. One kind of name is
 //! written after the claim again: what a state without a checkpoint brings from the one it is begun from ([`crate::Origin`]),
-//! whoever begins it once more. Those are left to whoever does.
+//! whoever begins it once more. Those are left to whoever does, and told of; [`Garbage::abandon`] takes them as well, since from its claim on
+//! nobody can begin the state from there again.
 //! Jobs for compactors go first: a compactor that sees its job gone deletes what it has written.
 //!
 //! **Failure**: a deletion that fails, or a crash between two, leaves orphans for the next time and nothing else.
@@ -18,12 +19,12 @@ use alluvium_env::{Entropy, Error, HashSet, Result};
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
 
-use crate::ledger::{Begin, CLAIM_ATTEMPTS, Claimed, Ledger, Survey, name_of};
-use crate::metadata::CheckpointMetadata;
+use crate::ledger::{Begin, Claimed, Ledger, Survey, name_of};
 use crate::objects::{Objects, StoredObject, Undeleted};
 use crate::origin::OriginRecord;
 use crate::pages::PageReader;
 use crate::probe;
+use crate::survey::{named, survey};
 use crate::sweep::{BULK, FOLDERS, incarnation_of};
 
 /// Something that nobody needs.
@@ -46,6 +47,13 @@ pub struct GarbageReport {
     pub deleted: u64,
     /// Files that retained checkpoints name.
     pub named: u64,
+    /// What may have been brought from the checkpoint that the state was begun from, as long as it has none of its own: objects that
+    /// are no garbage, since whoever begins it again brings the same.
+    pub brought: u64,
+    /// Their bytes.
+    pub brought_bytes: u64,
+    /// That checkpoint, for a message.
+    pub begun_from: Option<String>,
     /// What the store said of the last that could not be deleted.
     pub why_left: Option<String>,
 }
@@ -68,10 +76,11 @@ impl Garbage {
     ///
     /// # Errors
     /// `Invalid` if there is no state, or a newer Alluvium wrote it; `Corruption` names the ledger object that is
-    /// damaged, or a page of a retained checkpoint that is missing or damaged; `Unavailable` from the store.
+    /// damaged, or a page of a retained checkpoint that is missing or damaged; `Unavailable` from the store, or if checkpoints
+    /// come and go faster than their pages are read.
     pub async fn look(store: Arc<dyn ObjectStore>) -> Result<Self> {
         let objects = Objects::new(store);
-        let (survey, named) = surveyed(&objects, &mut PageReader::over(&objects)).await?;
+        let (survey, named) = survey(&objects, &mut PageReader::over(&objects), &|_| true).await?;
         let Survey { last, gone: entries, origin, .. } = survey;
         let up_to = last.ok_or_else(|| no_state(&objects))?.incarnation;
         Ok(Self { named, objects, up_to, origin, entries, deletes: false })
@@ -82,17 +91,31 @@ impl Garbage {
     /// # Errors
     /// As [`Garbage::look`]; `Fenced` if an attempt starts at this very moment.
     pub async fn take_over(store: Arc<dyn ObjectStore>, entropy: &Entropy) -> Result<Self> {
+        Self::claim(store, entropy, &Begin::Here).await
+    }
+
+    /// [`Garbage::take_over`], for whoever does not begin the state again either: if that was begun from another root's checkpoint and
+    /// has none of its own, what was brought from there is garbage too. From then on it is a state like any without a checkpoint, and is
+    /// not begun from there again.
+    ///
+    /// # Errors
+    /// As [`Garbage::take_over`].
+    pub async fn abandon(store: Arc<dyn ObjectStore>, entropy: &Entropy) -> Result<Self> {
+        Self::claim(store, entropy, &Begin::Abandoning).await
+    }
+
+    async fn claim(store: Arc<dyn ObjectStore>, entropy: &Entropy, begin: &Begin) -> Result<Self> {
         let objects = Objects::new(store);
         let ledger = Ledger::new(objects.clone());
         // A page that cannot be read is found while nobody is fenced.
         let mut pages = PageReader::over(&objects);
-        surveyed(&objects, &mut pages).await?.0.last.ok_or_else(|| no_state(&objects))?;
-        let Claimed { claim, retained, leftovers } = ledger.claim(entropy.next_u64(), &Begin::Here).await?;
+        let (there, _) = survey(&objects, &mut pages, &|_| true).await?;
+        there.last.ok_or_else(|| no_state(&objects))?;
+        let Claimed { claim, retained, leftovers } = ledger.claim(entropy.next_u64(), begin).await?;
         probe::conditional_create(&objects, &claim).await?;
-        let retained: Vec<_> = retained.into_iter().map(|(_, checkpoint)| checkpoint).collect();
         let entries = claim.dropped.iter().copied().map(name_of).chain(leftovers).collect();
         let (up_to, origin) = (claim.writer.incarnation, claim.origin);
-        let named = named(&mut pages, &retained).await?;
+        let named = named(&mut pages, retained.iter().map(|(_, checkpoint)| checkpoint)).await?;
         Ok(Self { named, objects, up_to, origin, entries, deletes: true })
     }
 
@@ -101,7 +124,9 @@ impl Garbage {
     /// # Errors
     /// `Unavailable` if the store cannot be listed to the end; what `each` says.
     pub async fn collect(mut self, each: &mut dyn FnMut(&Orphan) -> Result<()>) -> Result<GarbageReport> {
-        let mut report = GarbageReport { named: self.named.len() as u64, ..GarbageReport::default() };
+        let begun_from = self.origin.as_ref().map(ToString::to_string);
+        let mut report =
+            GarbageReport { named: self.named.len() as u64, begun_from, ..GarbageReport::default() };
         let entries = std::mem::take(&mut self.entries);
         let entries = entries.into_iter().map(|name| Orphan { name, size_bytes: 0 }).collect();
         self.bulk(entries, each, &mut report).await?;
@@ -109,10 +134,14 @@ impl Garbage {
             let mut listing = self.objects.list_sized(folder);
             let mut orphans = Vec::new();
             while let Some(StoredObject { name, size_bytes }) = listing.try_next().await? {
-                let is_former = incarnation_of(folder, &name).is_some_and(|writer| self.is_former(writer));
-                if is_former && !self.named.contains(&name) {
-                    orphans.push(Orphan { name, size_bytes });
+                let former = incarnation_of(folder, &name).filter(|writer| *writer <= self.up_to);
+                let Some(writer) = former.filter(|_| !self.named.contains(&name)) else { continue };
+                if self.may_be_brought_again(writer) {
+                    report.brought += 1;
+                    report.brought_bytes += size_bytes;
+                    continue;
                 }
+                orphans.push(Orphan { name, size_bytes });
                 if orphans.len() >= BULK {
                     self.bulk(std::mem::take(&mut orphans), each, &mut report).await?;
                 }
@@ -122,9 +151,9 @@ impl Garbage {
         Ok(report)
     }
 
-    /// Whether nothing that this attempt wrote is written any more.
-    fn is_former(&self, writer: u64) -> bool {
-        writer <= self.up_to && !self.origin.as_ref().is_some_and(|origin| origin.can_name(writer))
+    /// Whether what this attempt wrote can be written once more.
+    fn may_be_brought_again(&self, writer: u64) -> bool {
+        self.origin.as_ref().is_some_and(|origin| origin.can_name(writer))
     }
 
     async fn bulk(
@@ -147,36 +176,6 @@ impl Garbage {
         }
         Ok(())
     }
-}
-
-/// What there is, and what must stay. A job that runs may drop a checkpoint while its pages are read: then that one is not asked for
-/// any more.
-async fn surveyed(objects: &Objects, pages: &mut PageReader) -> Result<(Survey, HashSet<String>)> {
-    let ledger = Ledger::new(objects.clone());
-    let mut again = 1..CLAIM_ATTEMPTS;
-    loop {
-        let survey = ledger.survey().await?;
-        match named(pages, &survey.retained).await {
-            Ok(named) => return Ok((survey, named)),
-            Err(error) => {
-                let ids = |survey: &Survey| -> Vec<_> {
-                    survey.retained.iter().map(|checkpoint| (checkpoint.id, checkpoint.incarnation)).collect()
-                };
-                if ids(&ledger.survey().await?) == ids(&survey) || again.next().is_none() {
-                    return Err(error);
-                }
-            }
-        }
-    }
-}
-
-/// What must stay. A page that cannot be read fails it: what that names would look like garbage.
-async fn named(pages: &mut PageReader, retained: &[CheckpointMetadata]) -> Result<HashSet<String>> {
-    let mut named = HashSet::default();
-    for checkpoint in retained {
-        named.extend(pages.objects_of(checkpoint).await?.into_iter().map(|file| file.name));
-    }
-    Ok(named)
 }
 
 fn no_state(objects: &Objects) -> Error {

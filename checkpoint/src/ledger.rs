@@ -137,6 +137,8 @@ pub(crate) enum Begin {
     From(OriginRecord),
     /// With what the ledger retains, but for these, as far as they are retained.
     Without(Vec<CheckpointId>),
+    /// With what the ledger retains. What the state is begun from is given up: nobody begins it from there again.
+    Abandoning,
 }
 
 /// A checkpoint that was looked at, and how another root names it.
@@ -283,6 +285,7 @@ impl Ledger {
                 dropped.extend(gone.map(|(sequence, _)| *sequence));
                 retained.retain(|sequence| !dropped.contains(sequence));
             }
+            Begin::Abandoning => origin = None,
         }
         Ok(Entry { sequence, writer, retained, dropped, origin, kind: EntryKind::Claim })
     }

@@ -95,6 +95,7 @@ mod retained;
 mod retire;
 mod savepoint;
 mod settings;
+mod survey;
 mod sweep;
 mod transfer;
 mod wire;

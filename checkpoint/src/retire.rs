@@ -6,7 +6,7 @@
 //! **Failure**: whoever runs on the state is fenced by the claim: ask before.
 use std::sync::Arc;
 
-use alluvium_env::{Entropy, Error, HashSet, IoRuntime, Result};
+use alluvium_env::{Entropy, Error, IoRuntime, Result};
 use alluvium_state_api::CheckpointId;
 use futures_util::TryStreamExt;
 use object_store::ObjectStore;
@@ -15,6 +15,7 @@ use crate::ledger::{Begin, Ledger, name_of};
 use crate::objects::{Objects, Undeleted};
 use crate::pages::PageReader;
 use crate::retained::by_id;
+use crate::survey::{named, survey};
 use crate::sweep::{FOLDERS, incarnation_of};
 
 /// What was retired.
@@ -34,7 +35,8 @@ pub struct Retired {
 /// runs there. Blocks; not for the I/O runtime's own threads.
 ///
 /// # Errors
-/// `Invalid` if one of them is not retained, and nothing is changed; otherwise as [`crate::CheckpointStore::open`].
+/// `Invalid` if one of them is not retained, `Unavailable` if the job that runs there drops checkpoints faster than their pages are
+/// read, and nothing is changed; otherwise as [`crate::CheckpointStore::open`].
 pub fn retire_checkpoints(
     store: Arc<dyn ObjectStore>,
     io: &IoRuntime,
@@ -43,13 +45,10 @@ pub fn retire_checkpoints(
 ) -> Result<Retired> {
     let objects = Objects::new(store);
     io.block_on(async {
-        let retained = Ledger::new(objects.clone()).look().await?;
-        ids.iter().try_for_each(|id| by_id(retained.iter(), *id).map(|_| ()))?;
         // A page that cannot be read is found while nothing is dropped and nobody fenced.
         let mut pages = PageReader::over(&objects);
-        for checkpoint in retained.iter().filter(|checkpoint| !ids.contains(&checkpoint.id)) {
-            pages.objects_of(checkpoint).await?;
-        }
+        let (there, _) = survey(&objects, &mut pages, &|checkpoint| !ids.contains(&checkpoint.id)).await?;
+        ids.iter().try_for_each(|id| by_id(there.retained.iter(), *id).map(|_| ()))?;
         retire((&objects, &mut pages), entropy.next_u64(), ids).await
     })
 }
@@ -69,11 +68,9 @@ pub(crate) async fn retire(
             "the checkpoints are retired and their files still there; the next job on the state deletes them",
         )
     };
-    let mut needed = HashSet::default();
-    for (_, checkpoint) in claimed.retained.iter().filter(|(sequence, _)| claim.retained.contains(sequence)) {
-        let all = pages.objects_of(checkpoint).await.map_err(retired)?;
-        needed.extend(all.into_iter().map(|file| file.name));
-    }
+    let stays = |sequence: &u64| claim.retained.contains(sequence);
+    let staying = claimed.retained.iter().filter(|(sequence, _)| stays(sequence)).map(|(_, one)| one);
+    let needed = named(pages, staying.clone()).await.map_err(retired)?;
     for folder in FOLDERS {
         let names: Vec<String> = objects.list(folder).try_collect().await.map_err(retired)?;
         let former = |name: &String| {
@@ -84,9 +81,8 @@ pub(crate) async fn retire(
     let all = unneeded.len();
     let Undeleted { names, why } = objects.delete_all(unneeded).await;
     let left = names.len();
-    let stays = |(sequence, _): &&(u64, _)| claim.retained.contains(sequence);
     Ok(Retired {
-        retained: claimed.retained.iter().filter(stays).map(|(_, checkpoint)| checkpoint.id).collect(),
+        retained: staying.map(|checkpoint| checkpoint.id).collect(),
         deleted: (all - left) as u64,
         left: left as u64,
         why_left: why.map(|why| why.to_string()),

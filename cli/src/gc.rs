@@ -32,6 +32,7 @@ const IO_THREADS: usize = 2;
 
 /// Options of `alluvium gc`.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct GcArgs {
     #[arg(
         long,
@@ -48,6 +49,11 @@ pub(crate) struct GcArgs {
     #[arg(long, conflicts_with = "dry_run")]
     take_over: bool,
 
+    /// Give up a state that was begun from another one's checkpoint and has none of its own: what it brought from there goes as well,
+    /// and it cannot be begun from there again
+    #[arg(long, conflicts_with = "dry_run")]
+    abandon: bool,
+
     /// A line of JSON for each object, and one for the sums
     #[arg(long)]
     json: bool,
@@ -57,8 +63,20 @@ pub(crate) struct GcArgs {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {
-    Orphan { name: &'a str, bytes: u64 },
-    Garbage { url: &'a str, dry_run: bool, orphans: u64, bytes: u64, deleted: u64, named: u64 },
+    Orphan {
+        name: &'a str,
+        bytes: u64,
+    },
+    Garbage {
+        url: &'a str,
+        dry_run: bool,
+        orphans: u64,
+        bytes: u64,
+        deleted: u64,
+        named: u64,
+        brought: u64,
+        brought_bytes: u64,
+    },
 }
 
 /// Shows and deletes.
@@ -89,6 +107,8 @@ fn collect(args: &GcArgs) -> Result<()> {
         let store = Arc::clone(&storage.store);
         let garbage = if args.dry_run {
             Garbage::look(store).await?
+        } else if args.abandon {
+            Garbage::abandon(store, &Entropy::from_os()).await?
         } else {
             Garbage::take_over(store, &Entropy::from_os()).await?
         };
@@ -117,10 +137,26 @@ fn show(orphan: &Orphan, json: bool, out: &mut Output) -> Result<()> {
 }
 
 fn sum_up(args: &GcArgs, storage: &Storage, report: &GarbageReport, out: &mut Output) -> Result<()> {
-    let GarbageReport { orphans, orphan_bytes, deleted, named, .. } = *report;
+    let GarbageReport { orphans, orphan_bytes, deleted, named, brought, brought_bytes, .. } = *report;
     if args.json {
-        let (url, dry_run) = (storage.url(), args.dry_run);
-        return out.json(&Line::Garbage { url, dry_run, orphans, bytes: orphan_bytes, deleted, named });
+        let (url, dry_run, bytes) = (storage.url(), args.dry_run, orphan_bytes);
+        return out.json(&Line::Garbage {
+            url,
+            dry_run,
+            orphans,
+            bytes,
+            deleted,
+            named,
+            brought,
+            brought_bytes,
+        });
+    }
+    if let Some(from) = report.begun_from.as_ref().filter(|_| brought > 0) {
+        let size = ByteSize(brought_bytes);
+        out.line(&format!(
+            "{brought} objects of {size} were brought from {from} and are kept for whoever begins the state from there again; \
+             --abandon gives it up."
+        ))?;
     }
     let size = ByteSize(orphan_bytes);
     let done =

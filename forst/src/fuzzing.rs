@@ -17,7 +17,7 @@ use crate::compression::Compression;
 use crate::expiry::Moment;
 use crate::hint;
 use crate::inspect::{TableInspector, verify_delta, verify_pack, verify_page, verify_table, verify_values};
-use crate::memtable::read_log;
+use crate::memtable::{LogReader, LogRecord, read_log};
 use crate::store::{
     Manifest, PageContent, Restored, Store, StoreOptions, frame_delta, frame_page, pack_directory,
 };
@@ -249,7 +249,22 @@ pub fn delta(bytes: &[u8]) {
     let _ = refused(verify_pack(&Bytes::from(packed), &mut |_| ()));
     let framed = frame_delta(vec![Bytes::copy_from_slice(bytes)]).concat();
     let report = refused(verify_delta(&Bytes::from(framed), &mut |_| ()));
-    let replayed = refused(read_log(bytes, &mut |_, _| Ok(()))).is_some();
+    let mut whole = Vec::new();
+    let mut keep = |record: LogRecord<'_>, _| {
+        whole.push(format!("{record:?}"));
+        Ok(())
+    };
+    let replayed = refused(read_log(bytes, &mut keep)).is_some();
+    let (mut reader, mut seen) = (LogReader::default(), Vec::new());
+    let (head, rest) = bytes.split_at(bytes.len() / 3);
+    let in_pieces = [head, rest].iter().try_for_each(|piece| {
+        reader.read(piece, &mut |record, _| {
+            seen.push(format!("{record:?}"));
+            Ok(())
+        })
+    });
+    assert_eq!(seen, whole, "a log in pieces has other records");
+    assert_eq!(in_pieces.and_then(|()| reader.finish()).is_ok(), replayed, "and ends otherwise");
     assert!(report.is_some_and(|report| report.is_sound()) <= replayed, "a log that cannot be read is sound");
 }
 

@@ -189,4 +189,14 @@ pub trait BackendFactory: Send + Sync {
     /// # Errors
     /// `Corruption` or `Invalid` if the restored parts are not this backend's.
     fn open(&self, request: OpenRequest) -> Result<Box<dyn KeyedStateBackend>>;
+
+    /// The states of a checkpoint, by its parts alone, so that a job that does not fit them is refused before it takes anything over.
+    /// `None` of backends that do not tell: then their tasks find it out.
+    ///
+    /// # Errors
+    /// As [`BackendFactory::open`].
+    fn stored_states(&self, parts: &[RestoredPart]) -> Result<Option<StateTable>> {
+        let _ = parts;
+        Ok(None)
+    }
 }

@@ -266,6 +266,13 @@ impl StateScan for HeapScan {
     }
 }
 
+impl HeapBackend {
+    /// One that has the states of a checkpoint and none of their entries: for whoever wants to know whether an operator fits them.
+    pub fn of_states(states: StateTable) -> Self {
+        TtlBackend::new(HeapStore { states, ..HeapStore::default() })
+    }
+}
+
 /// Opens [`HeapBackend`]s.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeapBackendFactory;
@@ -284,5 +291,17 @@ impl BackendFactory for HeapBackendFactory {
             }
         }
         Ok(Box::new(TtlBackend::new(backend)))
+    }
+
+    fn stored_states(&self, parts: &[RestoredPart]) -> Result<Option<StateTable>> {
+        let (mut states, mut lifetimes) = (StateTable::default(), Lifetimes::default());
+        for part in parts {
+            if part.backend == CANONICAL {
+                StoredStates::decode_canonical(&part.payload)?.0.restore(&mut states, &mut lifetimes)?;
+            } else {
+                HeapEntries::open(part)?.states().restore(&mut states, &mut lifetimes)?;
+            }
+        }
+        Ok(Some(states))
     }
 }

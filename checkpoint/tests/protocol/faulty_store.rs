@@ -1,4 +1,5 @@
-//! A store that fails chosen calls, before or after performing them, counts listings, or ignores conditions.
+//! A store that fails chosen calls, before or after performing them, counts listings, ignores conditions, or has something happen
+//! before a page is read.
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
@@ -36,6 +37,7 @@ pub(crate) struct Plan {
     deletes: AtomicUsize,
     hangs_in_sweeps: AtomicBool,
     hangs_in_deletes: AtomicBool,
+    before_pages: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Plan {
@@ -67,6 +69,11 @@ impl Plan {
     /// From now on no delete is answered.
     pub(crate) fn hang_in_deletes(&self) {
         self.hangs_in_deletes.store(true, SeqCst);
+    }
+
+    /// From now on this happens before a page is read.
+    pub(crate) fn before_pages(&self, happens: impl Fn() + Send + Sync + 'static) {
+        self.before_pages.get_or_init(|| Box::new(happens));
     }
 
     /// After `skip` more calls, `burst` calls fail.
@@ -211,6 +218,9 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
+        if let Some(happens) = self.plan.before_pages.get().filter(|_| from.extension() == Some("page")) {
+            happens();
+        }
         self.call(self.inner.get_opts(from, options)).await
     }
 

@@ -323,6 +323,47 @@ fn nobody_who_took_a_root_over_deletes_what_a_later_beginning_brings_again() {
     }
 }
 
+/// Of a fork that never had a checkpoint: what it brought is told of, goes once it is given up, and never comes again.
+#[test]
+fn what_an_abandoned_fork_has_brought_is_told_of_and_goes_when_it_is_given_up() {
+    for paged in [false, true] {
+        let io = IoRuntime::new(1).unwrap();
+        let (from, to) = (original(&io, 1, paged), memory());
+        let begin = |seed| {
+            let origin = origin(&from, &to, RestoreMode::NoClaim);
+            Job::start_from(Arc::clone(&to), &io, seed, &origin)
+        };
+        let mut running = begin(2).unwrap().paged(paged);
+        let (id, _) = running.begin_checkpoint().unwrap();
+        running.coordinator.abort(id, "it takes too long");
+        let brought = names_in(&to, &io, "state/00000001");
+        let before = contents(&to, &io);
+        let looked = io.block_on(async {
+            Garbage::look(Arc::clone(&to)).await?.collect(&mut |orphan| panic!("{orphan:?}")).await
+        });
+        let told = looked.unwrap();
+        assert_eq!((told.brought, told.orphans), (brought.len() as u64, 0));
+        assert!(told.brought_bytes > 0 && told.begun_from.unwrap().contains("mem:///origin"));
+        assert_eq!(contents(&to, &io), before);
+
+        let garbage = io.block_on(Garbage::abandon(Arc::clone(&to), &Entropy::from_seed(3))).unwrap();
+        // Whoever began it before is fenced, and whoever would begin it again is refused before it brings anything.
+        assert_eq!(running.checkpoint(&mut Oracle::new()).unwrap_err().kind(), ErrorKind::Fenced);
+        let error = begin(4).err().unwrap();
+        assert!(error.to_string().contains("holds a state of its own already"), "{error}");
+        let gone = io.block_on(garbage.collect(&mut |_| Ok(()))).unwrap();
+        assert_eq!((gone.orphans, gone.deleted, gone.brought), (told.brought, told.brought, 0));
+        assert!(gone.begun_from.is_none() && names_in(&to, &io, "state").is_empty());
+        // It is an empty state by now, and a job that begins there at the beginning has its own.
+        let mut afresh = Job::start(Arc::clone(&to), &io, 5).unwrap();
+        afresh.step().unwrap();
+        afresh.checkpoint(&mut Oracle::new()).unwrap().unwrap();
+        afresh.end();
+        whole(&to, &io);
+        whole(&from, &io);
+    }
+}
+
 #[test]
 fn an_object_that_the_origin_has_lost_is_named_and_fails_the_job() {
     let io = IoRuntime::new(1).unwrap();

@@ -14,6 +14,8 @@ mod garbage;
 #[cfg(test)]
 mod job;
 #[cfg(test)]
+mod moving;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod pages;

@@ -70,6 +70,34 @@ fn what_a_killed_job_left_in_a_folder_goes_and_its_checkpoints_stay() {
 }
 
 #[test]
+fn what_a_fork_without_a_checkpoint_has_brought_stays_until_it_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("text"), "a b a").unwrap();
+    let url = |state: &str| format!("file://{}/{state}", folder.path().display());
+    succeed(wordcount(folder.path()).args(["text", "--state", &url("state")]));
+    let fork = ["text", "--restore", &url("state"), "--state", &url("fork")];
+    succeed(wordcount(folder.path()).args(fork));
+    // As if it had been killed when it had brought its first file.
+    let mut entries: Vec<_> = fs::read_dir(folder.path().join("fork/ledger")).unwrap().collect();
+    entries.sort_by_key(|entry| entry.as_ref().unwrap().path());
+    entries.into_iter().skip(1).for_each(|entry| fs::remove_file(entry.unwrap().path()).unwrap());
+    let brought = folder.path().join("fork/state/00000001/0/77.sst");
+    fs::create_dir_all(brought.parent().unwrap()).unwrap();
+    fs::write(&brought, "a table").unwrap();
+
+    let shown = succeed(&mut gc(folder.path(), "fork", &["--dry-run"]));
+    let shown = text(&shown.stdout);
+    assert!(shown.contains("were brought from checkpoint") && shown.contains("--abandon"), "{shown}");
+    let kept = sums(&mut gc(folder.path(), "fork", &[]));
+    assert!(kept["brought"].as_u64() > Some(0) && brought.exists(), "{kept}");
+    let gone = sums(&mut gc(folder.path(), "fork", &["--abandon"]));
+    assert_eq!((&gone["deleted"], &gone["brought"]), (&kept["brought"], &0.into()));
+    assert!(!brought.exists());
+    let error = fail(wordcount(folder.path()).args(fork), 1);
+    assert!(error.contains("holds a state of its own already"), "{error}");
+}
+
+#[test]
 fn a_folder_that_a_job_has_is_refused_and_one_that_is_not_there_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
     let state = format!("file://{}/state", folder.path().display());

@@ -109,19 +109,29 @@ pub(super) fn clipped(part: &RestoredPart, payload: Payload) -> Restored {
     Restored { manifest: payload.manifest, start: part.key_groups.start.to_be_bytes().to_vec(), end }
 }
 
+/// The parts that are this backend's, as the engine takes them, and the states of all.
+fn taken_over(
+    parts: &[RestoredPart],
+    states: &mut StateTable,
+    lifetimes: &mut Lifetimes,
+) -> Result<Vec<Restored>> {
+    let mut own = Vec::new();
+    for part in parts {
+        if part.backend == CANONICAL {
+            // Its entries come once the states are registered.
+            StoredStates::decode_canonical(&part.payload)?.0.restore(states, lifetimes)?;
+        } else {
+            own.push(restored(part, states, lifetimes)?);
+        }
+    }
+    Ok(own)
+}
+
 impl BackendFactory for ForstBackendFactory {
     fn open(&self, request: OpenRequest) -> Result<Box<dyn KeyedStateBackend>> {
         let mut states = StateTable::default();
         let mut lifetimes = Lifetimes::new(Arc::new(TtlTime::new(Arc::clone(&request.clock))));
-        let mut parts = Vec::new();
-        for part in &request.restored {
-            if part.backend == CANONICAL {
-                // Its entries come once the states are registered.
-                StoredStates::decode_canonical(&part.payload)?.0.restore(&mut states, &mut lifetimes)?;
-            } else {
-                parts.push(restored(part, &mut states, &mut lifetimes)?);
-            }
-        }
+        let parts = taken_over(&request.restored, &mut states, &mut lifetimes)?;
         let mut store = Store::open(StoreOptions {
             settings: self.settings.clone(),
             store: Arc::clone(&self.store),
@@ -141,5 +151,11 @@ impl BackendFactory for ForstBackendFactory {
         }
         let backend = ForstBackend::new(store, request.key_groups, states, lifetimes);
         Ok(Box::new(TtlBackend::new(backend)))
+    }
+
+    fn stored_states(&self, parts: &[RestoredPart]) -> Result<Option<StateTable>> {
+        let mut states = StateTable::default();
+        taken_over(parts, &mut states, &mut Lifetimes::default())?;
+        Ok(Some(states))
     }
 }

@@ -17,6 +17,7 @@ mod ranges;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod under_way;
 mod values;
 mod warm_up;
 
@@ -29,6 +30,7 @@ pub(crate) use ranges::Wanted;
 #[cfg(benching)]
 pub(crate) use ranges::coalesce;
 pub(crate) use requests::Creation;
+pub(crate) use under_way::UnderWay;
 pub(crate) use values::ValueRequest;
 pub(crate) use warm_up::WarmBlocksRead;
 
@@ -336,12 +338,17 @@ impl Fetcher {
 
     /// Reads a whole object.
     pub(crate) async fn read_object(&self, name: &str, size_bytes: u64) -> Result<Bytes> {
-        self.requests.read_object(&Path::from(name), size_bytes).await
+        self.read_part(name, 0..size_bytes, size_bytes).await
     }
 
     /// Reads a part of an object.
     pub(crate) async fn read_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         self.requests.read(&Path::from(name), range).await
+    }
+
+    /// Reads a part of an object that must have so many bytes.
+    pub(crate) async fn read_part(&self, name: &str, range: Range<u64>, size_bytes: u64) -> Result<Bytes> {
+        self.requests.read_part(&Path::from(name), range, size_bytes).await
     }
 
     /// Creates an object unless its name is taken.

@@ -10,7 +10,10 @@ use alluvium_env::{Entropy, Error, Result};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use object_store::path::Path;
-use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use object_store::{
+    Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+    PutPayload,
+};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -112,20 +115,23 @@ impl Requests {
         self.persist(path.as_ref(), bytes, attempt).await
     }
 
-    /// Reads a whole object.
-    pub(super) async fn read_object(&self, path: &Path, size_bytes: u64) -> Result<Bytes> {
+    /// Reads a part of an object, or all of it, and checks how long the object is.
+    pub(super) async fn read_part(&self, path: &Path, range: Range<u64>, size_bytes: u64) -> Result<Bytes> {
+        let length = range.end - range.start;
         let attempt = || async {
             let failure = |e| store_failure(path.as_ref(), e);
-            let found = self.store.get(path).await.map_err(failure)?;
+            let range = (length < size_bytes).then(|| GetRange::Bounded(range.clone()));
+            let options = GetOptions { range, ..GetOptions::default() };
+            let found = self.store.get_opts(path, options).await.map_err(failure)?;
             if found.meta.size != size_bytes {
                 // Before memory is taken for it.
                 return Err(wrong_length(path.as_ref(), size_bytes, found.meta.size));
             }
             let bytes = found.bytes().await.map_err(failure)?;
-            check_length(path.as_ref(), size_bytes, &bytes)?;
+            check_length(path.as_ref(), length, &bytes)?;
             Ok(bytes)
         };
-        self.persist(path.as_ref(), size_bytes, attempt).await
+        self.persist(path.as_ref(), length, attempt).await
     }
 
     /// Creates an object unless its name is taken.
@@ -271,7 +277,7 @@ mod tests {
         one.write(&path, again).await.unwrap();
         let refused = other.write(&path, payload("yours")).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid);
-        assert_eq!(one.read_object(&path, 4).await.unwrap(), "mine");
+        assert_eq!(one.read_part(&path, 0..4, 4).await.unwrap(), "mine");
         assert_eq!((one.take_created(), other.take_created()), (vec![path.clone()], Vec::new()));
         one.close().await;
         assert_eq!(one.write(&path, payload("late")).await.unwrap_err().kind(), ErrorKind::Closed);

@@ -6,6 +6,7 @@
 use alluvium_env::{Error, Result};
 use bytes::Bytes;
 
+use super::log::LogEntry;
 use crate::entry::EntryKind;
 use crate::key_range::KeyRange;
 
@@ -20,36 +21,12 @@ const HEADER_BYTES: usize = 8;
 pub(super) struct Location(u32);
 
 /// The kind of a deleted range in a log; the kinds of entries are below.
-const RANGE_DELETE: u64 = 4;
+pub(super) const RANGE_DELETE: u64 = 4;
 /// The kind of a continuation, whose value is `before:u32le · pieces:u32le · length:u32le · bytes · unused`: where the piece
 /// before it lies, how many pieces there are so far, and how many bytes are its own. What is unused is room to grow.
-const CONTINUATION: u64 = 5;
+pub(super) const CONTINUATION: u64 = 5;
 /// What a continuation has before its bytes.
 pub(super) const CONTINUATION_HEAD_BYTES: usize = 12;
-
-/// What a log holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LogRecord<'a> {
-    Entry(LogEntry<'a>),
-    /// These bytes come behind the value that the log has of the key so far.
-    Continuation {
-        key: &'a [u8],
-        bytes: &'a [u8],
-    },
-    /// The keys `start..end` are gone; an empty end is none.
-    DeleteRange {
-        start: &'a [u8],
-        end: &'a [u8],
-    },
-}
-
-/// An entry as the log holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LogEntry<'a> {
-    pub(crate) kind: EntryKind,
-    pub(crate) key: &'a [u8],
-    pub(crate) value: &'a [u8],
-}
 
 /// An entry where it lies: all of it, or the last piece of one that grew.
 #[derive(Clone, Copy, Debug)]
@@ -101,10 +78,14 @@ fn header(kind: u64, key: usize, value: usize) -> u64 {
     (value as u64) << 32 | (key as u64) << 4 | kind
 }
 
+/// What a log is that ends too soon.
+pub(super) fn cut() -> Error {
+    Error::corruption("a log ends within an entry")
+}
+
 /// Reads kind, key and value at the start of `bytes` and says how long they are.
 #[inline]
-fn parse(bytes: &[u8]) -> Result<(u64, &[u8], &[u8], usize)> {
-    let cut = || Error::corruption("a log ends within an entry");
+pub(super) fn parse(bytes: &[u8]) -> Result<(u64, &[u8], &[u8], usize)> {
     let (head, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or_else(cut)?;
     let head = u64::from_le_bytes(*head);
     let (key_len, value_len) = ((head >> 4 & 0xFFF_FFFF) as usize, (head >> 32) as usize);
@@ -120,8 +101,16 @@ fn key_of(bytes: &[u8]) -> &[u8] {
     rest.get(..(u64::from_le_bytes(*head) >> 4 & 0xFFF_FFFF) as usize).unwrap_or_default()
 }
 
+/// Bytes of the record that begins with these: all of it, or its header if that is not there whole.
+#[inline]
+pub(super) fn record_bytes(bytes: &[u8]) -> usize {
+    let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else { return HEADER_BYTES };
+    let head = u64::from_le_bytes(*head);
+    HEADER_BYTES + (head >> 4 & 0xFFF_FFFF) as usize + (head >> 32) as usize
+}
+
 /// Reads the value of a continuation.
-fn parse_continuation(value: &[u8]) -> Result<Piece<'_>> {
+pub(super) fn parse_continuation(value: &[u8]) -> Result<Piece<'_>> {
     let cut = || Error::corruption("a continuation in a log is shorter than it says");
     let (head, room) = value.split_first_chunk::<CONTINUATION_HEAD_BYTES>().ok_or_else(cut)?;
     let [b0, b1, b2, b3, p0, p1, p2, p3, l0, l1, l2, l3] = *head;
@@ -133,27 +122,6 @@ fn parse_continuation(value: &[u8]) -> Result<Piece<'_>> {
         pieces: u32::from_le_bytes([p0, p1, p2, p3]),
         capacity: room.len(),
     })
-}
-
-/// Hands every record of a log to `each`, in write order, with the bytes that it takes there.
-pub(crate) fn read_log(
-    mut log: &[u8],
-    each: &mut dyn FnMut(LogRecord<'_>, usize) -> Result<()>,
-) -> Result<()> {
-    while !log.is_empty() {
-        let (kind, key, value, length) = parse(log)?;
-        let record = match kind {
-            RANGE_DELETE => LogRecord::DeleteRange { start: key, end: value },
-            CONTINUATION => LogRecord::Continuation { key, bytes: parse_continuation(value)?.value },
-            kind => match EntryKind::from_code(kind)? {
-                EntryKind::Pointer => return Err(Error::corruption("a log has a pointer to a value file")),
-                kind => LogRecord::Entry(LogEntry { kind, key, value }),
-            },
-        };
-        each(record, length)?;
-        log = log.get(length..).unwrap_or_default();
-    }
-    Ok(())
 }
 
 impl Arena {
@@ -422,6 +390,7 @@ pub(crate) fn grown_log(key: &[u8], [first, second, third]: [&[u8]; 3]) -> Bytes
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::read_log;
     use super::*;
 
     proptest! {

@@ -8,6 +8,7 @@
 mod arena;
 mod ascending;
 mod deletions;
+mod log;
 mod order;
 mod pieces;
 mod sorted;
@@ -16,7 +17,7 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use arena::grown_log;
-pub(crate) use arena::{LogEntry, LogRecord, read_log};
+pub(crate) use log::{Each, LogEntry, LogReader, LogRecord, read_log};
 pub(crate) use order::{Bounds, KeyOrder, OrderedCursor};
 pub(crate) use pieces::Pieces;
 pub(crate) use sorted::{SortedCursor, SortedMemtable};

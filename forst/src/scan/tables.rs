@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
 use bytes::Bytes;
-use tokio::task::JoinHandle;
 
 use super::Source;
 use crate::block::{Block, BlockCursor};
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, UnderWay};
 use crate::table::{TableFile, TableTail, WarmBlocks, is_warm};
 use crate::values::ValuePlace;
 use crate::version::Run;
@@ -65,22 +64,7 @@ impl Reader {
         &self,
         read: impl Future<Output = Result<T>> + Send + 'static,
     ) -> UnderWay<T> {
-        UnderWay(self.fetcher.io().spawn(read))
-    }
-}
-
-/// A read that ends when nobody waits for it any more.
-struct UnderWay<T>(JoinHandle<Result<T>>);
-
-impl<T> UnderWay<T> {
-    async fn end(mut self) -> Result<T> {
-        (&mut self.0).await.map_err(|_| Error::closed("the I/O runtime is gone"))?
-    }
-}
-
-impl<T> Drop for UnderWay<T> {
-    fn drop(&mut self) {
-        self.0.abort();
+        UnderWay::begin(self.fetcher.io(), read)
     }
 }
 

@@ -299,33 +299,19 @@ pub(crate) fn pack_ranges(object: &[u8]) -> Result<Vec<Range<u64>>> {
     }
 }
 
-/// The log of a delta.
-pub(super) fn unframe_delta<'a>(record: &DeltaRecord, object: &'a [u8]) -> Result<&'a [u8]> {
-    let name = &record.name;
-    if object.len() as u64 != record.size_bytes {
-        let (expected, got) = (record.size_bytes, object.len());
-        return Err(Error::corruption(format!("delta {name}: expected {expected} bytes, got {got}")));
-    }
-    let short = || Error::corruption(format!("delta {name} is shorter than its frame"));
-    let (covered, crc) = object.split_last_chunk::<4>().ok_or_else(short)?;
-    let (expected, found) = (u32::from_le_bytes(*crc), crc32c(covered));
-    if expected != found {
-        return Err(Error::corruption(format!(
-            "delta {name}: expected checksum {expected:08x}, got {found:08x}"
-        )));
-    }
-    strip_frame(object).map_err(|e| e.context(format!("delta {name}")))
-}
-
 /// What is between the magic and the checksum of a delta, which has been checked.
 pub(crate) fn strip_frame(object: &[u8]) -> Result<&[u8]> {
-    let covered = object.split_last_chunk::<4>().map_or(&[][..], |(covered, _)| covered);
+    strip_magic(object.split_last_chunk::<4>().map_or(&[][..], |(covered, _)| covered))
+}
+
+/// What is behind the magic of a delta.
+pub(super) fn strip_magic(covered: &[u8]) -> Result<&[u8]> {
     let log = covered.strip_prefix(&DELTA_MAGIC).or_else(|| covered.strip_prefix(&DELTA_MAGIC_2));
     log.ok_or_else(|| {
         Error::corruption(format!(
             "expected a log behind the magic {}, got {}",
             DELTA_MAGIC.escape_ascii(),
-            object.get(..object.len().min(DELTA_MAGIC.len())).unwrap_or_default().escape_ascii()
+            covered.get(..covered.len().min(DELTA_MAGIC.len())).unwrap_or_default().escape_ascii()
         ))
     })
 }

@@ -17,6 +17,7 @@
 //! later one; nothing in memory was dropped for it.
 mod close;
 mod counters;
+mod delta_reader;
 mod deltas;
 mod expiring;
 mod flush;
@@ -34,6 +35,7 @@ mod paging;
 mod reader;
 mod reads;
 mod records;
+mod replay;
 mod report;
 mod scan;
 mod snapshot;

@@ -1,8 +1,7 @@
 //! Opening: an empty store, or one from the manifests of a checkpoint, clipped to the keys it now owns.
 //!
 //! Tables are referenced, not read; the pages that describe those of its keys are, and those of them of which nothing has to be
-//! clipped go on describing them. The logs of memtables that were not flushed are read and replayed: they are at
-//! most a few memtables, however much state there is.
+//! clipped go on describing them. The logs of memtables that were not flushed are replayed (`replay.rs`).
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -16,18 +15,17 @@ use super::deltas::Place;
 use super::hints::{Hints, StoredHint};
 use super::inbox::Inbox;
 use super::lending::Lending;
-use super::manifest::{
-    DeltaRecord, Manifest, MemtableRecord, PageRecord, TableRecord, ValueFileRecord, unframe_delta,
-};
+use super::manifest::{DeltaRecord, Manifest, PageRecord, TableRecord, ValueFileRecord};
 use super::manifest_page::PageContent;
 use super::pack::Packer;
 use super::paging::{Paging, RestoredPage, SnapshotPage};
+use super::replay::Unflushed;
 use super::warm_up::WarmUp;
-use super::{Counters, DeltaChain, Elsewhere, Expiring, Frozen, Jobs, Pace, Reads, Store, Tails};
+use super::{Counters, DeltaChain, Elsewhere, Expiring, Jobs, Pace, Reads, Store, Tails};
 use crate::cache::BlockCache;
 use crate::fetch::{DiskCache, Fetcher};
 use crate::key_range::KeyRange;
-use crate::memtable::{LogEntry, LogRecord, Memtable, read_log};
+use crate::memtable::Memtable;
 use crate::merge::MergeOperators;
 use crate::naming::Naming;
 use crate::settings::ForstSettings;
@@ -131,7 +129,7 @@ impl Store {
 
     fn restore(&mut self, parts: &[Restored]) -> Result<()> {
         let (mut version, mut known, mut adopted) = (Version::default(), HashMap::default(), Vec::new());
-        let mut memtables: Vec<(KeyRange, MemtableRecord, usize)> = Vec::new();
+        let mut memtables = Vec::new();
         let clips = parts.iter().map(|part| KeyRange::new(&part.start, &part.end));
         let manifests = parts.iter().map(|part| Manifest::decode(&part.manifest));
         let manifests =
@@ -150,7 +148,11 @@ impl Store {
             let count = manifest.memtables.len();
             // Ages are counted from the newest, so that memtables of several parts line up.
             let aged = manifest.memtables.into_iter().enumerate();
-            memtables.extend(aged.map(|(index, record)| (clip.clone(), record, count - 1 - index)));
+            memtables.extend(aged.map(|(index, record)| Unflushed {
+                clip: clip.clone(),
+                age: count - 1 - index,
+                record,
+            }));
         }
         version.level0.retain(|run| !run.is_empty());
         for run in version.level0.iter_mut().chain(&mut version.levels) {
@@ -160,7 +162,7 @@ impl Store {
         self.live = version.ids().collect();
         self.version = Arc::new(version);
         self.account_tails();
-        self.replay(memtables)
+        self.replay(&memtables)
     }
 
     /// Goes on naming hints until there is a newer one; they are read once the first record is done.
@@ -265,55 +267,5 @@ impl Store {
             run.push(Arc::clone(&file));
         }
         Ok(Some(file))
-    }
-
-    async fn read_delta(&self, delta: &DeltaRecord) -> Result<Bytes> {
-        if delta.pack_bytes == 0 {
-            return self.fetcher.read_object(&delta.name, delta.size_bytes).await;
-        }
-        let range = delta.range().ok_or_else(|| {
-            let (name, bytes) = (&delta.name, delta.pack_bytes);
-            Error::corruption(format!(
-                "a manifest names a delta that is not within the {bytes} bytes of {name}"
-            ))
-        })?;
-        self.fetcher.read_range(&delta.name, range).await
-    }
-
-    /// Replays logs: within one memtable a later entry replaces an earlier one; memtables stay apart, since an operand
-    /// of a newer one folds into an older one.
-    fn replay(&mut self, memtables: Vec<(KeyRange, MemtableRecord, usize)>) -> Result<()> {
-        let ages = memtables.iter().map(|(_, _, age)| age + 1).max().unwrap_or(0);
-        let mut tables: Vec<Memtable> = (0..ages).map(|_| Memtable::default()).collect();
-        for (clip, record, age) in memtables {
-            let Some(table) = tables.get_mut(age) else { continue };
-            let reads = record.deltas.iter().map(|delta| self.read_delta(delta));
-            let objects = self.fetcher.io().block_on(try_join_all(reads))?;
-            for (delta, object) in record.deltas.iter().zip(objects) {
-                let log = unframe_delta(delta, &object)?;
-                let replayed = read_log(log, &mut |record, _| match record {
-                    LogRecord::Entry(LogEntry { key, .. }) | LogRecord::Continuation { key, .. } => {
-                        if clip.contains(key) { table.replay(record) } else { Ok(()) }
-                    }
-                    LogRecord::DeleteRange { start, end } => {
-                        let range = KeyRange::new(start, end).intersect(&clip);
-                        if range.is_empty() { Ok(()) } else { table.delete_range(range) }
-                    }
-                });
-                replayed.map_err(|e| e.context(delta.name.clone()))?;
-            }
-        }
-        // Oldest first; the newest goes on as the active one.
-        while let Some(mut table) = tables.pop() {
-            if tables.is_empty() {
-                self.active = table;
-            } else if !table.is_empty() {
-                table.seal();
-                let (table, deltas) = (Arc::new(table), DeltaChain::default());
-                // When the log was written is not known.
-                self.frozen.push(Frozen { table, deltas, order: RefCell::default(), since_millis: 0 });
-            }
-        }
-        Ok(())
     }
 }

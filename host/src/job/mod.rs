@@ -9,6 +9,7 @@ mod coordination;
 mod crew;
 mod event;
 mod metrics;
+mod rehearsal;
 mod report;
 mod requests;
 mod settings;
@@ -35,6 +36,7 @@ use coordination::{Coordination, Uploads};
 use crew::{Crew, TaskHandle};
 pub(crate) use event::{Event, TakenSnapshot};
 pub(crate) use metrics::{Metrics, Spent};
+use rehearsal::rehearse;
 pub use report::{CheckpointReport, JobReport, Outcome, RestoreReport};
 pub use requests::RequestedCheckpoint;
 use requests::Requests;
@@ -79,7 +81,9 @@ impl<S: SplitSource> Job<S> {
     /// Runs the job on threads of its own and coordinates it on the calling one, until the input has ended or
     /// `control` stops it.
     ///
-    /// `open` makes the operator of each subtask, on the subtask's thread. When the input has ended and its last
+    /// `open` makes the operator of each subtask, on the subtask's thread. Of a job that is restored it is called once more before, on a
+    /// thread of its own, to see whether the states are those of the checkpoint while nobody is stopped for it; what it makes then is
+    /// dropped ([`States::is_rehearsal`] tells). When the input has ended and its last
     /// checkpoint is complete, `finish` gets a scan of the result state of every subtask, in the order of their key
     /// groups; it is not called when the job was stopped.
     ///
@@ -105,14 +109,15 @@ impl<S: SplitSource> Job<S> {
             _ => None,
         };
         let mut beginning = Beginning::afresh(&self.source);
+        let open = Arc::new(open);
         let opened = CheckpointStore::open_checked(store, io, &world.entropy, origin, &mut |prospect| {
             beginning = Beginning::choose(&self, prospect)?;
-            Ok(())
+            beginning.restored.as_ref().map_or(Ok(()), |metadata| rehearse(&self, metadata, &open))
         })?;
         let files = Arc::clone(&opened.files);
         let restored = beginning.restored.as_ref().map(|metadata| metadata.id.0);
         let mut notes = std::mem::take(&mut beginning.notes);
-        let mut coordination = self.start(opened, beginning, &Arc::new(open), control)?;
+        let mut coordination = self.start(opened, beginning, &open, control)?;
         let outcome = match coordination.run_to_end(finish) {
             Ok(outcome) => outcome,
             Err(error) => return Err(coordination.fail(error)),

@@ -170,6 +170,9 @@ fn opening(
     let found = Arc::clone(found);
     move |states| {
         let till = Till::open(states, in_order)?;
+        if states.is_rehearsal() {
+            return Ok(Operator::new(till));
+        }
         let mut found = found.lock().expect("nobody panics");
         found.sales += till.sales.get()?.into_iter().sum::<u64>();
         let mut tills = till.tills.restored()?;

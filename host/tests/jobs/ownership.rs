@@ -1,14 +1,16 @@
 //! Whose state it is: other inputs, other jobs, and two jobs at once are refused, and nothing is overwritten.
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
 use alluvium_checkpoint::{Origin, RestoreMode, Transfer};
-use alluvium_env::{ErrorKind, spawn_thread};
-use alluvium_host::{JobControl, JobSettings, Outcome, ReadOutcome, Restore};
-use alluvium_state_api::{HeapBackendFactory, MaxParallelism};
+use alluvium_env::{ErrorKind, IoRuntime, Result, spawn_thread};
+use alluvium_forst::{ForstBackendFactory, ForstSettings};
+use alluvium_host::{JobControl, JobSettings, Operator, Outcome, ReadOutcome, Restore, World};
+use alluvium_state_api::{BackendFactory, HeapBackendFactory, MaxParallelism, States};
 use object_store::ObjectStore;
 
-use crate::operators::Add;
+use crate::operators::{Add, TwoSteps};
 use crate::words::{Counts, Words, collect, job, memory, settings, world};
 
 #[test]
@@ -97,6 +99,63 @@ fn a_job_that_does_not_fit_fences_nobody_in_place_or_by_a_claim() {
     }
     control.stop();
     assert_eq!(owner.join().unwrap().unwrap().outcome, Outcome::Stopped);
+}
+
+/// Of a job whose states are not those of the checkpoint: it is refused by what they are, and the owner goes on.
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
+fn states_that_do_not_fit_fence_nobody(factory: impl Fn(&Arc<dyn ObjectStore>) -> Arc<dyn BackendFactory>) {
+    let store = memory();
+    let (source, is_idle) = idle_halfway(&Words::new(1, 500, 30));
+    let world =
+        |store: &Arc<dyn ObjectStore>| World { backend: factory(store), ..world(store, HeapBackendFactory) };
+    let begin = || {
+        let (control, job) = (JobControl::new(), job(&source, settings(1, 1, None), world(&store)));
+        let theirs = control.clone();
+        let thread = spawn_thread("owner", move || job.run(Add::open, &theirs, |_| Ok(()))).unwrap();
+        is_idle.recv().unwrap();
+        (thread, control)
+    };
+    let (first, control) = begin();
+    control.stop();
+    first.join().unwrap().unwrap();
+    let (owner, control) = begin();
+    let to = memory();
+    let transfer = Transfer { from: Arc::clone(&store), to: Arc::clone(&to), shared: None };
+    let claimed = Arc::new(Origin::new(transfer, "mem:///origin", None, RestoreMode::Claim));
+    let claiming = JobSettings { restore: Restore::From(claimed), ..settings(2, 1, None) };
+    for (settings, store) in [(settings(2, 1, None), &store), (claiming, &to)] {
+        let opened = Arc::new(AtomicUsize::new(0));
+        let opens = Arc::clone(&opened);
+        let other = move |states: &States<'_>| {
+            opens.fetch_add(1, Ordering::SeqCst);
+            TwoSteps::open(states)
+        };
+        let refused = job(&source, settings.clone(), world(store)).run(other, &JobControl::new(), |_| Ok(()));
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains("state count is not opened"), "{error}");
+        assert_eq!(opened.load(Ordering::SeqCst), 1, "no task began");
+        let panics = |_: &States<'_>| -> Result<Operator<Add>> { panic!("on purpose") };
+        let error =
+            job(&source, settings, world(store)).run(panics, &JobControl::new(), |_| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("panicked while it was opened"), "{error}");
+    }
+    control.stop();
+    assert_eq!(owner.join().unwrap().unwrap().outcome, Outcome::Stopped);
+}
+
+#[test]
+fn a_job_whose_states_do_not_fit_fences_nobody_on_the_heap() {
+    states_that_do_not_fit_fence_nobody(|_| Arc::new(HeapBackendFactory));
+}
+
+#[test]
+fn a_job_whose_states_do_not_fit_fences_nobody_in_forst() {
+    states_that_do_not_fit_fence_nobody(|store| {
+        let settings =
+            ForstSettings { memory_bytes: ForstSettings::MIN_MEMORY_BYTES, ..ForstSettings::default() };
+        Arc::new(ForstBackendFactory::new(settings, Arc::clone(store), IoRuntime::new(2).unwrap()).unwrap())
+    });
 }
 
 #[test]

@@ -20,9 +20,15 @@ pub(crate) struct Migration {
     given_up: RefCell<Vec<String>>,
     /// Under which entries of them may lie.
     dropped: RefCell<Vec<StateId>>,
+    /// Whether nothing but this is what the operator is opened for.
+    pub(super) is_rehearsal: bool,
 }
 
 impl Migration {
+    pub(crate) fn is_rehearsal(&self) -> bool {
+        self.is_rehearsal
+    }
+
     /// Registers a state, which may have had another name.
     pub(crate) fn register(
         &self,

@@ -20,6 +20,13 @@ impl<Out> TaskContext<Out> {
         self
     }
 
+    /// The operator is opened to see whether the checkpoint fits, and dropped: [`States::is_rehearsal`].
+    #[must_use]
+    pub fn rehearsing(mut self) -> Self {
+        self.apart.migration.is_rehearsal = true;
+        self
+    }
+
     /// What the subtask's operator states add to a checkpoint.
     pub fn snapshot_operator_states(&self) -> Vec<OperatorStatePart> {
         self.apart.operator_states.snapshot()

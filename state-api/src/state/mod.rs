@@ -56,6 +56,12 @@ impl<'a> States<'a> {
         States { backend, operator, migration, ttl, former, namespace: PhantomData }
     }
 
+    /// Whether the operator is opened only to see whether its states are those of the checkpoint, before a job takes anything over,
+    /// and dropped then: it opens its states as ever, and nothing that others would notice, a sink's file for example.
+    pub fn is_rehearsal(&self) -> bool {
+        self.migration.is_rehearsal()
+    }
+
     /// A list of the subtask, and not of a key, that is dealt out over the subtasks after a restore.
     ///
     /// # Errors

@@ -1,0 +1,24 @@
+//! A read that is begun before its answer is needed.
+use alluvium_env::{Error, IoRuntime, Result};
+use tokio::task::JoinHandle;
+
+/// A read on the I/O runtime; it ends when nobody waits for it any more.
+pub(crate) struct UnderWay<T>(JoinHandle<Result<T>>);
+
+impl<T: Send + 'static> UnderWay<T> {
+    /// Begins it.
+    pub(crate) fn begin(io: &IoRuntime, read: impl Future<Output = Result<T>> + Send + 'static) -> Self {
+        Self(io.spawn(read))
+    }
+
+    /// What it has read.
+    pub(crate) async fn end(mut self) -> Result<T> {
+        (&mut self.0).await.map_err(|_| Error::closed("the I/O runtime is gone"))?
+    }
+}
+
+impl<T> Drop for UnderWay<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
