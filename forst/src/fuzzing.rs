@@ -181,7 +181,7 @@ fn index_blocks(table: &Bytes) {
         while let Some((_, key, _)) = cursor.entry(&block) {
             let _ = (
                 refused(top.find(part, &block, key)),
-                top.offset_of(key),
+                top.grain_of(key),
                 top.may_begin(top.blocks() + part, key),
             );
             if refused(cursor.advance(&block)).is_none() {

@@ -57,8 +57,10 @@ impl Slice {
     /// What level 0 has over a slice, of so many: runs and bytes.
     fn above(&self, version: &Version, slices: usize) -> (usize, u64) {
         let bytes = |run: &Run| -> Option<u64> {
+            // How many slices a table of the run reaches into.
+            let parts = (slices / run.len().max(1)).max(2);
             let files = overlapping(run, &self.keys);
-            files.map(|file| self.weight(file, file.bytes_within(&self.keys, slices))).reduce(|a, b| a + b)
+            files.map(|file| self.weight(file, file.bytes_within(&self.keys, parts))).reduce(|a, b| a + b)
         };
         version.level0.iter().filter_map(bytes).fold((0, 0), |(runs, all), bytes| (runs + 1, all + bytes))
     }

@@ -16,7 +16,7 @@ mod queue;
 mod ranges;
 mod requests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod under_way;
 mod values;
 mod warm_up;

@@ -8,13 +8,14 @@ use crate::entry::EntryKind;
 use crate::expiry::Ages;
 use crate::table::{FileMeta, Held, KeepAll, TableBuilder, TableOptions};
 
-struct World {
+/// A fetcher over a store in memory.
+pub(crate) struct World {
     io: IoRuntime,
-    fetcher: Arc<Fetcher>,
+    pub(crate) fetcher: Arc<Fetcher>,
 }
 
 impl World {
-    fn new(disk: Option<Arc<DiskCache>>) -> Self {
+    pub(crate) fn new(disk: Option<Arc<DiskCache>>) -> Self {
         let (store, io) = (Arc::new(InMemory::new()), IoRuntime::new(1).unwrap());
         let fetcher = Fetcher::new(store, io.clone(), disk, &ForstSettings::default(), "state/1/0");
         Self { io, fetcher }
@@ -22,10 +23,14 @@ impl World {
 
     /// A table on the store of which nothing is in memory, and its bytes.
     fn table(&self, number: u64) -> (Arc<TableFile>, Vec<Bytes>) {
+        self.table_of(number, 1000)
+    }
+
+    pub(crate) fn table_of(&self, number: u64, entries: u64) -> (Arc<TableFile>, Vec<Bytes>) {
         let (block_size_bytes, table_size_bytes) = (512, 1 << 20);
         let options = TableOptions { block_size_bytes, table_size_bytes, compression: Compression::Lz4 };
         let mut builder = TableBuilder::new(options);
-        for entry in 0..1000_u64 {
+        for entry in 0..entries {
             builder.add(EntryKind::Put, &entry.to_be_bytes(), &number.to_be_bytes());
         }
         let built = builder.finish(DeletedRanges::default()).unwrap();
@@ -33,7 +38,7 @@ impl World {
             size_bytes: built.payload.iter().map(|piece| piece.len() as u64).sum(),
             tail_bytes: built.tail_bytes,
             keys: built.keys,
-            entries: 1000,
+            entries,
             deletes: 0,
             content_hash: built.content_hash,
             deleted_ranges: 0,

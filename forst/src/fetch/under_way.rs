@@ -11,6 +11,11 @@ impl<T: Send + 'static> UnderWay<T> {
         Self(io.spawn(read))
     }
 
+    /// Whether its answer is there.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.0.is_finished()
+    }
+
     /// What it has read.
     pub(crate) async fn end(mut self) -> Result<T> {
         (&mut self.0).await.map_err(|_| Error::closed("the I/O runtime is gone"))?

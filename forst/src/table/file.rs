@@ -185,21 +185,28 @@ impl TableFile {
         if range.covers(&self.keys) {
             return self.shown_bytes;
         }
-        let Some(tail) = self.tail.get() else { return self.shown_bytes / parts.max(1) as u64 };
-        self.bytes_between(&self.keys.intersect(range), tail)
+        self.bytes_between(&self.keys.intersect(range), self.shown_bytes / parts.max(1) as u64)
     }
 
-    fn bytes_between(&self, keys: &KeyRange, tail: &Tail) -> u64 {
-        let end = if keys.end.is_empty() { self.data_bytes() } else { tail.offset_of(&keys.end) };
-        end.saturating_sub(tail.offset_of(&keys.start))
+    /// Bytes of data blocks within `keys`: what one would take them for, within the bounds that the tail in memory knows. Those are
+    /// wide for a slim one: a small table may have a single index block, which tells none of its blocks from the others.
+    fn bytes_between(&self, keys: &KeyRange, guess: u64) -> u64 {
+        let Some(tail) = self.tail.get() else { return guess };
+        let (whole, all) = (&self.meta.keys, self.data_bytes());
+        let starts = if keys.start <= whole.start { 0..0 } else { tail.grain_of(&keys.start) };
+        let is_last = keys.end.is_empty() || (!whole.end.is_empty() && keys.end >= whole.end);
+        let ends = if is_last { all..all } else { tail.grain_of(&keys.end) };
+        let least = ends.start.saturating_sub(starts.end);
+        guess.clamp(least, ends.end.saturating_sub(starts.start).max(least))
     }
 
     /// Bytes of data blocks that a pass over the reference reads, about: better known once the tail has been read than when
     /// the reference was made.
     pub(crate) fn passed_bytes(&self) -> u64 {
-        match self.tail.get() {
-            Some(tail) if self.keys != self.meta.keys => self.bytes_between(&self.keys, tail),
-            _ => self.shown_bytes,
+        if self.keys == self.meta.keys {
+            self.shown_bytes
+        } else {
+            self.bytes_between(&self.keys, self.shown_bytes)
         }
     }
 

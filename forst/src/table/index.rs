@@ -312,8 +312,8 @@ mod tests {
                 prop_assert_eq!(found.number as usize, number);
                 prop_assert_eq!(&found.range, &whole.range(number).unwrap());
                 prop_assert!(top.may_begin(number, key), "a key that the block can begin with");
-                let offset = top.offset_of(key);
-                prop_assert!(offset <= found.range.start);
+                let grain = top.grain_of(key);
+                prop_assert!(grain.start <= found.range.start && found.range.end <= grain.end);
             }
             let last = top.parts() - 1;
             let block = Block::decode(top.stored_in(last, &stored)).unwrap();

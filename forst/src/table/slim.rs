@@ -129,11 +129,11 @@ impl Tail {
         }
     }
 
-    /// Where the data blocks with `key` begin: exactly for a whole one, about for a slim one.
-    pub(crate) fn offset_of(&self, key: &[u8]) -> u64 {
+    /// The data block with `key`, among the table's data: with all that its index block knows of for a slim one.
+    pub(crate) fn grain_of(&self, key: &[u8]) -> Range<u64> {
         match self {
-            Self::Whole(tail) => tail.index.range(tail.index.block_of(key)).map_or(0, |range| range.start),
-            Self::Slim(tail) => tail.top.offset_of(key),
+            Self::Whole(tail) => tail.index.range(tail.index.block_of(key)).unwrap_or_default(),
+            Self::Slim(tail) => tail.top.grain_of(key),
         }
     }
 
@@ -176,17 +176,58 @@ mod tests {
     use super::*;
     use crate::compression::Compression;
     use crate::entry::EntryKind;
-    use crate::table::{TableBuilder, TableOptions};
+    use crate::expiry::Ages;
+    use crate::key_range::KeyRange;
+    use crate::table::{BuiltTable, FileId, FileMeta, Held, KeepAll, TableBuilder, TableFile, TableOptions};
 
-    #[test]
-    fn what_stays_of_a_tail_is_shared_with_what_it_was_and_not_copied() {
+    const ENTRIES: u32 = 1000;
+
+    fn built() -> BuiltTable {
         let (block_size_bytes, table_size_bytes) = (512, 1 << 20);
         let options = TableOptions { block_size_bytes, table_size_bytes, compression: Compression::Lz4 };
         let mut builder = TableBuilder::new(options);
-        for number in 0..1000_u32 {
+        for number in 0..ENTRIES {
             builder.add(EntryKind::Put, &number.to_be_bytes(), b"value");
         }
-        let whole = Arc::new(builder.finish(DeletedRanges::default()).unwrap().tail);
+        builder.finish(DeletedRanges::default()).unwrap()
+    }
+
+    #[test]
+    fn what_a_part_of_a_table_has_is_told_within_what_its_tail_knows() {
+        let BuiltTable { payload, tail, keys, tail_bytes, .. } = built();
+        let meta = FileMeta {
+            size_bytes: payload.iter().map(|piece| piece.len() as u64).sum(),
+            tail_bytes,
+            keys,
+            entries: u64::from(ENTRIES),
+            deletes: 0,
+            content_hash: 1,
+            deleted_ranges: 0,
+            ages: Ages::default(),
+        };
+        let slim = Tail::slim(&tail, false).unwrap();
+        assert!(slim.grains() * 8 <= tail.index.blocks(), "a slim tail tells few blocks apart");
+        for (kept, most_percent) in [(slim, 200), (Tail::Whole(Arc::clone(&tail)), 130)] {
+            let held = Held::new("1.sst", Arc::new(KeepAll));
+            let file = Arc::new(TableFile::new(FileId(1), meta.clone(), KeyRange::default(), held));
+            file.set_tail(kept);
+            for parts in [2_u32, 3, 5] {
+                let end = |part: u32| (ENTRIES * part / parts).to_be_bytes();
+                let pieces: Vec<u64> = (0..parts)
+                    .map(|part| KeyRange::new(&end(part), &end(part + 1)))
+                    .map(|keys| file.bytes_within(&keys, parts as usize))
+                    .collect();
+                let fair = file.data_bytes() / u64::from(parts);
+                let is_about =
+                    |bytes: &u64| fair * 100 <= bytes * most_percent && bytes * 100 <= fair * most_percent;
+                assert!(pieces.iter().all(is_about), "{pieces:?} of {}", file.data_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn what_stays_of_a_tail_is_shared_with_what_it_was_and_not_copied() {
+        let whole = built().tail;
         let Some(Tail::Slim(slim)) = Tail::slim(&whole, true) else { panic!("its index lies in blocks") };
         assert!(slim.filter.is_shared_with(&whole.filter));
         assert!(Arc::ptr_eq(&slim.top, &whole.top) && Arc::ptr_eq(&slim.deleted, &whole.deleted));

@@ -147,9 +147,10 @@ impl Top {
         stored.get(bytes(part)..bytes(part + 1)).unwrap_or_default()
     }
 
-    /// Where the data blocks with `key` begin, about.
-    pub(crate) fn offset_of(&self, key: &[u8]) -> u64 {
-        self.start(self.part_of(key)).offset
+    /// Where the data blocks lie of which one can have `key`.
+    pub(crate) fn grain_of(&self, key: &[u8]) -> Range<u64> {
+        let part = self.part_of(key);
+        self.start(part).offset..self.start(part + 1).offset
     }
 
     /// The data block that holds `key` if the table does, by the index block that knows of it.
