@@ -70,8 +70,6 @@ fn share(memory: ByteSize, settings: &mut JobSettings) -> ByteSize {
 
 #[cfg(test)]
 mod tests {
-    use alluvium_async_exec::ControllerSettings;
-
     use super::*;
 
     fn settings(parallelism: u16) -> JobSettings {
@@ -93,11 +91,10 @@ mod tests {
 
     #[test]
     fn a_full_batch_of_reads_can_be_in_flight_however_little_memory_there_is() {
-        let mut settings = settings(4);
+        let (mut settings, wanted) = (settings(4), settings(4).controller);
         split(ByteSize::mib(64), &mut settings).unwrap();
-        let lowered =
-            ControllerSettings::DEFAULT_MAX_IN_FLIGHT_BYTES / settings.controller.max_in_flight_bytes;
-        assert!(ControllerSettings::DEFAULT_MAX_IN_FLIGHT / lowered < settings.controller.batch_reads);
+        let lowered = wanted.max_in_flight_bytes / settings.controller.max_in_flight_bytes;
+        assert!(wanted.max_in_flight / lowered < settings.controller.batch_reads);
         assert_eq!(settings.controller.max_in_flight, settings.controller.batch_reads);
     }
 
