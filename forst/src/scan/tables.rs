@@ -231,11 +231,9 @@ impl TableScan {
             match open.cursor.entry(&open.block) {
                 Some((_, key, _)) if open.file.keys().ends_behind(key) => return Ok(()),
                 None if open.next_block < open.end_block => {
-                    let has_read = open.next_block(&self.reader)?;
+                    open.next_block(&self.reader)?;
                     open.cursor.rewind(&open.block)?;
-                    if has_read {
-                        self.begin_enough()?;
-                    }
+                    self.begin_enough()?;
                 }
                 // The table or its clip ends; nothing behind is wanted.
                 _ => self.open_next()?,
@@ -261,7 +259,7 @@ impl TableScan {
         }
     }
 
-    /// Whether the next table's tail need not be waited for.
+    /// Whether the next table's tail need not be waited for: it is looked for again with the next block.
     fn is_tail_here(&self) -> bool {
         self.tail.as_ref().is_none_or(UnderWay::is_ended)
     }
@@ -293,11 +291,10 @@ impl TableScan {
 }
 
 impl OpenTable {
-    /// Decodes the next block, fetching a window of them where needed; returns whether it was.
-    fn next_block(&mut self, reader: &Reader) -> Result<bool> {
+    /// Decodes the next block, fetching a window of them where needed.
+    fn next_block(&mut self, reader: &Reader) -> Result<()> {
         let number = self.next_block;
-        let is_behind = !self.window.blocks.contains(&number);
-        if is_behind {
+        if !self.window.blocks.contains(&number) {
             self.fetch_window(reader, number)?;
         }
         let range = self.range(number..number + 1)?;
@@ -313,7 +310,7 @@ impl OpenTable {
             decoded.map_err(|e| e.context(format!("{} at offset {}", self.file.name(), range.start)))?;
         self.is_warm = self.warm.as_ref().is_some_and(|warm| is_warm(warm, number));
         self.next_block = number + 1;
-        Ok(is_behind)
+        Ok(())
     }
 
     /// Bytes from the next block on.
