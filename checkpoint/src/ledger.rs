@@ -27,8 +27,8 @@
 //!   where the checkpoint had been; so a claim counts only if a later listing shows nothing above it.
 //! - *So may a last checkpoint's number be free again*: a writer whose create was done without its knowledge may be
 //!   taken over, and its entry dropped, before it creates that number once more. Its successor's claim is right above
-//!   then; so its writer goes on from a completed entry only if a later read shows nothing there. (The simulation
-//!   found that.)
+//!   then; so its writer goes on from a completed entry only if a later read shows nothing there, also from one that was
+//!   in doubt and is met again. (The simulation found both.)
 //!
 //! **Threads**: futures run on the I/O runtime, one append at a time.
 //!
@@ -381,10 +381,13 @@ impl Ledger {
                 return Err(Error::unavailable(format!("{name} in {store} is being written by another job")));
             }
         };
-        if found.is_same_write(entry) {
-            self.not_behind_a_claim(entry, size_bytes).await
-        } else {
-            Ok(Appended::Taken(Box::new(found)))
+        if found.writer != entry.writer {
+            return Ok(Appended::Taken(Box::new(found)));
+        }
+        // An earlier write of this writer's that was in doubt counts no sooner than this one would.
+        match self.not_behind_a_claim(entry, size_bytes).await? {
+            Appended::Ours(_) if !found.is_same_write(entry) => Ok(Appended::Taken(Box::new(found))),
+            appended => Ok(appended),
         }
     }
 
