@@ -39,6 +39,12 @@ fn counts_are_exact_no_live_file_is_deleted_and_none_is_left_whatever_fails() {
     }
 }
 
+/// A zombie went on from an entry in doubt whose number had been free again, and deleted what its successor names.
+#[test]
+fn an_entry_that_was_in_doubt_counts_only_if_nobody_has_taken_over() {
+    run(17718..17719);
+}
+
 #[test]
 fn a_seed_is_one_schedule_event_by_event() {
     let hashes: Vec<u64> = (0..40).map(|seed| run(seed..seed + 1).hash).collect();

@@ -158,7 +158,7 @@ impl TableScan {
         });
     }
 
-    /// The next table, of which nothing is under way but its tail, for which it waits.
+    /// The next table. Waits for its tail; none of its blocks is under way.
     fn next_table(&mut self) -> Result<Option<OpenTable>> {
         let Some(file) = self.files.next() else { return Ok(None) };
         let tail = match self.tail.take() {
