@@ -1,5 +1,11 @@
 //! A store that is opened again reads the logs of its memtables in pieces, some ahead, never more than its buffers have room for.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
+mod common {
+    pub(crate) mod holders;
+    pub(crate) mod layer;
+    pub(crate) mod owner;
+}
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,17 +15,11 @@ use alluvium_env::{Background, Error, ErrorKind, IoRuntime};
 use alluvium_forst::{ForstSettings, NoMerges, Ownership, Resident, Restored, Store, StoreOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
+use common::layer::{Layer, Layered};
+use common::owner::Owner;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt as _, Result};
-
-#[path = "common/holders.rs"]
-mod holders;
-#[path = "common/layer.rs"]
-mod layer;
-
-use holders::{Holders, hold, release};
-use layer::{Layer, Layered};
 
 /// Of a store: an eighth of this is for what is read ahead.
 const MEMORY_BYTES: u64 = 16 << 20;
@@ -69,19 +69,6 @@ impl Layer for Slow {
             found = GetResult { payload, meta, range, attributes, extensions };
         }
         Ok(found)
-    }
-}
-
-#[derive(Default)]
-struct Owner(Mutex<Holders>);
-
-impl Ownership for Owner {
-    fn hold(&self, name: &str) {
-        hold(&mut self.0.lock().unwrap(), name);
-    }
-
-    fn release(&self, name: &str) {
-        release(&mut self.0.lock().unwrap(), name);
     }
 }
 

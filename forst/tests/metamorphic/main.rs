@@ -5,6 +5,7 @@
 mod common {
     pub(crate) mod bell;
     pub(crate) mod holders;
+    pub(crate) mod owner;
     pub(crate) mod pages;
     pub(crate) mod reads;
     pub(crate) mod scan;

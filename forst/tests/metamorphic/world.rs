@@ -1,20 +1,20 @@
 //! A store under an option set, on memory, whose owner deletes what it has released and no snapshot names.
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use alluvium_env::{Background, IoRuntime, Result};
 use alluvium_forst::{
-    DiskCache, DiskLimits, Expiry, Fate, ForstSettings, MergeOperator, MergeOperators, Moment, Ownership,
-    Restored, Stamp, Store, StoreOptions,
+    DiskCache, DiskLimits, Expiry, Fate, ForstSettings, MergeOperator, MergeOperators, Moment, Restored,
+    Stamp, Store, StoreOptions,
 };
 use futures_util::TryStreamExt as _;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
 use crate::common::bell::Bell;
-use crate::common::holders::{Holders, hold, release};
+use crate::common::owner::Owner;
 use crate::common::pages::entries;
 use crate::common::reads::read_all;
 use crate::common::scan::scan_all;
@@ -77,20 +77,6 @@ const PREFIX_BYTES: usize = 2;
 fn longer(key: &[u8], padding: usize) -> Vec<u8> {
     let (prefix, rest) = key.split_at(PREFIX_BYTES);
     [prefix, &vec![b'x'; padding], rest].concat()
-}
-
-/// Holders of each name.
-#[derive(Default)]
-struct Owner(Mutex<Holders>);
-
-impl Ownership for Owner {
-    fn hold(&self, name: &str) {
-        hold(&mut self.0.lock().unwrap(), name);
-    }
-
-    fn release(&self, name: &str) {
-        release(&mut self.0.lock().unwrap(), name);
-    }
 }
 
 static IO: LazyLock<IoRuntime> = LazyLock::new(|| IoRuntime::new(2).unwrap());
