@@ -151,6 +151,8 @@ const MAX_MEMTABLE_BYTES: usize = 256 << 20;
 const MIN_VALUE_THRESHOLD_BYTES: usize = 32;
 /// Two sources with reads of 1 MiB and two ahead for each of a dozen runs, and the tables being built.
 pub(crate) const MAX_BACKGROUND_BYTES: usize = 128 << 20;
+/// What a compaction reads ahead at most: two reads of 2 MiB for each of sixteen runs.
+pub(crate) const MAX_READ_AHEAD_BYTES: usize = MAX_BACKGROUND_BYTES / 2;
 
 impl ForstSettings {
     /// Below this the smallest memtables and buffers do not fit.
@@ -240,6 +242,11 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
+    /// What a compaction may read ahead without borrowing.
+    pub(crate) fn read_ahead_bytes(&self) -> usize {
+        self.background_bytes / 2
+    }
+
     /// What memtables may take together.
     pub(crate) fn memtables_bytes(&self) -> usize {
         2 * self.memtable_bytes

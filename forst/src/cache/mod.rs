@@ -318,6 +318,14 @@ impl BlockCache {
         self.free_bytes().max(self.capacity_bytes / share).min(own)
     }
 
+    /// Bytes that a job may borrow until it ends: what is free, and what is held of blocks that nobody has asked for again and
+    /// that are the next to leave. It gives nothing back before, so it has no more than the cache's own either.
+    pub(crate) fn idle_bytes(&self) -> usize {
+        let own = self.resident_bytes.saturating_sub(self.others_bytes());
+        let next_to_leave = self.small_bytes.saturating_sub(self.capacity_bytes / SMALL_SHARE);
+        (self.free_bytes() + next_to_leave).min(own)
+    }
+
     /// Gives a block another name, if it is here: its record was written anew.
     pub(crate) fn rename(&mut self, old: BlockKey, new: BlockKey) {
         let Some(block) = self.peek(old.0, old.1).cloned() else { return };
@@ -389,6 +397,28 @@ mod tests {
         empty.make_room(4 * block_bytes);
         empty.hold_back(6 * block_bytes);
         assert_eq!(empty.room_bytes(SMALL_SHARE), 10 * block_bytes);
+    }
+
+    #[test]
+    fn idle_is_what_is_free_or_next_to_leave_and_never_what_was_asked_for_again() {
+        let own = 200 * weight(&block());
+        let mut cache = BlockCache::new(own);
+        assert_eq!(cache.idle_bytes(), own);
+        (0..100).for_each(|number| cache.insert(FileId(1), number, block()));
+        let small = cache.capacity_bytes() / SMALL_SHARE;
+        assert_eq!(cache.idle_bytes(), cache.capacity_bytes() - small, "nobody has asked for anything");
+
+        // Those that were asked for move on once others come.
+        (0..100).for_each(|number| assert!(cache.get(FileId(1), number).is_some()));
+        (0..200).for_each(|number| cache.insert(FileId(2), number, block()));
+        let asked = (0..100).filter(|number| cache.peek(FileId(1), *number).is_some()).count();
+        assert_eq!(asked, 100);
+        let rest = cache.capacity_bytes() - 100 * weight(&block());
+        assert!(cache.idle_bytes() <= rest, "{} bytes of {rest}", cache.idle_bytes());
+
+        cache.lend(own);
+        cache.hold_back(150 * weight(&block()));
+        assert!(cache.idle_bytes() <= 50 * weight(&block()), "what memtables leave is not lent once more");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::compaction::{
 use crate::compression::Compression;
 use crate::metrics::Job;
 use crate::remote::{Posted, Trip};
+use crate::settings::MAX_READ_AHEAD_BYTES;
 use crate::table::{FileId, Keep, Keeping, KeptBlock, TableFile, TableOptions, WarmBlocks};
 use crate::version::{LEVELS, VersionEdit};
 
@@ -35,6 +36,8 @@ pub(super) struct Jobs {
     /// What the jobs under way hold for the cache.
     pub(super) kept_by_flush: Keeping,
     kept_by_compaction: Keeping,
+    /// What the compaction under way has borrowed of the cache's memory for what it reads ahead.
+    pub(super) borrowed_bytes: usize,
     /// Whether nothing is due of this version but what time makes due; and whether memory answered most reads then, by which
     /// the targets differ.
     settled: Option<bool>,
@@ -55,6 +58,7 @@ impl Jobs {
             compacting: false,
             kept_by_flush: Keeping::default(),
             kept_by_compaction: Keeping::default(),
+            borrowed_bytes: 0,
             settled: None,
             resident: false,
             posted: None,
@@ -68,9 +72,9 @@ impl Jobs {
         self.settled != Some(self.resident)
     }
 
-    /// Bytes of blocks that jobs hold for the cache.
-    pub(super) fn kept_bytes(&self) -> usize {
-        self.kept_by_flush.bytes() + self.kept_by_compaction.bytes()
+    /// Bytes that jobs have of the cache: blocks that they hold for it, and what is borrowed.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.kept_by_flush.bytes() + self.kept_by_compaction.bytes() + self.borrowed_bytes
     }
 
     /// Why the store cannot go on, if so.
@@ -120,7 +124,7 @@ pub(super) fn written_bytes(written: &Written) -> u64 {
 impl Store {
     /// Starts what is due.
     pub(super) fn schedule(&mut self) {
-        self.cache.hold_back(self.jobs.kept_bytes());
+        self.cache.hold_back(self.jobs.held_bytes());
         self.jobs.resident = self.counters.is_resident();
         if self.jobs.failure.is_some() {
             return;
@@ -192,6 +196,7 @@ impl Store {
             let Some(compaction) = self.apply_at_once(compaction) else { continue };
             self.jobs.compacting = true;
             let input_bytes = compaction.inputs().map(|file| file.shown_bytes()).sum::<u64>();
+            self.borrow(input_bytes);
             let keeping = self.keeping_of_compaction(input_bytes);
             self.jobs.kept_by_compaction = keeping.clone();
             let compression = self.compression_into(compaction.target);
@@ -207,7 +212,7 @@ impl Store {
                 naming: Arc::clone(&self.naming),
                 operators: Arc::clone(&self.operators),
                 progress: Some(Progress::new(self.inbox.bell())),
-                buffer_bytes: self.budget.background_bytes / 2,
+                buffer_bytes: self.budget.read_ahead_bytes() + self.jobs.borrowed_bytes,
             };
             self.pace_by(&job);
             self.report_began(Job::Compaction);
@@ -217,10 +222,22 @@ impl Store {
         self.jobs.settled = Some(self.jobs.resident);
     }
 
+    /// Borrows half of what the cache has idle for what a compaction reads ahead, as far as that makes its reads larger: a store that
+    /// is only written to has little use for its cache, and on one that is far away a compaction is as fast as its buffers
+    /// are large (RFC 0007).
+    fn borrow(&mut self, input_bytes: u64) {
+        let own = self.budget.read_ahead_bytes();
+        let most = MAX_READ_AHEAD_BYTES.min(usize::try_from(input_bytes).unwrap_or(usize::MAX));
+        let idle = (self.cache.idle_bytes() / 2).min(self.lendable_bytes());
+        self.jobs.borrowed_bytes = most.saturating_sub(own).min(idle);
+        self.cache.hold_back(self.jobs.held_bytes());
+    }
+
     pub(super) fn take_compacted(&mut self, trip: Option<Trip>, result: Result<(Compaction, Written)>) {
         self.jobs.compacting = false;
         self.pace.compaction_ended(result.is_ok());
         self.jobs.kept_by_compaction = Keeping::default();
+        self.jobs.borrowed_bytes = 0;
         self.end_trip(trip);
         match result {
             Ok((compaction, written)) => {
@@ -285,7 +302,7 @@ impl Store {
 
     pub(super) fn keep_blocks(&mut self, written: Written) {
         // They are the cache's now.
-        self.cache.hold_back(self.jobs.kept_bytes());
+        self.cache.hold_back(self.jobs.held_bytes());
         for (file, number, record) in written.records {
             self.cache.insert(file, number, record);
         }

@@ -81,6 +81,7 @@ struct Shares {
     memtables: Share,
     blocks: Share,
     tails: Share,
+    borrowed: Share,
     /// They never change, and go with the store.
     _limits: [Share; 3],
 }
@@ -102,6 +103,7 @@ impl Shares {
             memtables: used("memtables"),
             blocks: used("blocks"),
             tails: used("tails"),
+            borrowed: used("borrowed"),
             _limits: [
                 limit("memtables", budget.memtables_bytes()),
                 limit("blocks and tails", budget.resident_bytes),
@@ -211,6 +213,7 @@ impl Report {
         self.shares.blocks.set(store.cache.bytes() as u64);
         let tails = store.cache.tail_bytes();
         self.shares.tails.set(tails as u64);
+        self.shares.borrowed.set(store.jobs.borrowed_bytes as u64);
         if self.version.as_ref().is_none_or(|version| !Arc::ptr_eq(version, &store.version)) {
             self.tell_levels(&store.version);
             self.shares.debt.set(store.compaction_debt_bytes());

@@ -46,6 +46,10 @@ impl Share {
         let (most, left) = if worth == Worth::Much { (7, 6) } else { (4, 3) };
         Self { most: most * eighth, left: left * eighth }
     }
+
+    fn at_most(self, bytes: usize) -> Self {
+        Self { most: self.most.min(bytes), left: self.left.min(bytes) }
+    }
 }
 
 /// What a store knows of its tails together.
@@ -113,7 +117,7 @@ impl Store {
     /// Gives the blocks what the tails of live tables leave of the budget, and makes tails slim that leave too little.
     pub(super) fn account_tails(&mut self) {
         let (count, worth) = (Count::of(&self.version), self.tails.worth.get());
-        let share = Share::of(worth, self.budget.resident_bytes);
+        let share = self.share_of_tails();
         self.tails.fit = count.fit(Share::of(Worth::Much, self.budget.resident_bytes).left);
         let bytes = self.cut_tails(count.bytes, cuts(&count, worth, share));
         // Where it is enough to give up filters, a tail comes whole, and the next account takes its filter.
@@ -125,10 +129,25 @@ impl Store {
         self.return_filters(share.left.saturating_sub(bytes));
     }
 
+    /// What a job may borrow until it ends without any tail having to leave for it: what the most that tails may take and the least
+    /// that blocks have leave.
+    pub(super) fn lendable_bytes(&self) -> usize {
+        let resident_bytes = self.budget.resident_bytes;
+        let most = Share::of(self.tails.worth.get(), resident_bytes).most;
+        (resident_bytes - resident_bytes / 8).saturating_sub(most)
+    }
+
+    /// If filters come to be worth more while a job has borrowed something they wait for its end.
+    fn share_of_tails(&self) -> Share {
+        let resident_bytes = self.budget.resident_bytes;
+        let unlent = (resident_bytes - resident_bytes / 8).saturating_sub(self.jobs.borrowed_bytes);
+        Share::of(self.tails.worth.get(), resident_bytes).at_most(unlent)
+    }
+
     /// Accounts for tails that have arrived, and at times for all of them.
     pub(super) fn account_arrived(&mut self, bytes: usize) {
         let resident_bytes = self.budget.resident_bytes;
-        let most = Share::of(self.tails.worth.get(), resident_bytes).most;
+        let most = self.share_of_tails().most;
         if self.tails.account.arrived(bytes, most, resident_bytes) {
             self.account_tails();
         } else {
