@@ -200,7 +200,7 @@ fn large_and_resident() {
                     key_of(key, bench.random.next_u64() % LARGE);
                 }
                 if warm {
-                    bench.store.warm_reads(keys.iter().map(<[u8; 16]>::as_slice));
+                    bench.store.prefetch_reads(keys.iter().map(<[u8; 16]>::as_slice));
                 }
                 for key in &keys {
                     match bench.store.get_resident(key).unwrap() {
@@ -262,7 +262,7 @@ fn main() {
     let mut flushed = Bench::new(Arc::new(InMemory::new()), 192 << 20);
     flushed.time("add, 24 MiB memtables", OPERATIONS, add);
     flushed.flush();
-    flushed.cold_gets("get, blocks, warming", 1_000_000, 1000);
+    flushed.cold_gets("get, blocks, prefetched", 1_000_000, 1000);
     flushed.time("get, blocks, resident", 1_000_000, |store, key| drop(store.get_resident(key).unwrap()));
 
     among_clears();

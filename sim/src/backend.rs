@@ -1,6 +1,6 @@
 //! A model of a backend: a log whose sealed parts are uploaded as deltas, and tables that compactions make of them.
 //!
-//! It does with files what `forst` does (`forst/src/store/deltas.rs`): a file is held before it is written; a delta whose
+//! It does with files what `forst` does (`forst/src/store/deltas/mod.rs`): a file is held before it is written; a delta whose
 //! upload is not known to have succeeded is written again under another name; a restore refers to files with a clip; a
 //! compaction releases its inputs. A paged one has a page for what was there when it wrote it, and names that page as long as any
 //! of it still counts; a restore takes pages over of which nothing is clipped.

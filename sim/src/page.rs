@@ -1,4 +1,4 @@
-//! A manifest page of the modelled backend (`forst/src/store/paging.rs`): an object that names files, held as long as they are.
+//! A manifest page of the modelled backend (`forst/src/store/manifest/paging.rs`): an object that names files, held as long as they are.
 use std::sync::Arc;
 
 use alluvium_checkpoint::{SharedFileRegistry, encode_page};

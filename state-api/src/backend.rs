@@ -57,7 +57,7 @@ pub trait KeyedStateBackend {
 
     /// Says which keys are about to be asked for or written, so that a backend can have the processor load what it will
     /// touch. Changes nothing; a backend may ignore it.
-    fn warm(&self, _keys: &mut dyn Iterator<Item = &[u8]>, _access: Access) {}
+    fn prefetch(&self, _keys: &mut dyn Iterator<Item = &[u8]>, _access: Access) {}
 
     /// Replaces a value.
     ///

@@ -35,7 +35,7 @@ use crate::waker::WakeQueue;
 use crate::{ControllerLoad, ControllerSettings, ControllerStats, NoEvent, StartRecord, start};
 
 /// Records that the backend is told of before they run.
-const WARM_RECORDS: usize = 32;
+const PREFETCH_RECORDS: usize = 32;
 /// With admission closed, a batch goes once it is this part of the reads under way.
 const FLUSH_SHARE: usize = 4;
 
@@ -174,8 +174,8 @@ impl<P: KeyedProcess, S: StartRecord<P>, E> AsyncExecutionController<P, S, E> {
             if !self.has_room() {
                 break;
             }
-            if (*next - from).is_multiple_of(WARM_RECORDS) {
-                self.task.warm(batch, *next, WARM_RECORDS);
+            if (*next - from).is_multiple_of(PREFETCH_RECORDS) {
+                self.task.prefetch(batch, *next, PREFETCH_RECORDS);
             }
             self.admit(batch, *next as u32, record)?;
             *next += 1;

@@ -76,7 +76,7 @@ pub(super) struct SyncDriver<'a> {
     batch: ReadBatch,
     key: Vec<u8>,
     value: Vec<u8>,
-    warming: Vec<u8>,
+    prefetching: Vec<u8>,
     walk: MapWalk,
 }
 
@@ -93,7 +93,7 @@ impl<'a> SyncDriver<'a> {
             batch: ReadBatch::default(),
             key: Vec::new(),
             value: Vec::new(),
-            warming: Vec::new(),
+            prefetching: Vec::new(),
             walk: MapWalk::default(),
         }
     }
@@ -137,7 +137,7 @@ impl<'a> SyncDriver<'a> {
             self.make_way()?;
             let start = gauge.last();
             for some in batch.chunks(WARM_KEYS) {
-                self.warm(some);
+                self.prefetch(some);
                 for target in some {
                     self.begin(*target, start)?;
                 }
@@ -149,17 +149,17 @@ impl<'a> SyncDriver<'a> {
     }
 
     /// Says which keys come next.
-    fn warm(&mut self, targets: &[Target]) {
+    fn prefetch(&mut self, targets: &[Target]) {
         for access in [Access::Read, Access::Write] {
-            self.warming.clear();
+            self.prefetching.clear();
             for Target { command, key } in
                 targets.iter().filter(|t| t.command.action.access() == Some(access))
             {
                 let state = self.bench.states.id(command.action);
-                state_key::append(&mut self.warming, key.group(), state, &key.bytes);
+                state_key::append(&mut self.prefetching, key.group(), state, &key.bytes);
             }
-            if !self.warming.is_empty() {
-                self.backend.warm(&mut self.warming.chunks_exact(STATE_KEY_BYTES), access);
+            if !self.prefetching.is_empty() {
+                self.backend.prefetch(&mut self.prefetching.chunks_exact(STATE_KEY_BYTES), access);
             }
         }
     }

@@ -259,10 +259,10 @@ impl KeyedStateBackend for ForstBackend {
         })
     }
 
-    fn warm(&self, keys: &mut dyn Iterator<Item = &[u8]>, access: Access) {
+    fn prefetch(&self, keys: &mut dyn Iterator<Item = &[u8]>, access: Access) {
         match access {
-            Access::Read => self.store.warm_reads(keys),
-            Access::Write => self.store.warm_writes(keys),
+            Access::Read => self.store.prefetch_reads(keys),
+            Access::Write => self.store.prefetch_writes(keys),
         }
     }
 

@@ -15,57 +15,43 @@
 //!
 //! **Failure**: what background work cannot get done after its retries is returned by [`Store::poll`], and by every
 //! later one; nothing in memory was dropped for it.
-mod close;
 mod counters;
-mod delta_reader;
 mod deltas;
 mod expiring;
-mod flush;
-mod hints;
 mod inbox;
 mod jobs;
 mod lending;
 mod manifest;
-mod manifest_page;
 mod open;
-mod pace;
-mod pack;
-mod pages;
-mod paging;
-mod reader;
 mod reads;
-mod records;
-mod replay;
 mod report;
 mod scan;
 mod snapshot;
+mod snapshot_reader;
 mod tails;
-mod trips;
-mod walk;
-mod warm;
 mod warm_up;
 
 pub use counters::StoreCounters;
+pub use deltas::pack::Packer;
 #[cfg(any(test, fuzzing))]
 pub(crate) use manifest::ValueShareRecord;
+pub(crate) use manifest::page::PageContent;
+#[cfg(fuzzing)]
+pub(crate) use manifest::page::frame_page;
+pub use manifest::paging::SnapshotPage;
+pub(crate) use manifest::records::ValueList;
 pub(crate) use manifest::{
     DELTA_MAGIC, DeltaRecord, Manifest, PageRecord, TableRecord, ValueFileRecord, pack_ranges, strip_frame,
 };
 #[cfg(any(test, fuzzing))]
 pub(crate) use manifest::{frame_delta, pack_directory};
-pub(crate) use manifest_page::PageContent;
-#[cfg(fuzzing)]
-pub(crate) use manifest_page::frame_page;
 pub use open::{Restored, StoreOptions};
-pub use pack::Packer;
-pub use pages::{Page, PageQuery};
-pub use paging::SnapshotPage;
-pub use reader::{ReaderScan, Share, SnapshotReader};
 pub use reads::Answer;
-pub(crate) use records::ValueList;
+pub use reads::pages::{Page, PageQuery};
+pub use reads::walk::Resident;
 pub use scan::StoreScan;
 pub use snapshot::{Snapshot, SnapshotFile};
-pub use walk::Resident;
+pub use snapshot_reader::{ReaderScan, Share, SnapshotReader};
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -87,21 +73,21 @@ use crate::table::FileId;
 use crate::version::Version;
 use counters::Counters;
 use deltas::DeltaChain;
+use deltas::pack::Membership;
 use expiring::Expiring;
-use hints::Hints;
 use inbox::Inbox;
 use jobs::Jobs;
+use jobs::pace::Pace;
+use jobs::trips::Elsewhere;
 use lending::Lending;
-use pace::Pace;
-use pack::Membership;
-use paging::Paging;
+use manifest::paging::Paging;
 use reads::Reads;
 use report::Report;
 use tails::Tails;
-use trips::Elsewhere;
 use warm_up::WarmUp;
+use warm_up::hints::Hints;
 
-/// Memtables that may wait for their flush before a full one has to; checkpoints freeze more, within the same memory (`pace.rs`).
+/// Memtables that may wait for their flush before a full one has to; checkpoints freeze more, within the same memory (`jobs/pace.rs`).
 const MAX_FROZEN: usize = 1;
 
 /// A memtable of this size whose keys came in order is flushed as soon as no other is: nothing is gained by filling it, since none

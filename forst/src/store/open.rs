@@ -1,7 +1,7 @@
 //! Opening: an empty store, or one from the manifests of a checkpoint, clipped to the keys it now owns.
 //!
 //! Tables are referenced, not read; the pages that describe those of its keys are, and those of them of which nothing has to be
-//! clipped go on describing them. The logs of memtables that were not flushed are replayed (`replay.rs`).
+//! clipped go on describing them. The logs of memtables that were not flushed are replayed (`deltas/replay.rs`).
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use object_store::ObjectStore;
 
-use super::close::Reach;
 use super::deltas::Place;
-use super::hints::{Hints, StoredHint};
+use super::deltas::pack::Packer;
+use super::deltas::replay::Unflushed;
 use super::inbox::Inbox;
+use super::jobs::close::Reach;
 use super::lending::Lending;
+use super::manifest::page::PageContent;
+use super::manifest::paging::{Paging, RestoredPage, SnapshotPage};
 use super::manifest::{DeltaRecord, Manifest, PageRecord, TableRecord, ValueFileRecord};
-use super::manifest_page::PageContent;
-use super::pack::Packer;
-use super::paging::{Paging, RestoredPage, SnapshotPage};
-use super::replay::Unflushed;
 use super::warm_up::WarmUp;
+use super::warm_up::hints::{Hints, StoredHint};
 use super::{Counters, DeltaChain, Elsewhere, Expiring, Jobs, Pace, Reads, Store, Tails};
 use crate::cache::BlockCache;
 use crate::fetch::{DiskCache, Fetcher};

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use futures_util::future::{try_join, try_join_all};
 
 use super::Store;
+use super::deltas::pack::{LARGE_BYTES, Packer, Piece, Uploader};
 use super::deltas::{Delta, Upload};
-use super::hints::{NewHint, StoredHint};
+use super::manifest::paging::{self, Layout, Paging, Placed, SnapshotPage, placed};
+use super::manifest::records::ValueList;
 use super::manifest::{DeltaRecord, Manifest, MemtableRecord, TableRecord};
-use super::pack::{LARGE_BYTES, Packer, Piece, Uploader};
-use super::paging::{self, Layout, Paging, Placed, SnapshotPage, placed};
-use super::records::ValueList;
+use super::warm_up::hints::{NewHint, StoredHint};
 use crate::values::ValueFile;
 use crate::version::Version;
 

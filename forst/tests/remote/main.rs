@@ -279,6 +279,7 @@ fn a_store_that_ends_has_let_go_of_its_job_that_is_out() {
     let late = spawn_thread("late", move || compactor.turn().unwrap()).unwrap();
     wait();
     assert!(world.held().iter().any(|name| is_of(name, ".job")));
+    assert_eq!(world.borrowed_bytes(), 0, "it reads nothing here");
     drop(store);
     assert_eq!(world.held(), Vec::<String>::new(), "a process that ends now leaves these");
     assert_eq!(world.objects(".job"), Vec::<String>::new());
@@ -297,6 +298,7 @@ fn a_store_that_ends_does_not_wait_for_what_its_compaction_reads() {
     world.owner = Process::without_reads(&world.memory, Arc::clone(&reading));
     let mut store = world.open(1, Vec::new());
     world.write_until(&mut store, &mut model, || reading.load(SeqCst));
+    assert!(world.borrowed_bytes() > 0, "nobody asks for any block");
     let clock = SystemClock::new();
     let before = clock.monotonic();
     drop(store);

@@ -255,10 +255,18 @@ impl World {
 
     /// How many trips ended so.
     pub(crate) fn trips(&self, outcome: &str) -> u64 {
+        self.metric(&format!("forst_remote_compactions_total{{outcome=\"{outcome}\"}} "))
+    }
+
+    /// What compactions at home have borrowed for what they read ahead.
+    pub(crate) fn borrowed_bytes(&self) -> u64 {
+        self.metric("forst_memory_bytes{reservation=\"borrowed\"} ")
+    }
+
+    fn metric(&self, name: &str) -> u64 {
         let mut text = String::new();
         encode(&mut text, &self.registry).unwrap();
-        let name = format!("forst_remote_compactions_total{{outcome=\"{outcome}\"}} ");
-        text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+        text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
     }
 
     /// Writes until a job is out.

@@ -64,9 +64,9 @@ pub struct TaskContext<Out> {
     reads: Rc<Reads>,
     outputs: RefCell<Vec<Out>>,
     scratch: RefCell<Scratch>,
-    warming: RefCell<Warming>,
+    prefetching: RefCell<Prefetching>,
     effect: Cell<bool>,
-    /// Which of the first 64 states are read, and which are written: what to warm for the next records.
+    /// Which of the first 64 states are read, and which are written: what to prefetch for the next records.
     reads_of: Cell<u64>,
     writes_of: Cell<u64>,
     /// Of both time domains, if the function uses timers.
@@ -89,7 +89,7 @@ struct Apart {
 
 /// State keys of records to come, one behind the other, and where each ends.
 #[derive(Default)]
-struct Warming {
+struct Prefetching {
     keys: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -108,7 +108,7 @@ impl<Out> TaskContext<Out> {
             reads: Rc::default(),
             outputs: RefCell::default(),
             scratch: RefCell::default(),
-            warming: RefCell::default(),
+            prefetching: RefCell::default(),
             effect: Cell::new(false),
             reads_of: Cell::new(0),
             writes_of: Cell::new(0),
@@ -132,14 +132,14 @@ impl<Out> TaskContext<Out> {
     }
 
     /// Tells the backend of records that are about to run: it is asked for the states that records before them used.
-    pub fn warm(&self, batch: &RecordBatch, from: usize, count: usize) {
+    pub fn prefetch(&self, batch: &RecordBatch, from: usize, count: usize) {
         let (reads, writes) = (self.reads_of.get(), self.writes_of.get());
         let mut used = reads | writes;
         while used != 0 {
             let state = StateId(used.trailing_zeros() as u16);
             used &= used - 1;
             let access = if reads & bit(state) != 0 { Access::Read } else { Access::Write };
-            let Warming { keys, ends } = &mut *self.warming.borrow_mut();
+            let Prefetching { keys, ends } = &mut *self.prefetching.borrow_mut();
             keys.clear();
             ends.clear();
             for record in (from..from + count).map_while(|index| batch.get(index)) {
@@ -148,7 +148,7 @@ impl<Out> TaskContext<Out> {
             }
             let starts = std::iter::once(0).chain(ends.iter().copied());
             let mut keys = starts.zip(&*ends).map(|(start, end)| keys.get(start..*end).unwrap_or_default());
-            self.backend.borrow().warm(&mut keys, access);
+            self.backend.borrow().prefetch(&mut keys, access);
         }
     }
 

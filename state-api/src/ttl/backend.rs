@@ -211,8 +211,8 @@ impl<B: StampedBackend> KeyedStateBackend for TtlBackend<B> {
         }
     }
 
-    fn warm(&self, keys: &mut dyn Iterator<Item = &[u8]>, access: Access) {
-        self.inner.warm(keys, access);
+    fn prefetch(&self, keys: &mut dyn Iterator<Item = &[u8]>, access: Access) {
+        self.inner.prefetch(keys, access);
     }
 
     #[inline]

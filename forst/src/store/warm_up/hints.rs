@@ -15,12 +15,12 @@
 //! anew, so that a hint is of about the moment at which it goes.
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::Store;
-use super::deltas::{Place, Upload};
-use super::manifest::DeltaRecord;
-use super::pack::LARGE_BYTES;
 use crate::cache::BlockCache;
 use crate::hint::{HotRun, HotTable, Outline, encode_within};
+use crate::store::Store;
+use crate::store::deltas::pack::LARGE_BYTES;
+use crate::store::deltas::{Place, Upload};
+use crate::store::manifest::DeltaRecord;
 use crate::table::FileId;
 use crate::version::Version;
 
@@ -43,20 +43,20 @@ const STEP_PLACES: usize = 256;
 
 /// A hint that is on the store.
 #[derive(Clone, Debug)]
-pub(super) struct StoredHint {
-    pub(super) place: Place,
-    pub(super) size_bytes: u64,
+pub(in crate::store) struct StoredHint {
+    pub(in crate::store) place: Place,
+    pub(in crate::store) size_bytes: u64,
 }
 
 impl StoredHint {
-    pub(super) fn record(&self) -> DeltaRecord {
+    pub(in crate::store) fn record(&self) -> DeltaRecord {
         DeltaRecord::of(self.size_bytes, &self.place)
     }
 }
 
 /// A hint on its way.
 #[derive(Debug, Default)]
-pub(super) struct NewHint {
+pub(in crate::store) struct NewHint {
     tables: Mutex<Vec<HotTable>>,
     /// Known once it is uploaded.
     stored: OnceLock<StoredHint>,
@@ -64,16 +64,16 @@ pub(super) struct NewHint {
 
 impl NewHint {
     /// Its bytes: made where it is uploaded, which is not on the task thread. Asked once; what does not arrive is made anew.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(in crate::store) fn encode(&self) -> Vec<u8> {
         let tables = std::mem::take(&mut *self.tables.lock().unwrap_or_else(PoisonError::into_inner));
         encode_within(tables, MOST_BYTES)
     }
 
-    pub(super) fn set_stored(&self, stored: StoredHint) {
+    pub(in crate::store) fn set_stored(&self, stored: StoredHint) {
         let _ = self.stored.set(stored);
     }
 
-    pub(super) fn stored(&self) -> Option<&StoredHint> {
+    pub(in crate::store) fn stored(&self) -> Option<&StoredHint> {
         self.stored.get()
     }
 }
@@ -148,7 +148,7 @@ struct Next {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Hints {
+pub(in crate::store) struct Hints {
     /// What checkpoints name. Several after a restore from several former subtasks.
     kept: Vec<StoredHint>,
     /// What the last one told; nothing of those that were restored.
@@ -175,11 +175,11 @@ struct Use {
 
 impl Hints {
     /// Goes on naming what a checkpoint named.
-    pub(super) fn restore(&mut self, stored: StoredHint) {
+    pub(in crate::store) fn restore(&mut self, stored: StoredHint) {
         self.kept.push(stored);
     }
 
-    pub(super) fn kept(&self) -> &[StoredHint] {
+    pub(in crate::store) fn kept(&self) -> &[StoredHint] {
         &self.kept
     }
 
@@ -238,7 +238,7 @@ impl Hints {
 
 impl Store {
     /// The hints that a checkpoint names, and the one that it uploads.
-    pub(super) fn hints_of_checkpoint(
+    pub(in crate::store) fn hints_of_checkpoint(
         &mut self,
         uploads: &[Upload],
     ) -> (Vec<StoredHint>, Option<Arc<NewHint>>) {
@@ -259,7 +259,7 @@ impl Store {
 
     /// Looks over some of what is in memory, if a hint is to be made.
     #[inline]
-    pub(super) fn sweep(&mut self) {
+    pub(in crate::store) fn sweep(&mut self) {
         if self.hints.wanted || self.hints.sweep.is_some() {
             self.go_on_sweeping();
         }

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use alluvium_env::{Error, Result};
 use bytes::Bytes;
 
-use super::delta_reader::DeltaReader;
-use super::manifest::{DELTA_FRAME_BYTES, DeltaRecord, MemtableRecord};
-use super::{DeltaChain, Frozen, Store};
 use crate::fetch::{Fetcher, UnderWay};
 use crate::key_range::KeyRange;
 use crate::memtable::{LogEntry, LogRecord, Memtable};
+use crate::store::deltas::reader::DeltaReader;
+use crate::store::manifest::{DELTA_FRAME_BYTES, DeltaRecord, MemtableRecord};
+use crate::store::{DeltaChain, Frozen, Store};
 
 /// The most that is read ahead: with more, more memory is touched; with less, a far store's round trips show.
 const MAX_AHEAD_BYTES: u64 = 16 << 20;
@@ -30,12 +30,12 @@ const MAX_AHEAD_BYTES: u64 = 16 << 20;
 const PIECES_AHEAD: u64 = 16;
 
 /// A memtable to be replayed.
-pub(super) struct Unflushed {
+pub(in crate::store) struct Unflushed {
     /// Which of its keys are taken over.
-    pub(super) clip: KeyRange,
+    pub(in crate::store) clip: KeyRange,
     /// How many are newer in its manifest.
-    pub(super) age: usize,
-    pub(super) record: MemtableRecord,
+    pub(in crate::store) age: usize,
+    pub(in crate::store) record: MemtableRecord,
 }
 
 impl Unflushed {
@@ -109,7 +109,7 @@ impl<'a, I: Iterator<Item = (&'a DeltaRecord, Range<u64>)>> Ahead<'a, I> {
 impl Store {
     /// Replays logs: within one memtable a later entry replaces an earlier one; memtables stay apart, since an operand
     /// of a newer one folds into an older one.
-    pub(super) fn replay(&mut self, memtables: &[Unflushed]) -> Result<()> {
+    pub(in crate::store) fn replay(&mut self, memtables: &[Unflushed]) -> Result<()> {
         let ages = memtables.iter().map(|memtable| memtable.age + 1).max().unwrap_or(0);
         let mut tables: Vec<Memtable> = (0..ages).map(|_| Memtable::default()).collect();
         let limit_bytes = (self.budget.background_bytes as u64).min(MAX_AHEAD_BYTES);

@@ -4,8 +4,8 @@
 use alluvium_env::{Error, Result};
 use bytes::Bytes;
 
-use super::manifest::{TableRecord, ValueFileRecord};
 use crate::coding::crc32c;
+use crate::store::manifest::{TableRecord, ValueFileRecord};
 
 /// Begins every page; the last byte is its version.
 const MAGIC: [u8; 8] = *b"ALVMPAG\x01";

@@ -1,4 +1,4 @@
-//! Warming: brings what the next operations will touch into the processor's caches, many keys at a time.
+//! Prefetching: brings what the next operations will touch into the processor's caches, many keys at a time.
 //!
 //! A resident read is a chain of some seven loads that each wait for memory, from the memtable's index to the entry. One
 //! key after the other, the waits add up; here every key goes one step before any goes the next, so that the processor
@@ -8,8 +8,8 @@
 //! State that fits those caches anyway is left alone, and so are tables whose blocks are mostly not there.
 use std::hint::black_box;
 
-use super::Store;
 use crate::block::Block;
+use crate::store::Store;
 use crate::table::{FileId, IndexSearch, TableTail, filter_hash};
 use crate::version::{Run, table_of};
 
@@ -29,7 +29,7 @@ struct Step<'a> {
 
 impl Store {
     /// Warms what writes of these keys touch: the memtable.
-    pub fn warm_writes<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
+    pub fn prefetch_writes<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
         if self.active.size_bytes() < SMALL_BYTES {
             return;
         }
@@ -39,17 +39,17 @@ impl Store {
     }
 
     /// Warms what reads of these keys touch, as far as memory holds it.
-    pub fn warm_reads<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
+    pub fn prefetch_reads<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
         let mut keys = keys.into_iter();
         loop {
             let mut group: [&[u8]; GROUP] = [&[]; GROUP];
             let taken = group.iter_mut().zip(keys.by_ref()).map(|(place, key)| *place = key).count();
             let group = group.get(..taken).unwrap_or_default();
-            self.warm_writes(group.iter().copied());
+            self.prefetch_writes(group.iter().copied());
             if self.cache.bytes() >= SMALL_BYTES && self.counters.mostly_hits() {
                 let bottom = self.version.bottom().filter(|_| self.counters.bottom_has_all());
                 for run in self.version.runs() {
-                    self.warm_run(run, group, bottom.is_some_and(|bottom| std::ptr::eq(bottom, run)));
+                    self.prefetch_run(run, group, bottom.is_some_and(|bottom| std::ptr::eq(bottom, run)));
                 }
             }
             if taken < GROUP {
@@ -59,7 +59,7 @@ impl Store {
     }
 
     /// One short loop a step; each waits for one line of memory a key, all keys at once.
-    fn warm_run(&self, run: &Run, keys: &[&[u8]], unfiltered: bool) {
+    fn prefetch_run(&self, run: &Run, keys: &[&[u8]], unfiltered: bool) {
         let mut steps: [Option<Step<'_>>; GROUP] = [None; GROUP];
         for (step, key) in steps.iter_mut().zip(keys) {
             let tail = table_of(run, key).and_then(|file| Some((file.id, file.whole()?.as_ref())));

@@ -13,19 +13,19 @@ use std::time::Duration;
 
 use alluvium_env::{Background, Clock as _, SystemClock};
 
-use super::inbox::{Event, Inbox};
-use super::jobs::Jobs;
 use crate::fetch::Fetcher;
+use crate::store::inbox::{Event, Inbox};
+use crate::store::jobs::Jobs;
 
 /// The longest wait for objects that are on their way: one that takes longer mostly does not arrive.
 const MOST: Duration = Duration::from_secs(10);
 
 /// What the jobs of a store report to and write through.
-pub(super) struct Reach {
-    pub(super) fetcher: Arc<Fetcher>,
-    pub(super) inbox: Arc<Inbox>,
+pub(in crate::store) struct Reach {
+    pub(in crate::store) fetcher: Arc<Fetcher>,
+    pub(in crate::store) inbox: Arc<Inbox>,
     /// A pool that is gone forgets what had no turn yet, and nobody would report.
-    pub(super) _background: Arc<Background>,
+    pub(in crate::store) _background: Arc<Background>,
 }
 
 impl Drop for Jobs {

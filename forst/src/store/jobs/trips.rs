@@ -9,15 +9,15 @@ use alluvium_env::{Clock, SystemClock, Urgency};
 use tracing::field::Empty;
 use tracing::info_span;
 
-use super::Store;
-use super::inbox::Event;
-use super::jobs::{guarded, names};
 use crate::compaction::CompactionJob;
 use crate::fetch::unwanted;
 use crate::remote::{Ended, Poster, Trip, input_bytes};
+use crate::store::Store;
+use crate::store::inbox::Event;
+use crate::store::jobs::{guarded, names};
 
 /// A store's way to compactors.
-pub(super) struct Elsewhere {
+pub(in crate::store) struct Elsewhere {
     clock: Arc<dyn Clock>,
     poster: Option<Arc<Poster>>,
     /// Nothing is posted before this.
@@ -37,7 +37,7 @@ impl Store {
     }
 
     /// Runs a compaction, whose end is an event.
-    pub(super) fn run_compaction(&mut self, job: CompactionJob) {
+    pub(in crate::store) fn run_compaction(&mut self, mut job: CompactionJob) {
         let (inbox, pool) = (Arc::clone(&self.inbox), self.background.queue(Urgency::Low));
         let at_home = move |trip: Option<Trip>, job: CompactionJob| {
             pool.run(move || {
@@ -54,6 +54,9 @@ impl Store {
             });
         };
         let Some((poster, operators)) = self.way_out(&job) else { return at_home(None, job) };
+        // It reads there, for as long as it takes; should it come home it makes do with what is its own.
+        job.buffer_bytes = self.budget.read_ahead_bytes();
+        self.give_back();
         let inbox = Arc::clone(&self.inbox);
         self.jobs.posted = Some(poster.post(job, operators, move |ended| match ended {
             Ended::Done(done) => inbox.push(Event::Compacted(Some(Trip::Done), Ok(*done))),
@@ -77,7 +80,7 @@ impl Store {
     }
 
     /// A compaction that may have been elsewhere has ended.
-    pub(super) fn end_trip(&mut self, trip: Option<Trip>) {
+    pub(in crate::store) fn end_trip(&mut self, trip: Option<Trip>) {
         self.jobs.posted = None;
         let Some(trip) = trip else { return };
         self.report_trip(trip);

@@ -15,6 +15,8 @@
 //!
 //! **Failure**: a hint that cannot be read or says what is not so, and blocks that do not come, are done without; what a read waits
 //! for is fetched for it then. A store that is closed takes what is under way with it.
+pub(super) mod hints;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -22,16 +24,16 @@ use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tracing::{Instrument as _, debug, info_span};
 
-use super::hints::StoredHint;
 use super::inbox::{Event, Inbox};
 use super::reads::Part;
-use super::walk::{Need, Object};
+use super::reads::walk::{Need, Object};
 use super::{Answered, Store};
 use crate::block::Block;
 use crate::fetch::{Fetcher, WarmBlocksRead};
 use crate::hint::{Heat, HotRun, Portion, decode, plan, point_at};
 use crate::table::FileId;
 use crate::version::Version;
+use hints::StoredHint;
 
 /// Portions under way.
 const LANES: usize = 4;

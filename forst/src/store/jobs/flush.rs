@@ -8,15 +8,15 @@ use alluvium_env::{Error, HashSet, JobQueue, Result, Urgency};
 use tracing::field::Empty;
 use tracing::info_span;
 
-use super::Store;
-use super::inbox::Event;
-use super::jobs::{guarded, written_bytes};
 use crate::compaction::{Progress, TableWriter, Written};
 use crate::expiry::Moment;
 use crate::memtable::SortedMemtable;
 use crate::merge::MergeOperators;
 use crate::metrics::Job;
 use crate::scan::{Depth, MergeScan, Source};
+use crate::store::Store;
+use crate::store::inbox::Event;
+use crate::store::jobs::{guarded, written_bytes};
 use crate::table::Keeping;
 use crate::version::VersionEdit;
 
@@ -66,7 +66,7 @@ fn write_halves(memtable: SortedMemtable, writers: (Writer, Writer), pool: &JobQ
 }
 
 impl Store {
-    pub(super) fn start_flush(&mut self) {
+    pub(in crate::store) fn start_flush(&mut self) {
         let Some(oldest) = self.frozen.first() else { return };
         self.jobs.flushing = true;
         let table = Arc::clone(&oldest.table);
@@ -103,7 +103,7 @@ impl Store {
     }
 
     /// The tables of the oldest frozen memtable replace it; with it go its deltas.
-    pub(super) fn take_flushed(&mut self, result: Result<Written>) {
+    pub(in crate::store) fn take_flushed(&mut self, result: Result<Written>) {
         self.jobs.flushing = false;
         self.pace.flush_ended();
         self.jobs.kept_by_flush = Keeping::default();

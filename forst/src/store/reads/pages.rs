@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 use alluvium_env::{Error, Result};
 
-use super::Store;
-use super::walk::{Got, Need};
 use crate::block::{Block, BlockCursor};
 use crate::deleted::any_covers;
 use crate::key_range::{KeyRange, earlier_end, is_before_end};
 use crate::memtable::{Bounds, KeyOrder, Memtable, OrderedCursor};
 use crate::scan::{Depth, Entry, MergeScan, Merged, SortedSource, no_pointers};
+use crate::store::Store;
+use crate::store::reads::walk::{Got, Need};
 use crate::table::{BlockPlace, TableFile, TableTail, Tail, Top};
 use crate::values::ValuePlace;
 
@@ -119,7 +119,7 @@ impl Store {
     }
 
     /// Merges a page; blocks come from `got`, then from the cache. With `needs`, says what is missing.
-    pub(super) fn page(
+    pub(in crate::store) fn page(
         &self,
         query: PageQuery<'_>,
         got: Got<'_>,

@@ -6,14 +6,14 @@
 //! **Failure**: `Corruption` that names the delta. Where the checksum is wrong it says that, whatever the records were taken for.
 use alluvium_env::{Error, Result};
 
-use super::manifest::{DELTA_FRAME_BYTES, DeltaRecord, strip_magic};
 use crate::memtable::{Each, LogReader};
+use crate::store::manifest::{DELTA_FRAME_BYTES, DeltaRecord, strip_magic};
 
 /// Bytes of the checksum.
 const CRC_BYTES: u64 = 4;
 
 /// A delta of which some came.
-pub(super) struct DeltaReader<'a> {
+pub(in crate::store) struct DeltaReader<'a> {
     record: &'a DeltaRecord,
     at: u64,
     digest: crc_fast::Digest,
@@ -24,7 +24,7 @@ pub(super) struct DeltaReader<'a> {
 }
 
 impl<'a> DeltaReader<'a> {
-    pub(super) fn new(record: &'a DeltaRecord) -> Self {
+    pub(in crate::store) fn new(record: &'a DeltaRecord) -> Self {
         Self {
             record,
             at: 0,
@@ -36,7 +36,7 @@ impl<'a> DeltaReader<'a> {
     }
 
     /// Hands every record that ends in the next piece to `each`, if all was right so far. The first piece has the magic.
-    pub(super) fn read(&mut self, piece: &[u8], each: Each<'_>) {
+    pub(in crate::store) fn read(&mut self, piece: &[u8], each: Each<'_>) {
         let covered =
             (self.record.size_bytes - CRC_BYTES.min(self.record.size_bytes)).saturating_sub(self.at);
         let (covered, crc) = piece.split_at(piece.len().min(usize::try_from(covered).unwrap_or(usize::MAX)));
@@ -50,7 +50,7 @@ impl<'a> DeltaReader<'a> {
     }
 
     /// There are no more pieces.
-    pub(super) fn finish(self) -> Result<()> {
+    pub(in crate::store) fn finish(self) -> Result<()> {
         let (name, expected, got) = (&self.record.name, self.record.size_bytes, self.at);
         if got != expected {
             return Err(Error::corruption(format!("delta {name}: expected {expected} bytes, got {got}")));
@@ -71,10 +71,10 @@ impl<'a> DeltaReader<'a> {
 mod tests {
     use bytes::Bytes;
 
-    use super::super::manifest::frame_delta;
     use super::*;
     use crate::entry::EntryKind;
     use crate::memtable::{LogRecord, Memtable, read_log};
+    use crate::store::manifest::frame_delta;
 
     /// A delta with entries of many lengths, a list that grew and a deleted range.
     fn delta() -> Bytes {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use alluvium_env::Result;
 
-use super::Store;
 use crate::block::Block;
 use crate::entry::EntryKind;
 use crate::scan::unfoldable;
+use crate::store::Store;
 use crate::table::{BlockPlace, FileId, SlimTail, TableFile, TableTail, Tail, filter_hash};
 use crate::values::{ValueFile, ValuePlace};
 use crate::version::table_of;
@@ -25,43 +25,43 @@ pub enum Resident<'a> {
 }
 
 /// A part of an object that a read waits for.
-pub(super) struct Need {
-    pub(super) object: Object,
+pub(in crate::store) struct Need {
+    pub(in crate::store) object: Object,
     /// A block's or a record's number, or [`TAIL`].
-    pub(super) part: u32,
+    pub(in crate::store) part: u32,
     /// Where it lies.
-    pub(super) range: Range<u64>,
+    pub(in crate::store) range: Range<u64>,
     /// Whether it holds no entries but leads to those that do: a tail, an index block.
-    pub(super) leads: bool,
+    pub(in crate::store) leads: bool,
     /// Of a tail: whether it may be slim.
-    pub(super) slim: bool,
+    pub(in crate::store) slim: bool,
     /// Whether the block is the newest of several that the filters say may hold the key.
-    pub(super) newest_of_several: bool,
+    pub(in crate::store) newest_of_several: bool,
 }
 
 impl Need {
     /// A tail; `slim` says that it need not be whole.
-    pub(super) fn tail(file: &Arc<TableFile>, slim: bool) -> Self {
+    pub(in crate::store) fn tail(file: &Arc<TableFile>, slim: bool) -> Self {
         let range = file.data_bytes()..file.meta.size_bytes;
         Self { leads: true, slim, ..Self::block(file, BlockPlace { number: TAIL, range }) }
     }
 
-    pub(super) fn index_block(file: &Arc<TableFile>, place: BlockPlace) -> Self {
+    pub(in crate::store) fn index_block(file: &Arc<TableFile>, place: BlockPlace) -> Self {
         Self { leads: true, ..Self::block(file, place) }
     }
 
-    pub(super) fn block(file: &Arc<TableFile>, BlockPlace { number, range }: BlockPlace) -> Self {
+    pub(in crate::store) fn block(file: &Arc<TableFile>, BlockPlace { number, range }: BlockPlace) -> Self {
         let object = Object::Table(Arc::clone(file));
         Self { object, part: number, range, leads: false, slim: false, newest_of_several: false }
     }
 
-    pub(super) fn value(place: &ValuePlace) -> Self {
+    pub(in crate::store) fn value(place: &ValuePlace) -> Self {
         let object = Object::Values(Arc::clone(&place.file));
         let (part, range) = (place.number, place.range.clone());
         Self { object, part, range, leads: false, slim: false, newest_of_several: false }
     }
 
-    pub(super) fn id(&self) -> FileId {
+    pub(in crate::store) fn id(&self) -> FileId {
         match &self.object {
             Object::Table(file) => file.id,
             Object::Values(file) => file.id,
@@ -70,29 +70,29 @@ impl Need {
 }
 
 /// Whose part it is.
-pub(super) enum Object {
+pub(in crate::store) enum Object {
     Table(Arc<TableFile>),
     Values(Arc<ValueFile>),
 }
 
 /// The tail, as a part; no table has this many blocks.
-pub(super) const TAIL: u32 = u32::MAX;
+pub(in crate::store) const TAIL: u32 = u32::MAX;
 
 /// A block that was fetched for one read: kept with it, since the cache promises nothing.
-pub(super) type GotBlock = (FileId, u32, Block);
+pub(in crate::store) type GotBlock = (FileId, u32, Block);
 /// A tail that was read for one read.
-pub(super) type GotTail = (FileId, Arc<TableTail>);
+pub(in crate::store) type GotTail = (FileId, Arc<TableTail>);
 
 /// What was fetched for one read.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Got<'a> {
-    pub(super) blocks: &'a [GotBlock],
-    pub(super) tails: &'a [GotTail],
+pub(in crate::store) struct Got<'a> {
+    pub(in crate::store) blocks: &'a [GotBlock],
+    pub(in crate::store) tails: &'a [GotTail],
 }
 
 impl<'a> Got<'a> {
     /// The whole tail of a table that is slim in memory.
-    pub(super) fn tail(self, file: FileId) -> Option<&'a TableTail> {
+    pub(in crate::store) fn tail(self, file: FileId) -> Option<&'a TableTail> {
         self.tails.iter().find(|(of, _)| *of == file).map(|(_, tail)| tail.as_ref())
     }
 }
@@ -213,7 +213,7 @@ impl Store {
     /// Walks down; blocks come from `got`, then from the cache. With `needs`, says which parts are missing: all tails and the
     /// index blocks of tables without a filter, and the first block that may hold the answer. A key that folds operands will
     /// want all blocks behind it as well, and so will one whose first blocks mostly turn out not to hold it.
-    pub(super) fn walk<'a>(
+    pub(in crate::store) fn walk<'a>(
         &'a self,
         key: &[u8],
         got: Got<'a>,
@@ -394,7 +394,12 @@ impl Store {
 
     /// A block, and whether it is asked for again and again.
     #[inline]
-    pub(super) fn block<'a>(&'a self, file: FileId, part: u32, got: Got<'a>) -> Option<(&'a Block, bool)> {
+    pub(in crate::store) fn block<'a>(
+        &'a self,
+        file: FileId,
+        part: u32,
+        got: Got<'a>,
+    ) -> Option<(&'a Block, bool)> {
         if part == TAIL {
             return None;
         }
@@ -407,7 +412,7 @@ impl Store {
     }
 
     /// A record of a value file, if memory has it.
-    pub(super) fn record(&self, place: &ValuePlace, got: Got<'_>) -> Option<Block> {
+    pub(in crate::store) fn record(&self, place: &ValuePlace, got: Got<'_>) -> Option<Block> {
         let (id, number) = (place.file.id, place.number);
         if let Some((_, _, record)) = got.blocks.iter().find(|(f, p, _)| *f == id && *p == number) {
             return Some(record.clone());

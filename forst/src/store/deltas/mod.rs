@@ -2,6 +2,10 @@
 //!
 //! A chain covers its memtable's sealed chunks from the first on, without gaps. A delta whose upload is not known to
 //! have succeeded is left out of the next checkpoint, which uploads its chunks again.
+pub(super) mod pack;
+pub(super) mod reader;
+pub(super) mod replay;
+
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;

@@ -1,13 +1,17 @@
 //! The manifest: how a checkpoint describes one store; and the frame of a delta (`docs/formats/delta.md`).
+pub(crate) mod page;
+pub(crate) mod paging;
+pub(crate) mod records;
+
 use std::ops::Range;
 
 use alluvium_env::{Error, Result};
 use bytes::Bytes;
 
 use super::deltas::Place;
-use super::manifest_page::PageContent;
 use crate::coding::crc32c;
 use crate::expiry::Ages;
+use page::PageContent;
 
 /// The version of a manifest with pages. One without is written as version 4, which builds that know no pages read.
 const VERSION: u32 = 5;

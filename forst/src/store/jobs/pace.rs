@@ -13,12 +13,12 @@
 //! **Threads**: the task thread's; it looks when it polls.
 use std::sync::Arc;
 
-use super::Store;
 use crate::compaction::{CompactionJob, LEVEL0_STOP, Progress};
+use crate::store::Store;
 use crate::table::TableFile;
 
 /// Runs of level 0 from which on writes are slowed down: more than the policy lets lie there where compactions keep up.
-pub(super) const LEVEL0_SLOW: usize = 32;
+pub(in crate::store) const LEVEL0_SLOW: usize = 32;
 
 /// A job under way, as far as it concerns writes.
 struct Job {
@@ -52,7 +52,7 @@ struct Flushed {
 }
 
 /// What decides how far the active memtable may be filled for now.
-pub(super) struct Pace {
+pub(in crate::store) struct Pace {
     flush: Option<Job>,
     /// The last one.
     flushed: Flushed,
@@ -77,29 +77,34 @@ impl Default for Pace {
 impl Pace {
     /// Bytes at which the active memtable takes no more for now.
     #[inline]
-    pub(super) fn limit_bytes(&self) -> usize {
+    pub(in crate::store) fn limit_bytes(&self) -> usize {
         self.limit_bytes
     }
 
     /// A flush of so many entries begins.
-    pub(super) fn flush_began(&mut self, progress: Arc<Progress>, entries: u64) {
+    pub(in crate::store) fn flush_began(&mut self, progress: Arc<Progress>, entries: u64) {
         self.flush = Some(Job { progress, entries });
     }
 
     /// So many bytes of a memtable have become so many of tables.
-    pub(super) fn flushed(&mut self, memtable_bytes: usize, table_bytes: u64) {
+    pub(in crate::store) fn flushed(&mut self, memtable_bytes: usize, table_bytes: u64) {
         if table_bytes > 0 {
             self.flushed = Flushed { memtable_bytes: memtable_bytes as u64, table_bytes };
         }
     }
 
     /// No flush is under way.
-    pub(super) fn flush_ended(&mut self) {
+    pub(in crate::store) fn flush_ended(&mut self) {
         self.flush = None;
     }
 
     /// A compaction begins that takes these bytes of tables out of level 0 and writes at most so many entries for it.
-    pub(super) fn compaction_began(&mut self, progress: Arc<Progress>, entries: u64, table_bytes: u64) {
+    pub(in crate::store) fn compaction_began(
+        &mut self,
+        progress: Arc<Progress>,
+        entries: u64,
+        table_bytes: u64,
+    ) {
         let Flushed { memtable_bytes, table_bytes: flushed } = self.flushed;
         let bytes = u128::from(table_bytes) * u128::from(memtable_bytes) / u128::from(flushed.max(1));
         let bytes = u64::try_from(bytes).unwrap_or(table_bytes);
@@ -107,21 +112,21 @@ impl Pace {
     }
 
     /// The compaction has ended; if it failed level 0 is as long as before.
-    pub(super) fn compaction_ended(&mut self, done: bool) {
+    pub(in crate::store) fn compaction_ended(&mut self, done: bool) {
         if let Some(draining) = self.draining.take().filter(|_| done) {
             self.drained += draining.bytes - draining.counted;
         }
     }
 
     /// A memtable of so many bytes is full; the next one is filled.
-    pub(super) fn rotated(&mut self, active_bytes: usize) {
+    pub(in crate::store) fn rotated(&mut self, active_bytes: usize) {
         self.credit = self.credit.saturating_sub((active_bytes as u64).saturating_sub(self.seen));
         self.seen = 0;
     }
 
     /// Sets the limit for an active memtable of so many bytes, of `memtable_bytes` at most, beside so many that are frozen and over a
     /// level 0 of so many runs.
-    pub(super) fn set(
+    pub(in crate::store) fn set(
         &mut self,
         active_bytes: usize,
         memtable_bytes: usize,
@@ -167,14 +172,14 @@ impl Pace {
 impl Store {
     /// Looks how far writes may go.
     #[inline]
-    pub(super) fn set_pace(&mut self) {
+    pub(in crate::store) fn set_pace(&mut self) {
         let runs = self.version.level0.len();
         let frozen = self.frozen.iter().map(|frozen| frozen.table.size_bytes()).reduce(|a, b| a + b);
         self.pace.set(self.active.size_bytes(), self.budget.memtable_bytes, frozen, runs);
     }
 
     /// A compaction begins, which may make room in level 0.
-    pub(super) fn pace_by(&mut self, job: &CompactionJob) {
+    pub(in crate::store) fn pace_by(&mut self, job: &CompactionJob) {
         let Some(progress) = &job.progress else { return };
         let is_of_level0 =
             |file: &TableFile| self.version.level0.iter().flatten().any(|other| other.id == file.id);

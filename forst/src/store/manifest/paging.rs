@@ -27,13 +27,13 @@ use alluvium_env::{HashMap, HashSet, Result};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
-use super::manifest::{PageRecord, StretchRecord, TableRecord};
-use super::manifest_page::PageContent;
-use super::pack::Uploader;
-use super::records::ValueList;
-use super::snapshot::SnapshotFile;
 use crate::key_range::KeyRange;
 use crate::naming::Naming;
+use crate::store::deltas::pack::Uploader;
+use crate::store::manifest::page::PageContent;
+use crate::store::manifest::records::ValueList;
+use crate::store::manifest::{PageRecord, StretchRecord, TableRecord};
+use crate::store::snapshot::SnapshotFile;
 use crate::table::{Held, TableFile, Which};
 use crate::version::Version;
 
@@ -45,7 +45,7 @@ const INLINE: usize = 16;
 const GONE: usize = 8;
 
 /// A table, with its level and run.
-pub(super) type Placed = ((usize, usize), Arc<TableFile>);
+pub(in crate::store) type Placed = ((usize, usize), Arc<TableFile>);
 
 /// Tells tables apart.
 fn identity(which: *const Which) -> usize {
@@ -53,7 +53,7 @@ fn identity(which: *const Which) -> usize {
 }
 
 /// All tables of a version as a manifest lists them: by run, in key order.
-pub(super) fn placed(version: &Version) -> impl Iterator<Item = Placed> + '_ {
+pub(in crate::store) fn placed(version: &Version) -> impl Iterator<Item = Placed> + '_ {
     let level0 = version
         .level0
         .iter()
@@ -131,7 +131,7 @@ fn held(page: &PageContent, naming: &Naming) -> Vec<(Held, u64)> {
 }
 
 /// A page that a store is opened from, as its tables are taken over.
-pub(super) struct RestoredPage {
+pub(in crate::store) struct RestoredPage {
     page: SnapshotPage,
     /// Whether each was, of those that stand.
     whole: bool,
@@ -139,7 +139,7 @@ pub(super) struct RestoredPage {
 
 impl RestoredPage {
     /// Holds what it names, also what is gone of it.
-    pub(super) fn new(record: &PageRecord, content: &PageContent, naming: &Naming) -> Self {
+    pub(in crate::store) fn new(record: &PageRecord, content: &PageContent, naming: &Naming) -> Self {
         let object = naming.hold_existing(&record.name);
         let (tables, keys) = (Vec::new(), KeyRange::new(&record.start, &record.end));
         let page = SnapshotPage::new(object, record.size_bytes, held(content, naming), (tables, keys));
@@ -147,32 +147,32 @@ impl RestoredPage {
     }
 
     /// The next of its tables is gone.
-    pub(super) fn gone(&mut self) {
+    pub(in crate::store) fn gone(&mut self) {
         self.page.tables.push(Weak::new());
     }
 
     /// The next of its tables stands: as it was, or clipped.
-    pub(super) fn stands(&mut self, table: Option<&Arc<TableFile>>, whole: bool) {
+    pub(in crate::store) fn stands(&mut self, table: Option<&Arc<TableFile>>, whole: bool) {
         self.whole &= whole;
         self.page.tables.push(table.map_or_else(Weak::new, |table| Arc::downgrade(table.which())));
     }
 
     /// The page, if it describes what the store has.
-    pub(super) fn adopted(self) -> Option<Arc<SnapshotPage>> {
+    pub(in crate::store) fn adopted(self) -> Option<Arc<SnapshotPage>> {
         self.whole.then(|| Arc::new(self.page))
     }
 }
 
 /// Where a manifest describes the tables of a version.
 #[derive(Default)]
-pub(super) struct Layout {
-    pub(super) pages: Vec<(Arc<SnapshotPage>, PageRecord)>,
+pub(in crate::store) struct Layout {
+    pub(in crate::store) pages: Vec<(Arc<SnapshotPage>, PageRecord)>,
     /// What is in no page.
-    pub(super) inline: Vec<Placed>,
+    pub(in crate::store) inline: Vec<Placed>,
 }
 
 /// The pages of one store.
-pub(super) struct Paging {
+pub(in crate::store) struct Paging {
     /// From so many tables on there are pages.
     from_tables: usize,
     known: Mutex<Known>,
@@ -189,12 +189,12 @@ struct Known {
 }
 
 impl Paging {
-    pub(super) fn new(from_tables: usize) -> Self {
+    pub(in crate::store) fn new(from_tables: usize) -> Self {
         Self { from_tables, known: Mutex::default() }
     }
 
     /// Goes on with pages of the store that this one is opened from, if it has as many tables as takes.
-    pub(super) fn adopt(&self, pages: Vec<Arc<SnapshotPage>>, version: &Version) {
+    pub(in crate::store) fn adopt(&self, pages: Vec<Arc<SnapshotPage>>, version: &Version) {
         if placed(version).count() >= self.from_tables {
             self.lock().pages = pages;
         }
@@ -235,7 +235,11 @@ impl Paging {
     ///
     /// # Errors
     /// `Unavailable` if the store did not take a page. The next snapshot writes it again.
-    pub(super) async fn lay_out(&self, version: &Version, uploader: &Uploader) -> Result<(Layout, u64)> {
+    pub(in crate::store) async fn lay_out(
+        &self,
+        version: &Version,
+        uploader: &Uploader,
+    ) -> Result<(Layout, u64)> {
         let tables: Vec<Placed> = placed(version).collect();
         let place = |(place, table): &Placed| (identity(Arc::as_ptr(table.which())), *place);
         let is_paged = tables.len() >= self.from_tables;
@@ -319,7 +323,7 @@ fn record_of(page: &SnapshotPage, places: &HashMap<usize, (usize, usize)>) -> Pa
 }
 
 /// Every object that a layout's pages need, themselves included.
-pub(super) fn objects(layout: &Layout) -> impl Iterator<Item = SnapshotFile> + '_ {
+pub(in crate::store) fn objects(layout: &Layout) -> impl Iterator<Item = SnapshotFile> + '_ {
     layout.pages.iter().flat_map(|(page, _)| {
         let files = page.files().map(|(name, size_bytes)| SnapshotFile { name: name.to_owned(), size_bytes });
         iter::once(page.object()).chain(files)

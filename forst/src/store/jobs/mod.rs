@@ -2,6 +2,11 @@
 //!
 //! One flush and one compaction at a time a store. Level 0 is ordered by flush, so flushes must not overtake each
 //! other; a compaction's inputs must still be there when it ends, so a second one could only take what is left.
+pub(super) mod close;
+mod flush;
+pub(super) mod pace;
+pub(super) mod trips;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -10,7 +15,6 @@ use tracing::field::display;
 use tracing::{Metadata, Span, warn};
 
 use super::Store;
-use super::close::Reach;
 use crate::block::Block;
 use crate::cache::SMALL_SHARE;
 use crate::compaction::{
@@ -22,13 +26,14 @@ use crate::remote::{Posted, Trip};
 use crate::settings::MAX_READ_AHEAD_BYTES;
 use crate::table::{FileId, Keep, Keeping, KeptBlock, TableFile, TableOptions, WarmBlocks};
 use crate::version::{LEVELS, VersionEdit};
+use close::Reach;
 
 /// What blocks take unpacked, in parts of what they take on the store, for most data at most.
 const UNPACKED: u64 = 3;
 /// Failures in a row after which a job is not tried again. Each has had its own retries.
 const MAX_FAILURES: u32 = 3;
 
-/// What is under way; its end is [`super::close`].
+/// What is under way; its end is [`self::close`].
 pub(super) struct Jobs {
     pub(super) reach: Reach,
     pub(super) flushing: bool,
@@ -233,11 +238,17 @@ impl Store {
         self.cache.hold_back(self.jobs.held_bytes());
     }
 
+    /// Nothing is borrowed any more.
+    fn give_back(&mut self) {
+        self.jobs.borrowed_bytes = 0;
+        self.cache.hold_back(self.jobs.held_bytes());
+    }
+
     pub(super) fn take_compacted(&mut self, trip: Option<Trip>, result: Result<(Compaction, Written)>) {
         self.jobs.compacting = false;
         self.pace.compaction_ended(result.is_ok());
         self.jobs.kept_by_compaction = Keeping::default();
-        self.jobs.borrowed_bytes = 0;
+        self.give_back();
         self.end_trip(trip);
         match result {
             Ok((compaction, written)) => {

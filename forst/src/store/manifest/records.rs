@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use alluvium_env::{Error, HashMap, Result};
 
-use super::manifest::{TableRecord, ValueFileRecord, ValueShareRecord};
 use crate::expiry::Ages;
 use crate::key_range::KeyRange;
+use crate::store::manifest::{TableRecord, ValueFileRecord, ValueShareRecord};
 use crate::table::{FileId, FileMeta, Held, TableFile};
 use crate::values::{ValueFile, ValueMeta, ValueShare};
 

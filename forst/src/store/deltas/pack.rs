@@ -17,29 +17,29 @@ use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-use super::deltas::Place;
-use super::manifest::{frame_delta, pack_directory};
 use crate::fetch::Fetcher;
 use crate::naming::Naming;
+use crate::store::deltas::Place;
+use crate::store::manifest::{frame_delta, pack_directory};
 
 /// A log from this size on goes alone.
-pub(super) const LARGE_BYTES: u64 = 1 << 20;
+pub(in crate::store) const LARGE_BYTES: u64 = 1 << 20;
 /// So long the first one waits for the others: less than a request takes.
 const COMPANY: Duration = Duration::from_millis(5);
 
 /// A log or a hint, framed.
-pub(super) struct Piece {
+pub(in crate::store) struct Piece {
     kind: &'static str,
     parts: Vec<Bytes>,
-    pub(super) size_bytes: u64,
+    pub(in crate::store) size_bytes: u64,
 }
 
 impl Piece {
-    pub(super) fn delta(log: Vec<Bytes>) -> Self {
+    pub(in crate::store) fn delta(log: Vec<Bytes>) -> Self {
         Self::new("delta", frame_delta(log))
     }
 
-    pub(super) fn hint(bytes: Vec<u8>) -> Self {
+    pub(in crate::store) fn hint(bytes: Vec<u8>) -> Self {
         Self::new("hint", vec![bytes.into()])
     }
 
@@ -71,7 +71,7 @@ pub struct Packer {
 }
 
 /// A store's part in a packer; it leaves when this is dropped.
-pub(super) struct Membership(Arc<Packer>);
+pub(in crate::store) struct Membership(Arc<Packer>);
 
 impl Drop for Membership {
     fn drop(&mut self) {
@@ -82,9 +82,9 @@ impl Drop for Membership {
 
 /// Whose names and requests an upload takes.
 #[derive(Clone)]
-pub(super) struct Uploader {
-    pub(super) fetcher: Arc<Fetcher>,
-    pub(super) naming: Arc<Naming>,
+pub(in crate::store) struct Uploader {
+    pub(in crate::store) fetcher: Arc<Fetcher>,
+    pub(in crate::store) naming: Arc<Naming>,
 }
 
 impl Uploader {
@@ -142,7 +142,7 @@ impl Packer {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn join(self: &Arc<Self>) -> Membership {
+    pub(in crate::store) fn join(self: &Arc<Self>) -> Membership {
         self.members.fetch_add(1, Ordering::Relaxed);
         Membership(Arc::clone(self))
     }
@@ -151,7 +151,7 @@ impl Packer {
     ///
     /// # Errors
     /// `Unavailable` if the store did not take it.
-    pub(super) async fn upload(
+    pub(in crate::store) async fn upload(
         self: &Arc<Self>,
         pieces: Vec<Piece>,
         uploader: &Uploader,

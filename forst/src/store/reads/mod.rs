@@ -2,6 +2,10 @@
 //!
 //! A batch is sorted by key, so the walk goes through filters and indexes in their order. A part that is being
 //! fetched is not fetched again: later reads wait for it too.
+pub(crate) mod pages;
+mod prefetch;
+pub(crate) mod walk;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -10,13 +14,13 @@ use alluvium_env::{Error, HashMap, Result};
 use hashbrown::hash_map::Entry;
 
 use super::inbox::{Event, Inbox};
-use super::pages::{Page, PageQuery};
-use super::walk::{Got, GotBlock, GotTail, Need, Object, TAIL};
 use super::{Answered, Resident, Store};
 use crate::block::Block;
 use crate::entry::EntryKind;
 use crate::fetch::{FetchParts, FetchRequest, Fetched, FetchedPart, ValueRequest, Wanted};
 use crate::table::{FileId, Tail, filter_hash, head};
+use pages::{Page, PageQuery};
+use walk::{Got, GotBlock, GotTail, Need, Object, TAIL};
 
 #[cfg(benching)]
 mod benching;
