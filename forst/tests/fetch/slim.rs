@@ -180,7 +180,7 @@ fn an_index_block_that_is_broken_is_said_to_be_with_object_and_offset() {
         indexes.push((object.location.to_string(), index));
     }
     let mut failed = 0;
-    for key in (0..KEYS).step_by(211) {
+    for key in (0..KEYS).step_by(53) {
         // A compaction that meets one says the same, and ends the store.
         let mut answers = match world.try_read(&mut store, &[key]) {
             Ok(answers) => answers,
@@ -199,7 +199,7 @@ fn an_index_block_that_is_broken_is_said_to_be_with_object_and_offset() {
             }
         }
     }
-    assert!(failed > 5, "{failed} reads failed");
+    assert!(failed > 3, "{failed} reads failed");
 }
 
 #[test]
