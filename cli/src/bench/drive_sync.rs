@@ -22,7 +22,7 @@ use super::workload::{Action, Command, Target};
 const SUM_BYTES: usize = 8;
 
 /// Keys that the backend is told of before they are asked for: as many as the controller tells it of.
-const WARM_KEYS: usize = 32;
+const PREFETCH_KEYS: usize = 32;
 const STATE_KEY_BYTES: usize = state_key::PREFIX_BYTES + KEY_BYTES;
 
 /// How many operations go on at once.
@@ -136,7 +136,7 @@ impl<'a> SyncDriver<'a> {
             }
             self.make_way()?;
             let start = gauge.last();
-            for some in batch.chunks(WARM_KEYS) {
+            for some in batch.chunks(PREFETCH_KEYS) {
                 self.prefetch(some);
                 for target in some {
                     self.begin(*target, start)?;
