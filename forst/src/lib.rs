@@ -77,6 +77,7 @@ mod scan;
 mod settings;
 mod store;
 mod table;
+mod touch;
 mod values;
 mod version;
 

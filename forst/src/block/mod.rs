@@ -18,6 +18,7 @@ use alluvium_env::{Error, Result};
 
 use crate::coding::read_shared_section;
 use crate::entry::EntryKind;
+use crate::touch::touch;
 use lookup::Lookup;
 
 /// Entries from one restart point to the next, at most: one that shares nothing with the key there is one itself.
@@ -122,14 +123,16 @@ impl Block {
 
     /// Loads what a search by hash looks at first.
     #[inline]
-    pub(crate) fn touch_slots(&self, hash: u64) -> Option<usize> {
-        self.lookup.get()?.candidates(hash).next()
+    pub(crate) fn touch_lookup(&self, hash: u64) -> Option<(usize, usize)> {
+        let lookup = self.lookup.get()?;
+        Some((lookup.prefix().len(), lookup.candidates(hash).next()?))
     }
 
-    /// Loads what a search by hash looks at next.
+    /// Loads what a search by hash looks at next: mostly that is the entry.
     #[inline]
     pub(crate) fn touch_entry(&self, hash: u64) -> Option<u8> {
-        self.bytes.get(self.touch_slots(hash)?).copied()
+        let offset = self.lookup.get()?.candidates(hash).next()?;
+        Some(touch(self.bytes.get(offset..)?))
     }
 
     fn probe(&self, lookup: &Lookup, key: &[u8], hash: u64) -> Result<Option<(EntryKind, &[u8])>> {
@@ -139,15 +142,27 @@ impl Block {
             else {
                 continue;
             };
-            let is_same = match lookup.prefix().get(..entry.shared) {
-                Some(prefix) => start == prefix,
-                None => self.restart_key(self.restart_before(offset))?.starts_with(start),
-            };
-            if is_same {
+            if self.is_shared(lookup, start, offset)? {
                 return Ok(Some((entry.kind, entry.value)));
             }
         }
         Ok(None)
+    }
+
+    /// Whether the key at the restart point of an entry begins with these bytes.
+    #[inline]
+    fn is_shared(&self, lookup: &Lookup, start: &[u8], offset: usize) -> Result<bool> {
+        let prefix = lookup.prefix();
+        let Some((head, rest)) = start.split_at_checked(prefix.len()) else {
+            return Ok(prefix.starts_with(start));
+        };
+        if head != prefix || rest.is_empty() {
+            return Ok(head == prefix);
+        }
+        match lookup.stem(offset).get(..rest.len()) {
+            Some(stem) => Ok(stem == rest),
+            None => Ok(self.restart_key(self.restart_before(offset))?.starts_with(start)),
+        }
     }
 
     /// The restart point at or before an entry.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::log::LogEntry;
 use crate::entry::EntryKind;
 use crate::key_range::KeyRange;
+use crate::touch::touch;
 
 /// Bits of a [`Location`] that are the offset within the chunk.
 const OFFSET_BITS: u32 = 18;
@@ -144,11 +145,10 @@ impl Arena {
         head.is_some_and(|head| u64::from_le_bytes(*head) & 0xF == CONTINUATION)
     }
 
-    /// A byte that needs both ends of the entry here to be read.
+    /// Loads the entry here.
     #[inline]
-    pub(super) fn ends(&self, at: Location) -> u8 {
-        let entry = parse(self.at(at));
-        entry.map_or(0, |(kind, _, value, _)| kind as u8 ^ value.last().copied().unwrap_or(0))
+    pub(super) fn touch(&self, at: Location) -> u8 {
+        touch(self.at(at))
     }
 
     /// The entry here, which is in one piece.

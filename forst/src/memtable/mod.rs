@@ -11,6 +11,7 @@ mod deletions;
 mod log;
 mod order;
 mod pieces;
+mod prefetch;
 mod sorted;
 #[cfg(test)]
 mod tests;

@@ -303,3 +303,21 @@ fn a_log_that_continues_what_it_has_not_begun_is_refused() {
         assert!(error.to_string().contains("which it has not begun"), "{error}");
     }
 }
+
+#[test]
+fn what_prefetches_says_which_keys_there_are() {
+    let mut table = Memtable::default();
+    let key = |number: u32| number.to_be_bytes();
+    let keys: Vec<[u8; 4]> = (0..32).map(key).collect();
+    let keys: Vec<&[u8]> = keys.iter().map(<[u8; 4]>::as_slice).collect();
+    assert_eq!(table.prefetch(&keys), 0);
+    for number in [3, 4, 40] {
+        table.write(EntryKind::Put, &key(number), &[1; 300]).unwrap();
+    }
+    assert_eq!(table.prefetch(&keys), 1 << 3 | 1 << 4, "as they came in order");
+    table.write(EntryKind::Delete, &key(0), &[]).unwrap();
+    table.write(EntryKind::Put, &key(31), b"short").unwrap();
+    assert!(table.unindexed() == 0);
+    assert_eq!(table.prefetch(&keys), 1 << 31 | 1 << 3 | 1 << 4 | 1, "by their hashes");
+    assert_eq!(table.prefetch(keys.get(..4).unwrap()), 1 << 3 | 1, "of fewer");
+}

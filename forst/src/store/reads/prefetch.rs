@@ -11,10 +11,9 @@ use std::hint::black_box;
 use crate::block::Block;
 use crate::store::Store;
 use crate::table::{FileId, IndexSearch, TableTail, filter_hash};
+use crate::touch::GROUP;
 use crate::version::{Run, table_of};
 
-/// Keys that go together: more than the loads a core has under way, few enough that none leaves the cache again.
-const GROUP: usize = 32;
 /// Below this a second-level cache holds it.
 const SMALL_BYTES: usize = 1 << 20;
 
@@ -28,34 +27,54 @@ struct Step<'a> {
 }
 
 impl Store {
-    /// Warms what writes of these keys touch: the memtable.
+    /// Brings in what writes of these keys touch: the memtable.
     pub fn prefetch_writes<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
         if self.active.size_bytes() < SMALL_BYTES {
             return;
         }
-        for key in keys {
-            black_box(self.active.get(key));
-        }
+        in_groups(keys, |group| {
+            self.active.prefetch(group);
+        });
     }
 
-    /// Warms what reads of these keys touch, as far as memory holds it.
+    /// Brings in what reads of these keys touch, as far as memory holds it.
     pub fn prefetch_reads<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
-        let mut keys = keys.into_iter();
-        loop {
-            let mut group: [&[u8]; GROUP] = [&[]; GROUP];
-            let taken = group.iter_mut().zip(keys.by_ref()).map(|(place, key)| *place = key).count();
-            let group = group.get(..taken).unwrap_or_default();
-            self.prefetch_writes(group.iter().copied());
+        in_groups(keys, |group| {
+            let mut below: [&[u8]; GROUP] = [&[]; GROUP];
+            let below = self.prefetch_memtables(group, &mut below);
             if self.cache.bytes() >= SMALL_BYTES && self.counters.mostly_hits() {
                 let bottom = self.version.bottom().filter(|_| self.counters.bottom_has_all());
                 for run in self.version.runs() {
-                    self.prefetch_run(run, group, bottom.is_some_and(|bottom| std::ptr::eq(bottom, run)));
+                    self.prefetch_run(run, below, bottom.is_some_and(|bottom| std::ptr::eq(bottom, run)));
                 }
             }
-            if taken < GROUP {
-                return;
-            }
+        });
+    }
+
+    /// Returns those of up to [`GROUP`] keys that no memtable has.
+    fn prefetch_memtables<'k, 'b>(
+        &self,
+        keys: &[&'k [u8]],
+        below: &'b mut [&'k [u8]; GROUP],
+    ) -> &'b [&'k [u8]] {
+        let memtables =
+            std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|f| f.table.as_ref()));
+        let mut count = keys.len();
+        for (place, key) in below.iter_mut().zip(keys) {
+            *place = key;
         }
+        for table in memtables.filter(|table| table.size_bytes() >= SMALL_BYTES) {
+            let found = table.prefetch(below.get(..count).unwrap_or_default());
+            let mut kept = 0;
+            for place in 0..count {
+                if found >> place & 1 == 0 {
+                    below.swap(kept, place);
+                    kept += 1;
+                }
+            }
+            count = kept;
+        }
+        below.get(..count).unwrap_or_default()
     }
 
     /// One short loop a step; each waits for one line of memory a key, all keys at once.
@@ -88,10 +107,23 @@ impl Store {
         }
         let blocks = || blocks.iter().flatten();
         for (block, hash) in blocks() {
-            black_box(block.touch_slots(*hash));
+            black_box(block.touch_lookup(*hash));
         }
         for (block, hash) in blocks() {
             black_box(block.touch_entry(*hash));
         }
+    }
+}
+
+/// Hands keys on, up to [`GROUP`] at a time.
+fn in_groups<'k>(keys: impl IntoIterator<Item = &'k [u8]>, mut each: impl FnMut(&[&'k [u8]])) {
+    let mut keys = keys.into_iter();
+    loop {
+        let mut group: [&[u8]; GROUP] = [&[]; GROUP];
+        let taken = group.iter_mut().zip(keys.by_ref()).map(|(place, key)| *place = key).count();
+        if taken == 0 {
+            return;
+        }
+        each(group.get(..taken).unwrap_or_default());
     }
 }
