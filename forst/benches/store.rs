@@ -190,6 +190,7 @@ impl Bench {
 /// Values of 100 bytes far beyond the processor's caches, all resident: reads and overwrites, one key after the other and prefetched
 /// by 32; first all in the memtable, then none.
 fn large_and_resident() {
+    const LARGE: u64 = 8_000_000;
     let mut memtable = Bench::new(Arc::new(InMemory::new()), 1 << 30);
     memtable.put_all(KEYS, |number| number * 7919 % KEYS);
     prefetched(&mut memtable, "rmw, 1 M in the memtable", KEYS, |store, key| {
@@ -199,7 +200,6 @@ fn large_and_resident() {
     });
     drop(memtable);
 
-    const LARGE: u64 = 8_000_000;
     let mut blocks = Bench::new(Arc::new(InMemory::new()), 4 << 30);
     blocks.put_all(LARGE, |number| number);
     drop(blocks.store.scan());

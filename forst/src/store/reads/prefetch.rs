@@ -26,55 +26,64 @@ struct Step<'a> {
     tail: &'a TableTail,
 }
 
+/// Keys that go together.
+struct Group<'k> {
+    keys: [&'k [u8]; GROUP],
+    count: usize,
+}
+
+impl<'k> Group<'k> {
+    /// The next keys, if there are any.
+    fn next(keys: &mut impl Iterator<Item = &'k [u8]>) -> Option<Self> {
+        let mut group = Self { keys: [&[]; GROUP], count: 0 };
+        group.count = group.keys.iter_mut().zip(keys).map(|(place, key)| *place = key).count();
+        (group.count > 0).then_some(group)
+    }
+
+    fn keys(&self) -> &[&'k [u8]] {
+        self.keys.get(..self.count).unwrap_or_default()
+    }
+
+    /// Takes those out whose bit is set, the lowest that of the first.
+    fn remove(&mut self, bits: u32) {
+        let mut kept = 0;
+        for place in (0..self.count).filter(|place| bits >> place & 1 == 0) {
+            self.keys.swap(kept, place);
+            kept += 1;
+        }
+        self.count = kept;
+    }
+}
+
 impl Store {
     /// Brings in what writes of these keys touch: the memtable.
     pub fn prefetch_writes<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
-        if self.active.size_bytes() < SMALL_BYTES {
-            return;
+        let mut keys = keys.into_iter();
+        while self.active.size_bytes() >= SMALL_BYTES
+            && let Some(group) = Group::next(&mut keys)
+        {
+            self.active.prefetch(group.keys());
         }
-        in_groups(keys, |group| {
-            self.active.prefetch(group);
-        });
     }
 
     /// Brings in what reads of these keys touch, as far as memory holds it.
     pub fn prefetch_reads<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
-        in_groups(keys, |group| {
-            let mut below: [&[u8]; GROUP] = [&[]; GROUP];
-            let below = self.prefetch_memtables(group, &mut below);
+        let mut keys = keys.into_iter();
+        let memtables =
+            || std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|f| f.table.as_ref()));
+        while let Some(mut group) = Group::next(&mut keys) {
+            for table in memtables().filter(|table| table.size_bytes() >= SMALL_BYTES) {
+                // Operands may go on below; most entries end there.
+                group.remove(table.prefetch(group.keys()));
+            }
             if self.cache.bytes() >= SMALL_BYTES && self.counters.mostly_hits() {
                 let bottom = self.version.bottom().filter(|_| self.counters.bottom_has_all());
                 for run in self.version.runs() {
-                    self.prefetch_run(run, below, bottom.is_some_and(|bottom| std::ptr::eq(bottom, run)));
+                    let is_bottom = bottom.is_some_and(|bottom| std::ptr::eq(bottom, run));
+                    self.prefetch_run(run, group.keys(), is_bottom);
                 }
             }
-        });
-    }
-
-    /// Returns those of up to [`GROUP`] keys that no memtable has.
-    fn prefetch_memtables<'k, 'b>(
-        &self,
-        keys: &[&'k [u8]],
-        below: &'b mut [&'k [u8]; GROUP],
-    ) -> &'b [&'k [u8]] {
-        let memtables =
-            std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|f| f.table.as_ref()));
-        let mut count = keys.len();
-        for (place, key) in below.iter_mut().zip(keys) {
-            *place = key;
         }
-        for table in memtables.filter(|table| table.size_bytes() >= SMALL_BYTES) {
-            let found = table.prefetch(below.get(..count).unwrap_or_default());
-            let mut kept = 0;
-            for place in 0..count {
-                if found >> place & 1 == 0 {
-                    below.swap(kept, place);
-                    kept += 1;
-                }
-            }
-            count = kept;
-        }
-        below.get(..count).unwrap_or_default()
     }
 
     /// One short loop a step; each waits for one line of memory a key, all keys at once.
@@ -112,18 +121,5 @@ impl Store {
         for (block, hash) in blocks() {
             black_box(block.touch_entry(*hash));
         }
-    }
-}
-
-/// Hands keys on, up to [`GROUP`] at a time.
-fn in_groups<'k>(keys: impl IntoIterator<Item = &'k [u8]>, mut each: impl FnMut(&[&'k [u8]])) {
-    let mut keys = keys.into_iter();
-    loop {
-        let mut group: [&[u8]; GROUP] = [&[]; GROUP];
-        let taken = group.iter_mut().zip(keys.by_ref()).map(|(place, key)| *place = key).count();
-        if taken == 0 {
-            return;
-        }
-        each(group.get(..taken).unwrap_or_default());
     }
 }

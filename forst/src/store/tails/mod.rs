@@ -132,16 +132,19 @@ impl Store {
     /// What a job may borrow until it ends without any tail having to leave for it: what the most that tails may take and the least
     /// that blocks have leave.
     pub(super) fn lendable_bytes(&self) -> usize {
-        let resident_bytes = self.budget.resident_bytes;
-        let most = Share::of(self.tails.worth.get(), resident_bytes).most;
-        (resident_bytes - resident_bytes / 8).saturating_sub(most)
+        let most = Share::of(self.tails.worth.get(), self.budget.resident_bytes).most;
+        self.beside_least_blocks().saturating_sub(most)
     }
 
     /// If filters come to be worth more while a job has borrowed something they wait for its end.
     fn share_of_tails(&self) -> Share {
-        let resident_bytes = self.budget.resident_bytes;
-        let unlent = (resident_bytes - resident_bytes / 8).saturating_sub(self.jobs.borrowed_bytes);
-        Share::of(self.tails.worth.get(), resident_bytes).at_most(unlent)
+        let unlent = self.beside_least_blocks().saturating_sub(self.jobs.borrowed_bytes);
+        Share::of(self.tails.worth.get(), self.budget.resident_bytes).at_most(unlent)
+    }
+
+    /// What the least that blocks have leaves.
+    fn beside_least_blocks(&self) -> usize {
+        self.budget.resident_bytes - self.budget.resident_bytes / 8
     }
 
     /// Accounts for tails that have arrived, and at times for all of them.
