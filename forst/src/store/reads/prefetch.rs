@@ -69,10 +69,8 @@ impl Store {
     /// Brings in what reads of these keys touch, as far as memory holds it.
     pub fn prefetch_reads<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
         let mut keys = keys.into_iter();
-        let memtables =
-            || std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|f| f.table.as_ref()));
         while let Some(mut group) = Group::next(&mut keys) {
-            for table in memtables().filter(|table| table.size_bytes() >= SMALL_BYTES) {
+            for table in self.memtables().filter(|table| table.size_bytes() >= SMALL_BYTES) {
                 // Operands may go on below; most entries end there.
                 group.remove(table.prefetch(group.keys()));
             }

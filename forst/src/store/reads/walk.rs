@@ -7,6 +7,7 @@ use alluvium_env::Result;
 
 use crate::block::Block;
 use crate::entry::EntryKind;
+use crate::memtable::Memtable;
 use crate::scan::unfoldable;
 use crate::store::Store;
 use crate::table::{BlockPlace, FileId, SlimTail, TableFile, TableTail, Tail, filter_hash};
@@ -194,12 +195,16 @@ impl Store {
         }
     }
 
+    /// Newest first.
+    #[inline]
+    pub(super) fn memtables(&self) -> impl Iterator<Item = &Memtable> {
+        std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|f| f.table.as_ref()))
+    }
+
     /// What the memtables have of a key, newest first.
     #[inline]
     fn fold_memtables<'a>(&'a self, key: &[u8], fold: &mut Fold<'a>) -> Step<'a> {
-        let memtables =
-            std::iter::once(&self.active).chain(self.frozen.iter().rev().map(|f| f.table.as_ref()));
-        for table in memtables {
+        for table in self.memtables() {
             let Some(pieces) = table.get(key) else { continue };
             for (kind, value) in pieces {
                 if let Step::Base(base) = fold.add(kind, value) {
