@@ -1,5 +1,5 @@
 //! An object store that answers reads as a test wants: late, not at all, wrongly, or with an error.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,8 +28,9 @@ pub enum Answer {
     Short,
     Long,
     Empty,
-    /// As long as it should be, with a bit that is not.
-    Garbled,
+    /// As long as it should be, with a bit that is not, unless a bit of it was broken before: who reads again, be it another
+    /// piece around that bit, is answered.
+    GarbledOnce,
 }
 
 /// Decides by the object's name and how often this very range was asked for before.
@@ -40,6 +41,8 @@ pub struct FaultyStore {
     memory: InMemory,
     plan: Mutex<Arc<Plan>>,
     asked: Mutex<BTreeMap<(String, u64), u64>>,
+    /// The bytes that were answered with a broken bit.
+    broken: Mutex<BTreeSet<(String, u64)>>,
     in_flight: AtomicUsize,
     pub most_in_flight: AtomicUsize,
     pub requests: AtomicU64,
@@ -51,6 +54,7 @@ impl FaultyStore {
             memory: InMemory::new(),
             plan: Mutex::new(Arc::new(Box::new(|_, _| Answer::Right))),
             asked: Mutex::default(),
+            broken: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             most_in_flight: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
@@ -63,6 +67,11 @@ impl FaultyStore {
         self.asked.lock().unwrap().clear();
         self.requests.store(0, Ordering::SeqCst);
         self.most_in_flight.store(0, Ordering::SeqCst);
+    }
+
+    /// Reads that were answered with a broken bit.
+    pub fn broken(&self) -> usize {
+        self.broken.lock().unwrap().len()
     }
 
     /// Reads that are not answered.
@@ -82,6 +91,19 @@ impl FaultyStore {
         plan(location.as_ref(), before)
     }
 
+    fn garbled_once(&self, location: &Path, range: &Range<u64>, whole: Bytes) -> Bytes {
+        let byte_of = |offset: u64| (location.to_string(), offset);
+        let mut broken = self.broken.lock().unwrap();
+        if broken.range(byte_of(range.start)..byte_of(range.end)).next().is_some() {
+            return whole;
+        }
+        let middle = whole.len() / 2;
+        broken.insert(byte_of(range.start + middle as u64));
+        let mut bytes = whole.to_vec();
+        bytes[middle] ^= 1;
+        bytes.into()
+    }
+
     async fn read(&self, location: &Path, range: &Range<u64>) -> Result<Bytes> {
         let _guard = InFlight::enter(self);
         let answer = self.next(location, range.start);
@@ -96,18 +118,14 @@ impl FaultyStore {
                 return denied(location);
             }
             Answer::Denied => return denied(location),
-            Answer::Right | Answer::Short | Answer::Long | Answer::Empty | Answer::Garbled => {}
+            Answer::Right | Answer::Short | Answer::Long | Answer::Empty | Answer::GarbledOnce => {}
         }
         let whole = self.memory.get_ranges(location, std::slice::from_ref(range)).await?.remove(0);
         Ok(match answer {
             Answer::Short => whole.slice(..whole.len() - 1),
             Answer::Long => [whole, Bytes::from_static(b"x")].concat().into(),
             Answer::Empty => Bytes::new(),
-            Answer::Garbled => {
-                let mut bytes = whole.to_vec();
-                bytes[whole.len() / 2] ^= 1;
-                bytes.into()
-            }
+            Answer::GarbledOnce => self.garbled_once(location, range, whole),
             _ => whole,
         })
     }
