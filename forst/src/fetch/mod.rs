@@ -1,7 +1,7 @@
 //! Fetches tails and blocks for the reads of a store: disk tier first, then ranged reads of the object store.
 //!
-//! **Threads**: requests come from task and background threads; everything here runs on the I/O runtime, of a
-//! near store also on the task thread that helps (`queue.rs`). Blocks are
+//! **Threads**: requests come from task and background threads; everything here runs on the I/O runtime, what a near store or
+//! the disk tier has also on the task thread that helps (`queue.rs`). Blocks are
 //! checked and unpacked here, once, so the task thread only searches them.
 //!
 //! **Failure**: what the store did not answer is tried again within a deadline, then `Unavailable`; a block that does
@@ -95,6 +95,10 @@ pub(crate) struct Fetched {
 /// whose start and wake-up cost several times the read; what the store answers takes a thread's time only to unpack.
 const TABLES_A_TASK: usize = 16;
 
+/// So many blocks the disk tier has answered about as soon as another thread is awake. Of more the task thread leaves all to the
+/// runtime: whoever asks for so many at once has other records to go on with, and these would wait while it reads.
+const FEW_BLOCKS: usize = 128;
+
 /// A tail of more bytes than this is opened slim, where it may be: a whole one travels as fast as a part, and saves the first
 /// reads an index block each.
 const LARGE_TAIL_BYTES: u64 = 64 << 10;
@@ -180,12 +184,16 @@ impl Fetcher {
     ) {
         let fetcher = Arc::clone(self);
         let span = debug_span!("fetch", tables = requests.len(), blocks = blocks(&requests));
-        if self.near {
-            return self.enqueue(requests, &done, &span);
+        let mut requests = requests;
+        let near = self.take_near(&mut requests);
+        if !near.is_empty() {
+            self.enqueue(near, &done, &span);
+        }
+        if requests.is_empty() {
+            return;
         }
         let whole = span.clone();
         let fetching = async move {
-            let mut requests = requests;
             while requests.len() > TABLES_A_TASK {
                 let others = requests.split_off(requests.len() - TABLES_A_TASK);
                 let (fetcher, done) = (Arc::clone(&fetcher), Arc::clone(&done));
@@ -195,6 +203,16 @@ impl Fetcher {
             fetcher.answer_all(requests, done.as_ref()).await;
         };
         drop(self.io.spawn(fetching.instrument(whole)));
+    }
+
+    /// Takes out what the task thread should help with: of a near store everything, else what the disk tier has whole, if that is
+    /// soon done.
+    fn take_near(&self, requests: &mut Vec<FetchRequest>) -> Vec<FetchRequest> {
+        match &self.disk {
+            _ if self.near => std::mem::take(requests),
+            Some(disk) if blocks(requests) <= FEW_BLOCKS => disk.take_mirrored(requests),
+            _ => Vec::new(),
+        }
     }
 
     /// Has tails that are read kept slim from now on, or whole: what those of live tables take together is too much for memory,

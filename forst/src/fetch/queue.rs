@@ -1,4 +1,4 @@
-//! Reads of a store that is near: the I/O runtime answers them, and the task thread one of them at each poll.
+//! Reads of what is near, a store or the disk tier: the I/O runtime answers them, and the task thread one of them at each poll.
 //!
 //! Copying a block out of the page cache and unpacking it is work, not waiting: to hand all of it to another thread leaves
 //! one core idle and the other short of time. So requests lie in a queue, and whoever has time takes the next. A request is

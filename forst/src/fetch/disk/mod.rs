@@ -9,8 +9,8 @@
 //! names repeat: another store has the same ones, and so has state that was deleted and begun anew. What is read back
 //! is checked like any byte from outside.
 //!
-//! **Threads**: shared by all stores of a process. Reads run on the I/O runtime; everything that changes files runs on
-//! its blocking threads.
+//! **Threads**: shared by all stores of a process. Reads run on the I/O runtime, and on task threads that help with what the
+//! page cache has; everything that changes files runs on the runtime's blocking threads.
 //!
 //! **Failure**: a missing, cut or broken mirror is a miss. A full disk makes the tier shrink. Any other error, or a
 //! disk that does not answer, switches the tier off until a restart and is kept for [`DiskCache::trouble`].
@@ -52,6 +52,7 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use super::ranges::Wanted;
+use super::{FetchParts, FetchRequest};
 use crate::table::TableFile;
 use folder::{Folder, held, in_mirror, touch};
 use mirror::Mirror;
@@ -162,6 +163,21 @@ impl DiskCache {
     /// Says that this process uses the tier, once.
     fn note_use(&self) -> io::Result<()> {
         if self.in_use.swap(true, Ordering::Relaxed) { Ok(()) } else { self.folder.mark_use() }
+    }
+
+    /// Takes out the requests for blocks that are all there. That does not count as use: they are going to be read.
+    pub(super) fn take_mirrored(&self, requests: &mut Vec<FetchRequest>) -> Vec<FetchRequest> {
+        if self.is_off() {
+            return Vec::new();
+        }
+        let mut mirrors = self.mirrors();
+        let is_mirrored = |request: &mut FetchRequest| match &request.parts {
+            FetchParts::Tail { .. } => false,
+            FetchParts::Blocks(wanted) => mirrors
+                .get(&request.file)
+                .is_some_and(|mirror| wanted.iter().all(|wanted| mirror.has(wanted.block as usize, false))),
+        };
+        requests.extract_if(.., is_mirrored).collect()
     }
 
     /// Reads the blocks that are there; returns them and the rest. The table's tail is known by now.
