@@ -65,6 +65,7 @@ impl FaultyStore {
     pub fn plan(&self, plan: impl Fn(&str, u64) -> Answer + Send + Sync + 'static) {
         *self.plan.lock().unwrap() = Arc::new(Box::new(plan));
         self.asked.lock().unwrap().clear();
+        self.broken.lock().unwrap().clear();
         self.requests.store(0, Ordering::SeqCst);
         self.most_in_flight.store(0, Ordering::SeqCst);
     }
