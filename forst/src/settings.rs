@@ -13,8 +13,8 @@ pub struct ForstSettings {
     /// All memory of one store in bytes: memtables, blocks, filters and indexes, buffers of background jobs. More
     /// keeps more state resident and flushes less often. At least [`ForstSettings::MIN_MEMORY_BYTES`].
     pub memory_bytes: u64,
-    /// A data block's size before compression. More costs bytes a miss and the time to unpack them, less costs index memory:
-    /// some 32 bytes a block. Measured on 10 million keys of 116 bytes with a tenth of them in memory and the rest in the page
+    /// What a data block takes in memory at most, unless a single entry is larger. More costs bytes a miss and the time to unpack
+    /// them, less costs index memory: some 32 bytes a block. Measured on 10 million keys of 116 bytes with a tenth of them in memory and the rest in the page
     /// cache: 247 to 257 thousand reads a second with 4 KiB, 286 to 295 with 2; with all of them in memory, 822 against 793.
     pub block_size_bytes: usize,
     /// What flushes and compactions compress blocks with, but for cold ones. LZ4: what is read often shall cost little to

@@ -3,19 +3,22 @@
 //! Made when a block is asked for again, so a block that is read once pays nothing; derived, never stored. What all keys of
 //! the block begin with stands beside the slots, and so do the few bytes that the keys at its restart points have behind that:
 //! nearly all entries share no more with theirs, so that is not looked at, and a lookup waits for memory twice, for a slot and
-//! for the entry.
+//! for the entry. The bits of a slot that an offset leaves are some of the hash's, its *tag*: half of all lookups pass a slot that is
+//! another key's, and would wait for that one's entry only to see that it is.
 use super::{Block, BlockCursor, common};
 use crate::table::filter_hash;
 
 /// An open-addressing table of entry offsets; empty for a block that is too large for one, or cannot be read.
 ///
 /// Layout: `prefix_length:u8 · prefix`, together [`HEADER_BYTES`] long; the stems, one a restart point, each an
-/// `offset:u16le · length:u8 · bytes`, together [`STEM_BYTES`] long; then the slots, each an `offset:u16le`.
+/// `offset:u16le · length:u8 · bytes`, together [`STEM_BYTES`] long; then the slots, each a `tag << offset_bits | offset` as `u16le`.
 #[derive(Debug, Default)]
 pub(super) struct Lookup {
     bytes: Box<[u8]>,
     /// Where the slots begin.
     slots_at: u32,
+    /// The bits of a slot that are an offset. No offset has all of them, so no slot is [`EMPTY`] by chance.
+    offset_bits: u16,
 }
 
 const EMPTY: u16 = u16::MAX;
@@ -73,14 +76,15 @@ impl Lookup {
         }
         let slots_at = bytes.len();
         bytes.resize(slots_at + slots * 2, u8::MAX);
-        let mut lookup = Self { bytes: bytes.into_boxed_slice(), slots_at: slots_at as u32 };
+        let offset_bits = u16::MAX >> (block.entries().len() as u16).leading_zeros();
+        let mut lookup = Self { bytes: bytes.into_boxed_slice(), slots_at: slots_at as u32, offset_bits };
         for (hash, offset) in hashes {
             let mut at = hash as usize & (slots - 1);
             while lookup.slot(at)? != EMPTY {
                 at = (at + 1) & (slots - 1);
             }
-            let place = slots_at + at * 2;
-            lookup.bytes.get_mut(place..place + 2)?.copy_from_slice(&offset.to_le_bytes());
+            let (place, slot) = (slots_at + at * 2, lookup.tag(hash) | offset);
+            lookup.bytes.get_mut(place..place + 2)?.copy_from_slice(&slot.to_le_bytes());
         }
         Some(lookup)
     }
@@ -107,6 +111,12 @@ impl Lookup {
         last
     }
 
+    /// The top bits of a hash, whose bottom ones say where its slot is.
+    #[inline]
+    fn tag(&self, hash: u64) -> u16 {
+        (hash >> 48) as u16 & !self.offset_bits
+    }
+
     #[inline]
     fn slot(&self, at: usize) -> Option<u16> {
         let slot = self.bytes.get(self.slots_at as usize + at * 2..)?.first_chunk::<2>()?;
@@ -118,6 +128,10 @@ impl Lookup {
     pub(super) fn candidates(&self, hash: u64) -> impl Iterator<Item = usize> {
         let slots = (self.bytes.len() - self.slots_at as usize) / 2;
         let probes = (0..slots).map(move |step| (hash as usize + step) & (slots - 1));
-        probes.map_while(|at| self.slot(at).filter(|slot| *slot != EMPTY).map(usize::from))
+        let taken = probes.map_while(|at| self.slot(at).filter(|slot| *slot != EMPTY));
+        let tag = self.tag(hash);
+        taken
+            .filter(move |slot| slot & !self.offset_bits == tag)
+            .map(|slot| usize::from(slot & self.offset_bits))
     }
 }

@@ -247,6 +247,63 @@ mod tests {
         Block::decode(&stored).unwrap()
     }
 
+    /// A block as full as settings allow, of even keys.
+    fn full(block_size_bytes: usize) -> (Block, Vec<Vec<u8>>) {
+        let (mut builder, mut keys) = (BlockBuilder::default(), Vec::new());
+        loop {
+            let key = filter_hash(&keys.len().to_le_bytes()) >> 48 | (keys.len() as u64) << 32;
+            let key = [key.to_be_bytes(), key.to_le_bytes()].concat();
+            if builder.is_full(block_size_bytes, &key, &[1; 100]) {
+                return (Block::from_content(builder.finish()).unwrap(), keys);
+            }
+            builder.add(EntryKind::Put, &key, &[1; 100]);
+            keys.push(key);
+        }
+    }
+
+    #[test]
+    fn a_full_block_takes_what_the_settings_say_and_hardly_less() {
+        for block_size_bytes in [512, 2048, 4096, 65536] {
+            let taken = full(block_size_bytes).0.bytes.len() + 2 * size_of::<usize>();
+            assert!(
+                taken <= block_size_bytes && taken > block_size_bytes - 140,
+                "{taken} of {block_size_bytes}"
+            );
+        }
+        let mut builder = BlockBuilder::default();
+        assert!(
+            !builder.is_full(512, b"key", &[1; 1000]),
+            "an entry that is larger than a block has one of its own"
+        );
+        builder.add(EntryKind::Put, b"key", &[1; 1000]);
+        assert!(builder.is_full(512, b"kez", b""));
+    }
+
+    #[test]
+    fn a_lookup_leads_to_other_keys_entries_once_in_ten_reads_at_most() {
+        for block_size_bytes in [1024, 2048, 4096] {
+            let (block, keys) = full(block_size_bytes);
+            let lookup = Lookup::of(&block);
+            let led = keys.iter().map(|key| lookup.candidates(filter_hash(key)).count()).sum::<usize>();
+            assert!(
+                led >= keys.len() && led <= keys.len() + keys.len() / 10,
+                "{led} entries for {}",
+                keys.len()
+            );
+        }
+        let (large, keys) = full(60_000);
+        let lookup = Lookup::of(&large);
+        for key in &keys {
+            let hash = filter_hash(key);
+            let entry = large.probe(&lookup, key, hash).unwrap();
+            assert_eq!(
+                entry,
+                Some((EntryKind::Put, &[1; 100][..])),
+                "where an offset takes all bits of a slot"
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn a_block_answers_as_a_map_does(

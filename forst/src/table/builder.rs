@@ -21,7 +21,7 @@ use crate::values::{ValuePlace, ValueShare};
 /// How tables are built.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TableOptions {
-    /// A block ends once its content passes this.
+    /// A block ends before it would take more than this in memory; one entry may.
     pub(crate) block_size_bytes: usize,
     /// A table ends once its data passes this; past half of it, at the next key group (design D8).
     pub(crate) table_size_bytes: usize,
@@ -123,7 +123,7 @@ impl TableBuilder {
         if self.is_empty() {
             self.smallest = key.to_vec();
         }
-        if self.block.size_bytes() >= self.options.block_size_bytes {
+        if self.block.is_full(self.options.block_size_bytes, key, value) {
             self.end_block(Some(key));
         }
         self.block.add(kind, key, value);
