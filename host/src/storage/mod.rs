@@ -4,6 +4,7 @@
 //!
 //! **Failure**: a URL that cannot be used is `Invalid` and says what would be. Whether the store answers, has the
 //! bucket and takes the keys is asked by the checkpoint store, whose first request tells.
+mod clouds;
 mod delayed;
 mod folder;
 #[cfg(feature = "hdfs")]
@@ -15,8 +16,6 @@ mod metered;
 mod opendal;
 mod overlay;
 mod read_only;
-#[cfg(feature = "s3")]
-mod s3;
 mod timer;
 mod transfer;
 
@@ -38,7 +37,8 @@ pub use overlay::over;
 use read_only::ReadOnlyStore;
 pub use transfer::transfer;
 
-const SUPPORTED: &str = "use file:///folder, memory:/// or s3://bucket/prefix, or hdfs://, oss:// or cos:// in a build with their features";
+const SUPPORTED: &str = "use file:///folder, memory:///, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, or hdfs://, oss:// or \
+     cos:// in a build with their features";
 
 /// An opened state URL. Dropping it releases the folder's lock.
 pub struct Storage {
@@ -85,8 +85,9 @@ impl std::fmt::Debug for Storage {
 }
 
 /// Opens a state URL: `file:///folder` (created where missing, and locked), `memory:///` (new and empty each time),
-/// `s3://bucket/prefix` with the feature `s3`, `hdfs://host:port/folder` with `hdfs`, `oss://bucket/prefix` and
-/// `cos://bucket/prefix` with `opendal`, and `gs://`, `az://` where `object_store`'s features are on.
+/// `s3://bucket/prefix` with the feature `s3`, `gs://bucket/prefix` with `gcs`, `az://container/prefix` and
+/// `abfss://container@account.dfs.core.windows.net/prefix` with `azure`, `hdfs://host:port/folder` with `hdfs`,
+/// `oss://bucket/prefix` and `cos://bucket/prefix` with `opendal`.
 ///
 /// ```
 /// let storage = alluvium_host::storage::open("memory:///")?;
@@ -158,18 +159,13 @@ fn local_path(url: &Url, shown: &str) -> Result<PathBuf> {
 /// A store that answers over a network.
 fn remote(url: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
     match url.scheme() {
-        "s3" | "s3a" => open_s3(url, shown),
+        scheme if clouds::has(scheme) => prefixed(clouds::bucket(url, shown)?, url, shown),
         "hdfs" | "viewfs" => open_hdfs(url, shown),
         "oss" | "cos" => open_through_opendal(url, shown),
         "webhdfs" | "swebhdfs" => Err(Error::invalid(format!(
             "{shown} cannot hold state: WebHDFS overwrites what it is told to create, so two jobs could destroy each other's; \
              use hdfs://host:port/folder"
         ))),
-        "gs" | "az" | "azure" | "abfs" | "abfss" | "adl" => {
-            let (store, prefix) = object_store::parse_url_opts(url, std::env::vars())
-                .map_err(|e| Error::invalid(format!("cannot open {shown}; {SUPPORTED}")).with_source(e))?;
-            Ok(Arc::new(PrefixStore::new(store, prefix)))
-        }
         scheme => Err(Error::invalid(format!("{shown} has the unknown scheme {scheme}; {SUPPORTED}"))),
     }
 }
@@ -182,18 +178,6 @@ pub fn open_folder(path: &Path) -> Result<Storage> {
     let (store, lock) = folder::open(path)?;
     let shown = Url::from_file_path(lock.root()).map_or_else(|()| path.display().to_string(), String::from);
     Ok(Storage::new(Arc::new(store), shown, Some(lock)))
-}
-
-#[cfg(feature = "s3")]
-fn open_s3(url: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
-    prefixed(s3::open(url, shown)?, url, shown)
-}
-
-#[cfg(not(feature = "s3"))]
-fn open_s3(_: &Url, shown: &str) -> Result<Arc<dyn ObjectStore>> {
-    Err(Error::invalid(format!(
-        "cannot open {shown}: this build is without S3; build it with the feature s3"
-    )))
 }
 
 #[cfg(feature = "hdfs")]
@@ -233,7 +217,9 @@ fn redacted(url: &Url) -> String {
     url.set_query(None);
     url.set_fragment(None);
     // Both fail on URLs that cannot have credentials: then there is nothing to hide.
-    let _ = url.set_username("");
+    if !clouds::has_container_as_user(&url) {
+        let _ = url.set_username("");
+    }
     let _ = url.set_password(None);
     url.into()
 }
@@ -257,6 +243,8 @@ mod tests {
         assert!(message("file://state/here").contains("three slashes"));
         assert!(!message("ftp://me:secret@x/y?token=hidden").contains("hidden"));
         assert!(!message("ftp://me:secret@x/y").contains("secret"));
+        let azure = redacted(&Url::parse("abfss://container:secret@account/y?token=hidden").unwrap());
+        assert_eq!(azure, "abfss://container@account/y");
     }
 
     #[test]
@@ -310,9 +298,12 @@ mod tests {
         }
     }
 
-    #[cfg(not(feature = "s3"))]
+    #[cfg(not(any(feature = "s3", feature = "gcs", feature = "azure")))]
     #[test]
-    fn a_build_without_s3_says_so() {
-        assert!(message("s3://bucket/prefix").contains("feature s3"));
+    fn a_build_without_clouds_says_so() {
+        for (url, feature) in [("s3://bucket/a", "s3"), ("gs://bucket/a", "gcs"), ("abfss://a@b/c", "azure")]
+        {
+            assert!(message(url).ends_with(&format!("feature {feature}")));
+        }
     }
 }

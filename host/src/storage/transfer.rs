@@ -2,12 +2,12 @@
 use std::sync::Arc;
 
 use alluvium_checkpoint::{SharedStore, Transfer};
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreScheme};
 use url::Url;
 
-use super::Storage;
+use super::{Storage, clouds};
 
 /// How objects come from one state URL's root into another's. Two folders of one disk share files, which are never changed;
 /// two prefixes of one bucket are copied by the server. Elsewhere the bytes come by here.
@@ -17,7 +17,7 @@ pub fn transfer(from: &Storage, to: &Storage) -> Transfer {
 
 fn shared(from: &str, to: &str) -> Option<SharedStore> {
     let [from, to] = [Url::parse(from).ok()?, Url::parse(to).ok()?];
-    if (from.scheme(), from.host_str()) != (to.scheme(), to.host_str()) {
+    if (from.scheme(), from.authority()) != (to.scheme(), to.authority()) {
         return None;
     }
     if from.scheme() == "file" {
@@ -31,17 +31,7 @@ fn shared(from: &str, to: &str) -> Option<SharedStore> {
 
 /// The whole of a bucket.
 fn bucket(url: &Url) -> Option<Arc<dyn ObjectStore>> {
-    match ObjectStoreScheme::parse(url).ok()? {
-        #[cfg(feature = "s3")]
-        (ObjectStoreScheme::AmazonS3, _) if matches!(url.scheme(), "s3" | "s3a") => {
-            super::s3::open(url, url.as_str()).ok().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
-        }
-        (ObjectStoreScheme::GoogleCloudStorage | ObjectStoreScheme::MicrosoftAzure, _) => {
-            let (store, _) = object_store::parse_url_opts(url, std::env::vars()).ok()?;
-            Some(Arc::from(store))
-        }
-        _ => None,
-    }
+    clouds::has(url.scheme()).then(|| clouds::bucket(url, url.as_str()).ok())?
 }
 
 #[cfg(test)]
@@ -64,8 +54,12 @@ mod tests {
             store.copy(&below(a), &below(b)).await.unwrap();
             assert_eq!(to.store.get(&name).await.unwrap().bytes().await.unwrap(), "x");
         });
-        for (from, to) in [("memory:///", "memory:///"), ("file:///a", "s3://a/b"), ("s3://a/x", "s3://b/x")]
-        {
+        for (from, to) in [
+            ("memory:///", "memory:///"),
+            ("file:///a", "s3://a/b"),
+            ("s3://a/x", "s3://b/x"),
+            ("az://a@c/x", "az://b@c/x"),
+        ] {
             assert!(shared(from, to).is_none(), "{from} to {to}");
         }
     }

@@ -1,16 +1,8 @@
-//! S3 and what speaks its protocol: the usual `AWS_*` variables, and patience that fits a job that waits for reads.
-use std::time::Duration;
-
+//! S3 and what speaks its protocol: the usual `AWS_*` variables.
 use alluvium_env::{Error, Result};
+use object_store::ClientConfigKey;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::{BackoffConfig, ClientConfigKey, RetryConfig};
 use url::Url;
-
-/// The library's own patience is 10 tries over 180 s: a wrong endpoint would look like a hang.
-const RETRIES: usize = 5;
-const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
 
 /// A client for the bucket that `url` names.
 pub(super) fn open(url: &Url, shown: &str) -> Result<AmazonS3> {
@@ -24,15 +16,9 @@ fn configure(builder: AmazonS3Builder, url: &Url, shown: &str) -> Result<AmazonS
     if let Some(missing) = missing(&builder) {
         return Err(Error::invalid(format!("cannot open {shown}: {missing}")));
     }
-    let backoff = BackoffConfig { init_backoff: FIRST_BACKOFF, max_backoff: LONGEST_BACKOFF, base: 2.0 };
-    builder
-        .with_url(url.as_str())
-        .with_retry(RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT })
-        .build()
-        .map_err(|e| {
-            Error::invalid(format!("cannot open {shown}; check the AWS_* environment variables"))
-                .with_source(e)
-        })
+    builder.with_url(url.as_str()).with_retry(super::patience()).build().map_err(|e| {
+        Error::invalid(format!("cannot open {shown}; check the AWS_* environment variables")).with_source(e)
+    })
 }
 
 /// What the environment lacks, where the client's own error would not say it: it would ask Amazon's instance metadata
