@@ -88,10 +88,31 @@ impl MergeOperator for Adapted {
     }
 }
 
+/// What folds the entries of a state.
+#[derive(Clone, Default)]
+enum Folding {
+    /// Nobody has opened it. A restore that leaves a state unopened is refused unless that is dropped, so what there is of it lies
+    /// under a tombstone, above compactions that have not seen it yet.
+    #[default]
+    Unopened,
+    /// It takes no merges.
+    Nothing,
+    By(Arc<Adapted>),
+}
+
+/// Folds what nobody will ever read.
+struct Buried;
+
+impl MergeOperator for Buried {
+    fn merge(&self, _: &mut Vec<u8>, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// The operators and lifetimes of all states, by state id.
 #[derive(Clone)]
 pub(super) struct ByState {
-    operators: Vec<Option<Arc<Adapted>>>,
+    operators: Vec<Folding>,
     lifetimes: Arc<Lifetimes>,
     /// What a compactor has to know; `None` once there is a state that cannot be told.
     described: Option<Vec<StateDescription>>,
@@ -105,9 +126,10 @@ impl ByState {
     /// Takes over a registered state, of which had expired what was updated before a time.
     pub(super) fn register(&mut self, id: StateId, state: &StateDescriptor, expired_before_millis: u64) {
         let index = usize::from(id.0);
-        self.operators.resize(self.operators.len().max(index + 1), None);
+        self.operators.resize(self.operators.len().max(index + 1), Folding::Unopened);
         if let Some(place) = self.operators.get_mut(index) {
-            *place = state.merge_operator().map(|operator| Arc::new(Adapted(operator)));
+            let operator = state.merge_operator().map(|operator| Arc::new(Adapted(operator)));
+            *place = operator.map_or(Folding::Nothing, Folding::By);
         }
         let lifetimes = Arc::make_mut(&mut self.lifetimes);
         lifetimes.restore(id, expired_before_millis);
@@ -130,8 +152,11 @@ impl MergeOperators for ByState {
     #[inline]
     fn operator(&self, key: &[u8]) -> Option<&dyn MergeOperator> {
         let (_, state, _) = state_key::split(key).ok()?;
-        let operator = self.operators.get(usize::from(state.0))?.as_ref()?;
-        Some(operator.as_ref())
+        match self.operators.get(usize::from(state.0)) {
+            Some(Folding::By(operator)) => Some(operator.as_ref()),
+            Some(Folding::Nothing) => None,
+            Some(Folding::Unopened) | None => Some(&Buried),
+        }
     }
 
     #[inline]
@@ -205,12 +230,14 @@ pub(super) struct ForstBackend {
 
 impl ForstBackend {
     pub(super) fn new(
-        store: Store,
+        mut store: Store,
         key_groups: KeyGroupRange,
         states: StateTable,
         lifetimes: Lifetimes,
     ) -> Self {
-        Self { store, key_groups, states, by_state: ByState::new(lifetimes) }
+        let by_state = ByState::new(lifetimes);
+        store.set_operators(Arc::new(by_state.clone()));
+        Self { store, key_groups, states, by_state }
     }
 
     /// Every state as a checkpoint keeps it.
