@@ -3,7 +3,7 @@
 //! Made when a block is asked for again, so a block that is read once pays nothing; derived, never stored. What all keys of
 //! the block begin with stands beside the slots, and so do the few bytes that the keys at its restart points have behind that:
 //! nearly all entries share no more with theirs, so that is not looked at, and a lookup waits for memory twice, for a slot and
-//! for the entry. The bits of a slot that an offset leaves are some of the hash's, its *tag*: half of all lookups pass a slot that is
+//! for the entry. The bits of a slot that an offset leaves are some of the hash's, its *tag*: two lookups pass about one slot that is
 //! another key's, and would wait for that one's entry only to see that it is.
 use super::{Block, BlockCursor, common};
 use crate::table::filter_hash;
@@ -11,7 +11,7 @@ use crate::table::filter_hash;
 /// An open-addressing table of entry offsets; empty for a block that is too large for one, or cannot be read.
 ///
 /// Layout: `prefix_length:u8 · prefix`, together [`HEADER_BYTES`] long; the stems, one a restart point, each an
-/// `offset:u16le · length:u8 · bytes`, together [`STEM_BYTES`] long; then the slots, each a `tag << offset_bits | offset` as `u16le`.
+/// `offset:u16le · length:u8 · bytes`, together [`STEM_BYTES`] long; then the slots, each a `tag | offset` as `u16le`.
 #[derive(Debug, Default)]
 pub(super) struct Lookup {
     bytes: Box<[u8]>,
@@ -30,8 +30,8 @@ const MAX_STEM_BYTES: usize = STEM_BYTES - 3;
 const LEAST_ENTRIES_A_STEM: usize = 4;
 
 impl Lookup {
-    /// Of six, at most half of the slots are taken, of two bytes each, and their number is a power of two; of a seventh are the
-    /// stems and the header.
+    /// Of six, a third to two thirds of the slots are taken, of two bytes each, and their number is a power of two; of a seventh
+    /// are the stems and the header.
     pub(super) const BYTES_AN_ENTRY: usize = 7;
 
     /// The lookup of a block.

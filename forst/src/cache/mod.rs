@@ -1,7 +1,7 @@
 //! The memory tier: decoded blocks of one store, owned by its task thread.
 //!
-//! There is no lock because there is no sharing: blocks are decoded on the I/O runtime and handed to the task thread,
-//! which alone inserts and reads them. A block is found by its number among its table's places, and what is
+//! There is no lock because there is no sharing: blocks are decoded where they are fetched, mostly on the I/O runtime, and handed to
+//! the task thread, which alone inserts and reads them. A block is found by its number among its table's places, and what is
 //! known of it lies in one line of memory with the addresses of its entries and its lookup: a hit waits for its place, mostly
 //! in a near cache, and for that line before it searches. Where few blocks of a table are here its places lie in a map, so that they
 //! take memory for what is held and not for what there is. What filters and indexes take is taken from the blocks (design D14); what
@@ -33,8 +33,8 @@ const ENTRY_OVERHEAD_BYTES: usize = 80;
 /// The small queue's share of the capacity: one part in so many.
 pub(crate) const SMALL_SHARE: usize = 10;
 /// A block that takes more than one part in so many of the memory is not kept: it would push out what is read more often.
-/// Blocks of the largest size that settings allow are below it.
-const LARGEST_SHARE: usize = 16;
+/// Blocks of the largest size that settings allow are below it, with the lookup of entries of a few bytes.
+const LARGEST_SHARE: usize = 12;
 /// Hits that are remembered; each buys one more round in the main queue.
 const MAX_HITS: u8 = 3;
 /// Hits after which a block is searched by hash.

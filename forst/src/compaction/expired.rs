@@ -49,11 +49,11 @@ impl Aging<'_> {
 
     /// When a compaction's entries are judged.
     pub(crate) fn moment_of(&self, version: &Version, compaction: &Compaction) -> Moment {
-        let inputs: HashSet<FileId> = compaction.inputs().map(|file| file.id).collect();
+        let inputs: HashSet<_> = compaction.inputs().map(|file| part(file)).collect();
         let newer =
             version.level0.iter().chain(version.levels.iter().take(compaction.target.saturating_sub(1)));
         let keys = hull(compaction.inputs()).unwrap_or_default();
-        self.moment(newer, &keys, |file| inputs.contains(&file.id))
+        self.moment(newer, &keys, |file| inputs.contains(&part(file)))
     }
 
     /// The references that can be dropped.

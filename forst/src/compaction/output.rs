@@ -8,7 +8,7 @@
 //! one table can free it.
 use std::sync::Arc;
 
-use alluvium_env::{Error, HashSet, Result};
+use alluvium_env::{HashSet, Result};
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
@@ -17,7 +17,7 @@ use crate::block::Block;
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::expiry::Stamp;
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, no_answer};
 use crate::key_range::KeyRange;
 use crate::merge::MergeOperators;
 use crate::naming::{Naming, Output};
@@ -308,7 +308,7 @@ impl TableWriter {
 
     fn end_oldest_upload(&mut self) -> Result<()> {
         let task = self.uploads.remove(0).task;
-        let ended = self.fetcher.io().block_on(task).map_err(|_| Error::closed("the I/O runtime is gone"))?;
+        let ended = self.fetcher.io().block_on(task).map_err(no_answer)?;
         self.written.tables.extend(ended?);
         Ok(())
     }

@@ -161,6 +161,14 @@ fn newer_operands_keep_an_older_table_they_may_prolong() {
     let since = Aging { memtables_since_millis: 7, ..aging(&ten) };
     assert_eq!(since.moment_of(&stack, &all).horizon_millis, 7, "a memtable has operands too");
     assert_eq!(since.moment_of(&stack, &all).now_millis, 100);
+
+    // A merge may take one part of a table and leave another, over the same keys of the level below.
+    let part = |keys: (u8, u8)| file(7, &Table { keys, ..with(operands) });
+    let mut apart = version(&[(3, Table { keys: (0, 9), ..BARE })]);
+    apart.levels[1] = vec![part((0, 3)), part((6, 9))];
+    let (upper, lower) = (vec![vec![Arc::clone(&apart.levels[1][0])]], apart.levels[2].clone());
+    let one = Compaction { upper, lower, target: 3, depth: Depth::Bottom, action: Action::Merge };
+    assert_eq!(aging(&ten).moment_of(&apart, &one).horizon_millis, 40, "the other part is not merged");
 }
 
 #[test]

@@ -33,20 +33,21 @@ impl Fetcher {
                 done(Fetched { id: file.id, parts, from_disk, from_store: 1 - from_disk, room: None });
             }
             FetchParts::Blocks(wanted) => {
-                self.read_wanted(&file, wanted, self.coalesce_gap_bytes, done).await;
+                self.read_wanted((&file, None), wanted, self.coalesce_gap_bytes, done).await;
             }
         }
     }
 
-    /// Reads blocks from the disk tier, and the rest from the store, those together that are at most a gap apart.
+    /// Reads blocks from the disk tier, and the rest from the store, those together that are at most a gap apart. Whoever has a
+    /// tail that memory has no room for gives it.
     pub(super) async fn read_wanted(
         &self,
-        file: &Arc<TableFile>,
+        (file, tail): (&Arc<TableFile>, Option<&Tail>),
         wanted: Vec<Wanted>,
         gap_bytes: u64,
         done: Done<'_>,
     ) {
-        let remote = self.take_from_disk(file, wanted, done).await;
+        let remote = self.take_from_disk((file, tail), wanted, done).await;
         if remote.is_empty() {
             return;
         }
@@ -69,7 +70,7 @@ impl Fetcher {
     /// Answers what the disk tier has; returns the rest.
     async fn take_from_disk(
         &self,
-        file: &Arc<TableFile>,
+        (file, given): (&Arc<TableFile>, Option<&Tail>),
         wanted: Vec<Wanted>,
         done: Done<'_>,
     ) -> Vec<Wanted> {
@@ -78,7 +79,7 @@ impl Fetcher {
         let mut parts = Vec::with_capacity(found.len());
         for (wanted, bytes) in found {
             if let Ok(block) = Block::decode(&bytes)
-                && file.tail().is_some_and(|tail| belongs(&block, tail, wanted.block as usize))
+                && file.tail().or(given).is_some_and(|tail| belongs(&block, tail, wanted.block as usize))
             {
                 parts.push(fetched(file, wanted.block, Ok(block)));
             } else {

@@ -39,9 +39,9 @@ pub(crate) fn store_failure(name: &str, error: StoreError) -> Failure {
 }
 
 /// An answer of another length than was asked for.
-pub(crate) fn wrong_length(name: &str, expected: u64, got: u64) -> Failure {
+pub(crate) fn wrong_length(name: &str, expected: u64, got: u64) -> Error {
     let truth = if got < expected { "is truncated" } else { "answers with too much" };
-    Failure::Wrong(Error::corruption(format!(
+    Error::corruption(format!(
         "object {name} {truth}: expected {expected} bytes, got {got}; restore an older checkpoint"
-    )))
+    ))
 }

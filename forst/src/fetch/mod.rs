@@ -30,9 +30,8 @@ pub(crate) use ranges::Wanted;
 #[cfg(benching)]
 pub(crate) use ranges::coalesce;
 pub(crate) use requests::Creation;
-pub(crate) use under_way::UnderWay;
+pub(crate) use under_way::{UnderWay, no_answer};
 pub(crate) use values::ValueRequest;
-pub(crate) use warm_up::WarmBlocksRead;
 
 use std::ops::Range;
 use std::pin::pin;
@@ -120,6 +119,8 @@ pub(crate) struct Fetcher {
     filters: AtomicBool,
     /// What tails that jobs and scans read may take of memory until they are counted again.
     tail_room_bytes: AtomicUsize,
+    /// What those take that were kept since somebody asked.
+    kept_tail_bytes: AtomicUsize,
     /// Whether jobs begin no further object, and wait for no read.
     stopped: watch::Sender<bool>,
 }
@@ -167,6 +168,7 @@ impl Fetcher {
             slim: AtomicBool::new(false),
             filters: AtomicBool::new(false),
             tail_room_bytes: AtomicUsize::new(usize::MAX),
+            kept_tail_bytes: AtomicUsize::new(0),
             stopped: watch::Sender::new(false),
         })
     }
@@ -223,6 +225,14 @@ impl Fetcher {
         self.tail_room_bytes.store(room_bytes, Ordering::Relaxed);
     }
 
+    /// What tails take that jobs, scans and warm-ups have read and kept since this was asked before.
+    pub(crate) fn take_kept_tails(&self) -> usize {
+        match self.kept_tail_bytes.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.kept_tail_bytes.swap(0, Ordering::Relaxed),
+        }
+    }
+
     /// Whether tables have copies on a disk.
     pub(crate) fn has_disk(&self) -> bool {
         self.disk.is_some()
@@ -254,7 +264,11 @@ impl Fetcher {
         let slim = self.slim.load(Ordering::Relaxed).then(|| Tail::slim(&tail, with_filter)).flatten();
         let kept = slim.unwrap_or_else(|| Tail::Whole(Arc::clone(&tail)));
         let takes = |room: usize| room.checked_sub(kept.size_bytes());
-        if self.tail_room_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_ok() {
+        // One that is slim already stays so.
+        if file.tail().is_none()
+            && self.tail_room_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_ok()
+        {
+            self.kept_tail_bytes.fetch_add(kept.size_bytes(), Ordering::Relaxed);
             file.set_tail(kept);
         }
         Ok(tail)

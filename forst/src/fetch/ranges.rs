@@ -18,8 +18,8 @@ pub(crate) struct Group {
 impl Group {
     /// A block's bytes within those of the span; nothing if they are not there.
     pub(super) fn bytes_of<'a>(&self, wanted: &Wanted, span: &'a [u8]) -> &'a [u8] {
-        let from = (wanted.range.start - self.span.start) as usize;
-        let to = (wanted.range.end - self.span.start) as usize;
+        let from = wanted.range.start.saturating_sub(self.span.start) as usize;
+        let to = wanted.range.end.saturating_sub(self.span.start) as usize;
         span.get(from..to).unwrap_or_default()
     }
 }
@@ -34,7 +34,7 @@ pub(crate) fn coalesce(wanted: Vec<Wanted>, gap: u64) -> Vec<Group> {
         match groups.last_mut() {
             Some(group)
                 if wanted.range.start <= group.span.end + gap
-                    && wanted.range.end - group.span.start <= MAX_SPAN_BYTES =>
+                    && wanted.range.end.saturating_sub(group.span.start) <= MAX_SPAN_BYTES =>
             {
                 group.span.end = group.span.end.max(wanted.range.end);
                 group.wanted.push(wanted);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use alluvium_env::{Entropy, Error, Result};
+use alluvium_env::{Entropy, Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use object_store::path::Path;
@@ -98,7 +98,8 @@ impl Requests {
             check_length(path.as_ref(), length, &bytes)?;
             Ok(bytes)
         };
-        self.persist(path.as_ref(), length, attempt).await
+        let read = self.persist(path.as_ref(), length, attempt).await;
+        self.or_truncated(path, range.end, read).await
     }
 
     /// Reads several ranges of an object in one call.
@@ -112,7 +113,9 @@ impl Requests {
             Ok(pieces)
         };
         let bytes = spans.iter().map(|span| span.end - span.start).sum();
-        self.persist(path.as_ref(), bytes, attempt).await
+        let read = self.persist(path.as_ref(), bytes, attempt).await;
+        let end = spans.iter().map(|span| span.end).max().unwrap_or(0);
+        self.or_truncated(path, end, read).await
     }
 
     /// Reads a part of an object, or all of it, and checks how long the object is.
@@ -125,13 +128,30 @@ impl Requests {
             let found = self.store.get_opts(path, options).await.map_err(failure)?;
             if found.meta.size != size_bytes {
                 // Before memory is taken for it.
-                return Err(wrong_length(path.as_ref(), size_bytes, found.meta.size));
+                return Err(Failure::Wrong(wrong_length(path.as_ref(), size_bytes, found.meta.size)));
             }
             let bytes = found.bytes().await.map_err(failure)?;
             check_length(path.as_ref(), length, &bytes)?;
             Ok(bytes)
         };
-        self.persist(path.as_ref(), length, attempt).await
+        let read = self.persist(path.as_ref(), length, attempt).await;
+        self.or_truncated(path, size_bytes, read).await
+    }
+
+    /// What a read up to `end` has come to. Stores call a range that begins behind an object's end a failure like any other, so
+    /// before one is said not to answer it is asked how long the object is.
+    async fn or_truncated<T>(&self, path: &Path, end: u64, read: Result<T>) -> Result<T> {
+        match read {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                match timeout(self.settings.attempt_timeout, self.store.head(path)).await {
+                    Ok(Ok(found)) if found.size < end => {
+                        Err(wrong_length(path.as_ref(), end, found.size).with_source(error))
+                    }
+                    _ => Err(error),
+                }
+            }
+            read => read,
+        }
     }
 
     /// Creates an object unless its name is taken.
@@ -249,15 +269,35 @@ impl Requests {
 
 fn check_length(name: &str, expected: u64, bytes: &Bytes) -> Result<(), Failure> {
     let got = bytes.len() as u64;
-    if got == expected { Ok(()) } else { Err(wrong_length(name, expected, got)) }
+    if got == expected { Ok(()) } else { Err(Failure::Wrong(wrong_length(name, expected, got))) }
 }
 
 #[cfg(test)]
 mod tests {
-    use alluvium_env::ErrorKind;
     use object_store::memory::InMemory;
 
     use super::*;
+
+    #[test]
+    fn a_range_behind_the_end_of_an_object_says_that_it_is_truncated() {
+        let settings = FetchSettings { deadline: Duration::from_millis(20), ..FetchSettings::default() };
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let requests = Requests::new(Arc::clone(&store), settings, Entropy::from_seed(1));
+        alluvium_env::IoRuntime::new(1).unwrap().block_on(async {
+            let path = Path::from("a.sst");
+            store.put(&path, "four".into()).await.unwrap();
+            let ranges = [4..8, 10..12];
+            let errors = [
+                requests.read(&path, 10..12).await.unwrap_err(),
+                requests.read_all(&path, &ranges).await.unwrap_err(),
+                requests.read_part(&path, 10..12, 12).await.unwrap_err(),
+            ];
+            for error in errors {
+                assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
+                assert!(error.to_string().contains("truncated: expected 12 bytes, got 4"), "{error}");
+            }
+        });
+    }
 
     #[test]
     fn what_is_created_overwrites_nothing_and_knows_itself_again() {

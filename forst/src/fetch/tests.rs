@@ -1,4 +1,5 @@
 //! What is kept of tables that are read: their tails in memory, their bytes in the disk tier.
+use object_store::ObjectStoreExt as _;
 use object_store::memory::InMemory;
 
 use super::*;
@@ -6,6 +7,7 @@ use crate::compression::Compression;
 use crate::deleted::DeletedRanges;
 use crate::entry::EntryKind;
 use crate::expiry::Ages;
+use crate::hint::{Heat, HotRun};
 use crate::table::{FileMeta, Held, KeepAll, TableBuilder, TableOptions};
 
 /// A fetcher over a store in memory.
@@ -67,11 +69,13 @@ fn passes_keep_as_many_tails_as_there_is_room_for_until_they_are_counted_again()
         assert_eq!(world.pass_over(table), tail_bytes);
     }
     assert_eq!(kept(), [true, true, false, false, false, false]);
+    assert_eq!(world.fetcher.take_kept_tails(), 3 * tail_bytes, "these and that of the first table");
     world.fetcher.keep_tails(false, false, tail_bytes);
     for table in &tables[3..] {
         world.pass_over(table);
     }
     assert_eq!(kept(), [true, true, false, true, false, false]);
+    assert_eq!((world.fetcher.take_kept_tails(), world.fetcher.take_kept_tails()), (tail_bytes, 0));
 }
 
 /// A disk tier in a folder, and a world on it.
@@ -85,6 +89,23 @@ fn settle(disk: &Arc<DiskCache>, known_by: usize) {
     while Arc::strong_count(disk) > known_by {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_warm_up_takes_what_the_disk_tier_has_though_memory_has_no_room_for_the_tail() {
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, world) = on_disk(folder.path());
+    world.fetcher.keep_tails(false, false, 0);
+    let (file, payload) = world.table(1);
+    world.pass_over(&file);
+    world.io.block_on(world.fetcher.write_table(&file, payload, true)).unwrap();
+    settle(&disk, 2);
+    // Nothing but the disk tier has it now.
+    world.io.block_on(world.fetcher.requests.store().delete(file.path())).unwrap();
+    let runs = [HotRun { first: 0, blocks: 3, heat: Heat::Seen }];
+    let came = world.io.block_on(world.fetcher.warm(&file, &runs)).unwrap();
+    let numbers: Vec<_> = came.iter().map(|(number, _)| *number).collect();
+    assert_eq!((numbers, file.tail().is_some()), (vec![0, 1, 2], false));
 }
 
 #[test]

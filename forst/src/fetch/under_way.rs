@@ -1,6 +1,6 @@
 //! A read that is begun before its answer is needed.
 use alluvium_env::{Error, IoRuntime, Result};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 /// A read on the I/O runtime; it ends when nobody waits for it any more.
 pub(crate) struct UnderWay<T>(JoinHandle<Result<T>>);
@@ -18,7 +18,15 @@ impl<T: Send + 'static> UnderWay<T> {
 
     /// What it has read.
     pub(crate) async fn end(mut self) -> Result<T> {
-        (&mut self.0).await.map_err(|_| Error::closed("the I/O runtime is gone"))?
+        (&mut self.0).await.map_err(no_answer)?
+    }
+}
+
+/// Why a task of the I/O runtime has ended without an answer.
+pub(crate) fn no_answer(ended: JoinError) -> Error {
+    match ended.try_into_panic() {
+        Ok(payload) => Error::of_panic(payload.as_ref()),
+        Err(_) => Error::closed("the I/O runtime is gone"),
     }
 }
 

@@ -94,9 +94,10 @@ impl Fetcher {
         let span = self.requests.read(file.path(), group.span.clone()).await?;
         let mut records = Vec::with_capacity(group.wanted.len());
         for wanted in &group.wanted {
-            let start = (wanted.range.start - group.span.start) as usize;
-            let end = (wanted.range.end - group.span.start) as usize;
-            let mut record = span.slice(start.min(span.len())..end.min(span.len()));
+            // Pointers that lie may overlap; then what they lead to does not check out.
+            let within = |at: u64| (at.saturating_sub(group.span.start) as usize).min(span.len());
+            let (start, end) = (within(wanted.range.start), within(wanted.range.end));
+            let mut record = span.slice(start..end.max(start));
             if check_section("a value", &record).is_err() {
                 // Bytes can break on the way; what is broken at rest breaks again.
                 record = self.requests.read(file.path(), wanted.range.clone()).await?;

@@ -9,27 +9,18 @@ use super::ranges::Wanted;
 use super::{Fetched, FetchedPart, Fetcher};
 use crate::block::Block;
 use crate::hint::HotRun;
-use crate::table::TableFile;
+use crate::table::{TableFile, Tail};
 
 /// A gap that costs about what a request does: some tens of kilobytes arrive in the time of one, and not one is waited for. So it
 /// is so many times what a read would bridge that somebody waits for.
 const GAPS: u64 = 4;
 
-/// Blocks that came for a warm-up.
-#[derive(Default)]
-pub(crate) struct WarmBlocksRead {
-    pub(crate) blocks: Vec<(u32, Block)>,
-    /// What the table's tail takes that came as well.
-    pub(crate) tail_bytes: usize,
-}
-
 impl Fetcher {
-    /// Reads what a reference sees of these blocks.
+    /// Reads what a reference sees of these blocks; those that came, by their numbers.
     ///
     /// # Errors
     /// What reading the table's tail fails with.
-    pub(crate) async fn warm(&self, file: &Arc<TableFile>, runs: &[HotRun]) -> Result<WarmBlocksRead> {
-        let has_tail = file.tail().is_some();
+    pub(crate) async fn warm(&self, file: &Arc<TableFile>, runs: &[HotRun]) -> Result<Vec<(u32, Block)>> {
         let tail = self.whole_tail(file).await?;
         let (index, keys) = (&tail.index, file.keys());
         let last = if keys.end.is_empty() { index.blocks() } else { index.block_of(&keys.end) + 1 };
@@ -44,14 +35,14 @@ impl Fetcher {
         let done = |fetched: Fetched| {
             came.lock().unwrap_or_else(PoisonError::into_inner).extend(fetched.parts);
         };
-        self.read_wanted(file, wanted, self.coalesce_gap_bytes * GAPS, &done).await;
+        let given = Tail::Whole(Arc::clone(&tail));
+        self.read_wanted((file, Some(&given)), wanted, self.coalesce_gap_bytes * GAPS, &done).await;
         let came = came.into_inner().unwrap_or_else(PoisonError::into_inner);
         let block = |part| match part {
             FetchedPart::Block(number, Ok(block)) => Some((number, block)),
             FetchedPart::Block(_, Err(_)) | FetchedPart::Index(..) | FetchedPart::Tail(_) => None,
         };
-        let tail_bytes = if has_tail { 0 } else { file.resident_tail_bytes().unwrap_or(0) };
-        Ok(WarmBlocksRead { blocks: came.into_iter().filter_map(block).collect(), tail_bytes })
+        Ok(came.into_iter().filter_map(block).collect())
     }
 
     /// Whether those who wait have much under way.

@@ -170,6 +170,12 @@ impl Top {
             places.push(place);
             cursor.advance(block)?;
         }
+        let (found, expected) = (places.len(), self.first_block(part + 1) - self.first_block(part));
+        if found != expected {
+            return Err(Error::corruption(format!(
+                "an index block names {found} data blocks instead of {expected}"
+            )));
+        }
         Ok(places)
     }
 

@@ -129,6 +129,7 @@ pub(super) fn written_bytes(written: &Written) -> u64 {
 impl Store {
     /// Starts what is due.
     pub(super) fn schedule(&mut self) {
+        self.account_kept();
         self.cache.hold_back(self.jobs.held_bytes());
         self.jobs.resident = self.counters.is_resident();
         if self.jobs.failure.is_some() {

@@ -253,6 +253,10 @@ impl Store {
     fn plan(&mut self, mut waiting: Waiting, to_fetch: &mut Vec<Need>) {
         let planned = to_fetch.len();
         let found = match self.find(&waiting, Some(to_fetch)) {
+            Ok(Found::Miss) if to_fetch.len() == planned => {
+                // Nobody would ever wake it.
+                Err(Error::internal("a read misses something and does not say what"))
+            }
             Ok(Found::Miss) => {
                 let needs = to_fetch.get(planned..).unwrap_or_default();
                 waiting.missing = needs.len() as u32;

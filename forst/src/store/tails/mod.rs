@@ -116,6 +116,8 @@ fn cuts(count: &Count, worth: Worth, share: Share) -> Vec<Cut> {
 impl Store {
     /// Gives the blocks what the tails of live tables leave of the budget, and makes tails slim that leave too little.
     pub(super) fn account_tails(&mut self) {
+        // They are counted with the others.
+        self.fetcher.take_kept_tails();
         let (count, worth) = (Count::of(&self.version), self.tails.worth.get());
         let share = self.share_of_tails();
         self.tails.fit = count.fit(Share::of(Worth::Much, self.budget.resident_bytes).left);
@@ -155,6 +157,14 @@ impl Store {
             self.account_tails();
         } else {
             self.cache.make_room(self.tails.account.bytes());
+        }
+    }
+
+    /// Accounts for tails that jobs, scans and warm-ups have kept.
+    pub(super) fn account_kept(&mut self) {
+        let bytes = self.fetcher.take_kept_tails();
+        if bytes > 0 {
+            self.account_arrived(bytes);
         }
     }
 

@@ -29,7 +29,7 @@ use super::reads::Part;
 use super::reads::walk::{Need, Object};
 use super::{Answered, Store};
 use crate::block::Block;
-use crate::fetch::{Fetcher, WarmBlocksRead};
+use crate::fetch::Fetcher;
 use crate::hint::{Heat, HotRun, Portion, decode, plan, point_at};
 use crate::table::FileId;
 use crate::version::Version;
@@ -60,7 +60,7 @@ impl Drop for UnderWay {
 /// Blocks of a portion that came.
 pub(super) struct Warmed {
     lane: usize,
-    read: WarmBlocksRead,
+    blocks: Vec<(u32, Block)>,
 }
 
 /// Where a store is with it.
@@ -268,23 +268,23 @@ impl Store {
         let (id, runs): (_, Arc<[HotRun]>) = (portion.id, portion.runs.into());
         let wanted = Arc::clone(&runs);
         let fetching = async move {
-            let read = fetcher.warm(&file, &wanted).await.unwrap_or_else(|error| {
+            let blocks = fetcher.warm(&file, &wanted).await.unwrap_or_else(|error| {
                 debug!(%error, table = file.name(), "goes on without some blocks");
-                WarmBlocksRead::default()
+                Vec::new()
             });
             drop(file);
-            inbox.push(Event::Warmed(Warmed { lane, read }));
+            inbox.push(Event::Warmed(Warmed { lane, blocks }));
         };
         let task = UnderWay(self.fetcher.io().spawn(fetching));
         *place = Some(Lane { _task: task, id, runs, bytes, joined: Vec::new() });
     }
 
     /// Keeps what came, as far as there is room, and lets the reads that wait for it go on.
-    pub(super) fn take_warmed(&mut self, Warmed { lane, read }: Warmed, answered: &mut Answered<'_>) {
+    pub(super) fn take_warmed(&mut self, Warmed { lane, blocks }: Warmed, answered: &mut Answered<'_>) {
         let WarmUp::Going(going) = &mut self.warming else { return };
         let Some(mut lane) = going.lanes.get_mut(lane).and_then(Option::take) else { return };
         let (mut needs, mut joined) = (Vec::new(), std::mem::take(&mut lane.joined));
-        for (number, block) in read.blocks {
+        for (number, block) in blocks {
             let waiting = joined.iter().position(|need| need.part == number);
             self.keep_warmed(&lane, (number, &block), waiting.is_some());
             if let Some(waiting) = waiting {
@@ -299,9 +299,6 @@ impl Store {
         }
         if let WarmUp::Going(going) = &mut self.warming {
             going.blocks = self.counters.warmed;
-        }
-        if read.tail_bytes > 0 {
-            self.account_arrived(read.tail_bytes);
         }
         // What did not come is fetched for those who wait for it, and they are told if it cannot be.
         needs.append(&mut joined);
