@@ -4,7 +4,7 @@
 //! thread of the runtime must not wait for a disk. `preadv2` with `RWF_NOWAIT` (Linux 4.14) tells the two apart: it
 //! answers from the page cache or not at all. Elsewhere every read takes the hop.
 //!
-//! **Threads**: called on the I/O runtime; waits on its blocking threads.
+//! **Threads**: called on the I/O runtime, and by task threads that help it; waits on the runtime's blocking threads.
 //!
 //! **Failure**: a file that ends before a range does is `UnexpectedEof`. After an error nothing of the call is usable.
 use std::fs::File;
