@@ -53,6 +53,12 @@ impl World {
         self.factory.open(request).unwrap()
     }
 
+    fn snapshot(&self, backend: &mut dyn KeyedStateBackend) -> RestoredPart {
+        let snapshot = self.io.block_on(backend.snapshot(CheckpointId(1)).unwrap()).unwrap();
+        let (key_groups, backend) = (snapshot.key_groups, snapshot.backend.to_owned());
+        RestoredPart { key_groups, backend, payload: snapshot.payload }
+    }
+
     fn poll_until(
         &self,
         backend: &mut dyn KeyedStateBackend,
@@ -66,14 +72,12 @@ impl World {
     }
 }
 
-#[test]
-fn operands_of_a_dropped_state_are_compacted_although_nobody_can_fold_them() {
-    let world = World::new();
+/// A list state of which several runs have operands of one key, the first in the last level and the others above it, and its key.
+fn written(world: &World) -> (RestoredPart, Vec<u8>) {
     let mut backend = world.open(1, Vec::new());
     let list = StateDescriptor::new("notes".to_owned(), StateKind::List);
     let list = backend.register(&list).unwrap();
-    let (mut key, mut whole) = (Vec::new(), Vec::new());
-    state_key::build(&mut whole, KeyGroup(0), list, &[]);
+    let mut key = Vec::new();
     state_key::build(&mut key, KeyGroup(0), list, b"key");
     for run in 1..=RUNS {
         backend.merge(&key, b"note").unwrap();
@@ -82,16 +86,39 @@ fn operands_of_a_dropped_state_are_compacted_although_nobody_can_fold_them() {
         world.poll_until(backend.as_mut(), |backend| backend.stats().flushes == run);
     }
     assert!(backend.stats().compactions <= 1, "what the checkpoint has is still to be merged");
-    let snapshot = world.io.block_on(backend.snapshot(CheckpointId(1)).unwrap()).unwrap();
-    let part = RestoredPart {
-        key_groups: snapshot.key_groups,
-        backend: snapshot.backend.to_owned(),
-        payload: snapshot.payload.clone(),
-    };
+    (world.snapshot(backend.as_mut()), key)
+}
 
-    // As the runtime drops a state: it is not opened, and a tombstone lies over it.
+#[test]
+fn operands_of_a_dropped_state_are_compacted_although_nobody_can_fold_them() {
+    let world = World::new();
+    let (part, key) = written(&world);
+    let whole = &key[..key.len() - b"key".len()];
+    for restored_again in [false, true] {
+        // As the runtime drops a state: it is not opened, and a tombstone lies over it.
+        let mut backend = world.open(2, vec![part.clone()]);
+        backend.states().unwrap().drop_state("notes").unwrap();
+        backend.delete_prefix(whole).unwrap();
+        if restored_again {
+            // The tombstone is in the log, and nobody says again that the state is dropped.
+            let part = world.snapshot(backend.as_mut());
+            backend = world.open(3, vec![part]);
+        }
+        world.poll_until(backend.as_mut(), |backend| backend.stats().compactions > 0);
+        assert!(matches!(backend.try_get(&key).unwrap(), Lookup::Absent));
+    }
+}
+
+#[test]
+fn operands_of_a_state_that_is_neither_opened_nor_dropped_are_folded_by_nobody() {
+    let world = World::new();
+    let (part, _) = written(&world);
     let mut backend = world.open(2, vec![part]);
-    backend.delete_prefix(&whole).unwrap();
-    world.poll_until(backend.as_mut(), |backend| backend.stats().compactions > 0);
-    assert!(matches!(backend.try_get(&key).unwrap(), Lookup::Absent));
+    let error = loop {
+        match backend.poll(&mut |_, _| ()) {
+            Ok(()) => world.bell.wait(Duration::from_mins(1)).unwrap(),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("no operator is registered for them"), "{error}");
 }

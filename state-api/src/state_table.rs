@@ -103,7 +103,7 @@ impl StateTable {
     }
 
     /// Gives up a state of the restored checkpoint, which is not registered yet; its id, under which entries may lie.
-    pub(crate) fn drop_state(&mut self, name: &str) -> Option<StateId> {
+    pub fn drop_state(&mut self, name: &str) -> Option<StateId> {
         let unregistered = |state: &Known| state.name == name && !state.is_registered && !state.is_dropped();
         let place = self.states.iter().position(unregistered)?;
         let state = self.states.get_mut(place)?;

@@ -91,10 +91,11 @@ impl MergeOperator for Adapted {
 /// What folds the entries of a state.
 #[derive(Clone, Default)]
 enum Folding {
-    /// Nobody has opened it. A restore that leaves a state unopened is refused unless that is dropped, so what there is of it lies
-    /// under a tombstone, above compactions that have not seen it yet.
+    /// Nobody has opened it yet.
     #[default]
     Unopened,
+    /// It was dropped: what there is of it lies under a tombstone, above compactions that have not seen that yet.
+    Buried,
     /// It takes no merges.
     Nothing,
     By(Arc<Adapted>),
@@ -113,24 +114,38 @@ impl MergeOperator for Buried {
 #[derive(Clone)]
 pub(super) struct ByState {
     operators: Vec<Folding>,
+    /// Of all other states.
+    others: Folding,
     lifetimes: Arc<Lifetimes>,
     /// What a compactor has to know; `None` once there is a state that cannot be told.
     described: Option<Vec<StateDescription>>,
 }
 
 impl ByState {
-    pub(super) fn new(lifetimes: Lifetimes) -> Self {
-        Self { operators: Vec::new(), lifetimes: Arc::new(lifetimes), described: Some(Vec::new()) }
+    /// The states of a job that are to be registered.
+    fn new(lifetimes: Lifetimes, states: &StateTable) -> Self {
+        let folding =
+            |(_, kind)| if StateTable::is_dropped(kind) { Folding::Buried } else { Folding::Unopened };
+        let (operators, lifetimes) = (states.iter().map(folding).collect(), Arc::new(lifetimes));
+        Self { operators, others: Folding::Unopened, lifetimes, described: Some(Vec::new()) }
+    }
+
+    /// States of another process, which has dropped those that it does not describe.
+    pub(super) fn described(lifetimes: Lifetimes) -> Self {
+        let (others, lifetimes) = (Folding::Buried, Arc::new(lifetimes));
+        Self { operators: Vec::new(), others, lifetimes, described: None }
+    }
+
+    fn folding_of(&mut self, id: StateId) -> &mut Folding {
+        let index = usize::from(id.0);
+        self.operators.resize(self.operators.len().max(index + 1), self.others.clone());
+        self.operators.get_mut(index).unwrap_or(&mut self.others)
     }
 
     /// Takes over a registered state, of which had expired what was updated before a time.
     pub(super) fn register(&mut self, id: StateId, state: &StateDescriptor, expired_before_millis: u64) {
-        let index = usize::from(id.0);
-        self.operators.resize(self.operators.len().max(index + 1), Folding::Unopened);
-        if let Some(place) = self.operators.get_mut(index) {
-            let operator = state.merge_operator().map(|operator| Arc::new(Adapted(operator)));
-            *place = operator.map_or(Folding::Nothing, Folding::By);
-        }
+        let operator = state.merge_operator().map(|operator| Arc::new(Adapted(operator)));
+        *self.folding_of(id) = operator.map_or(Folding::Nothing, Folding::By);
         let lifetimes = Arc::make_mut(&mut self.lifetimes);
         lifetimes.restore(id, expired_before_millis);
         lifetimes.register(id, state);
@@ -144,6 +159,9 @@ impl ByState {
 
 impl MergeOperators for ByState {
     fn describe(&self) -> Option<Bytes> {
+        if self.operators.iter().any(|folding| matches!(folding, Folding::Unopened)) {
+            return None;
+        }
         let states = self.described.as_ref()?.iter().map(|state| state.expired_before(&self.lifetimes));
         let time_millis = self.lifetimes.time().latest_millis();
         Some(StatesDescription { states: states.collect(), time_millis }.encode())
@@ -152,10 +170,10 @@ impl MergeOperators for ByState {
     #[inline]
     fn operator(&self, key: &[u8]) -> Option<&dyn MergeOperator> {
         let (_, state, _) = state_key::split(key).ok()?;
-        match self.operators.get(usize::from(state.0)) {
-            Some(Folding::By(operator)) => Some(operator.as_ref()),
-            Some(Folding::Nothing) => None,
-            Some(Folding::Unopened) | None => Some(&Buried),
+        match self.operators.get(usize::from(state.0)).unwrap_or(&self.others) {
+            Folding::By(operator) => Some(operator.as_ref()),
+            Folding::Nothing | Folding::Unopened => None,
+            Folding::Buried => Some(&Buried),
         }
     }
 
@@ -235,7 +253,7 @@ impl ForstBackend {
         states: StateTable,
         lifetimes: Lifetimes,
     ) -> Self {
-        let by_state = ByState::new(lifetimes);
+        let by_state = ByState::new(lifetimes, &states);
         store.set_operators(Arc::new(by_state.clone()));
         Self { store, key_groups, states, by_state }
     }
@@ -308,6 +326,9 @@ impl KeyedStateBackend for ForstBackend {
     }
 
     fn delete_prefix(&mut self, prefix: &[u8]) -> Result<()> {
+        if let Ok((_, state, [])) = state_key::split(prefix) {
+            self.bury(state);
+        }
         self.store.delete_prefix(prefix)
     }
 
@@ -360,6 +381,37 @@ impl KeyedStateBackend for ForstBackend {
     }
 
     fn import(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
+        // Of a key that has operands those may come into another memtable than what they prolong, with the times they had.
+        self.store.imports(true);
+        let imported = self.import_all(entries);
+        self.store.imports(false);
+        imported
+    }
+
+    fn stats(&self) -> BackendStats {
+        let counters = self.store.counters();
+        BackendStats {
+            memory_hits: counters.memory_hits,
+            disk_hits: counters.disk_hits,
+            misses: counters.misses,
+            flushes: counters.flushes,
+            compactions: counters.compactions,
+        }
+    }
+}
+
+impl ForstBackend {
+    /// All of a state is deleted somewhere, as it is where that is dropped.
+    fn bury(&mut self, id: StateId) {
+        let is_dropped =
+            self.states.iter().nth(usize::from(id.0)).is_some_and(|(_, kind)| StateTable::is_dropped(kind));
+        if is_dropped && !matches!(self.by_state.folding_of(id), Folding::Buried) {
+            *self.by_state.folding_of(id) = Folding::Buried;
+            self.store.set_operators(Arc::new(self.by_state.clone()));
+        }
+    }
+
+    fn import_all(&mut self, entries: &mut dyn StateEntries) -> Result<()> {
         let ids = entries.states().ids(&self.states)?;
         let mut key = Vec::new();
         while let Some(entry) = entries.next_entry()? {
@@ -379,17 +431,6 @@ impl KeyedStateBackend for ForstBackend {
             }
         }
         Ok(())
-    }
-
-    fn stats(&self) -> BackendStats {
-        let counters = self.store.counters();
-        BackendStats {
-            memory_hits: counters.memory_hits,
-            disk_hits: counters.disk_hits,
-            misses: counters.misses,
-            flushes: counters.flushes,
-            compactions: counters.compactions,
-        }
     }
 }
 

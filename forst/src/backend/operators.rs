@@ -175,7 +175,7 @@ impl DescribedOperators for StateOperators {
         })?;
         let lifetimes = Lifetimes::new(Arc::new(TtlTime::default()));
         lifetimes.time().never_before(described.time_millis);
-        let mut by_state = ByState::new(lifetimes);
+        let mut by_state = ByState::described(lifetimes);
         for state in &described.states {
             let (id, descriptor) = state.open(&self.registry)?;
             by_state.register(id, &descriptor, state.ttl.map_or(0, |ttl| ttl.expired_before_millis));

@@ -119,7 +119,8 @@ impl<'a> States<'a> {
         self.operator.drop_state(name);
     }
 
-    /// Gives up all timers that the restored checkpoint may have, whether or not the function uses timers now.
+    /// Gives up all timers that the restored checkpoint may have, whether or not the function uses timers now. One that does should
+    /// not keep the call once a checkpoint has been made: every restore would give up the new ones as well.
     pub fn drop_timers(&self) {
         for domain in TimeDomain::ALL {
             self.drop_state(domain.state_name());

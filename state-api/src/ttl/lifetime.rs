@@ -90,7 +90,8 @@ impl Lifetime {
 
     /// What a reader sees of stored bytes at `now`.
     pub(super) fn visible<'a>(&self, stored: Cow<'a, [u8]>, now: u64) -> Result<Option<Cow<'a, [u8]>>> {
-        let expired_before = if self.shows_expired() { 0 } else { self.expired_before(now) };
+        // What had expired before the last restart may have been hidden by what was cleaned up with no tombstone left.
+        let expired_before = if self.shows_expired() { self.floor_millis } else { self.expired_before(now) };
         let head_bytes = match self.shape {
             Shape::Single => STAMP_BYTES,
             Shape::Accumulated => Chain::BYTES,

@@ -40,7 +40,8 @@ pub(crate) use operator::Accumulating;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateTtl {
     /// How long a value lives after its last update, by processing time; counted in milliseconds. It may change over a
-    /// restart, but what had expired before stays expired.
+    /// restart, but what had expired before stays expired. Not so far for accumulators: an add after the restart, or one that had not
+    /// been folded by then, goes by the new duration whatever the gap before it was.
     pub duration: Duration,
     /// What counts as an update.
     pub update: TtlUpdate,

@@ -33,9 +33,11 @@ impl MergeOperator for Accumulating {
             return Ok(());
         };
         acc.drain(..Chain::BYTES);
-        self.operator.merge(acc, added)?;
-        acc.splice(..0, chain.bytes());
-        Ok(())
+        let merged = self.operator.merge(acc, added);
+        // What could not be added has not changed the accumulator.
+        let head = if merged.is_ok() { chain } else { older };
+        acc.splice(..0, head.bytes());
+        merged
     }
 
     #[inline]
@@ -123,6 +125,19 @@ mod tests {
             prop_assert!(operator.merge_in_place(&mut in_place, &operand));
             prop_assert_eq!(in_place, merged);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_added_leaves_the_accumulator_as_it_was() {
+        struct Refuses;
+        impl MergeOperator for Refuses {
+            fn merge(&self, _: &mut Vec<u8>, _: &[u8]) -> Result<()> {
+                Err(alluvium_env::Error::invalid("not this"))
+            }
+        }
+        let (before, mut acc) = (add(1, b"some"), add(1, b"some"));
+        assert!(Accumulating::new(Arc::new(Refuses), 10).merge(&mut acc, &add(2, b"more")).is_err());
+        assert_eq!(acc, before);
     }
 
     #[test]
