@@ -8,6 +8,7 @@ mod common {
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use allocation_counter::measure;
@@ -23,16 +24,19 @@ struct World {
     objects: Arc<InMemory>,
     io: IoRuntime,
     bell: Bell,
+    /// How often the bell has rung.
+    rung: Arc<AtomicU64>,
     memory_bytes: u64,
 }
 
 impl World {
     fn new(memory_bytes: u64) -> Self {
         let (objects, io) = (Arc::new(InMemory::new()), IoRuntime::new(1).unwrap());
-        Self { objects, io, bell: Bell::default(), memory_bytes }
+        Self { objects, io, bell: Bell::default(), rung: Arc::default(), memory_bytes }
     }
 
     fn open(&self, attempt: &str, restored: Vec<Restored>) -> Store {
+        let (ringer, times) = (self.bell.ringer(), Arc::clone(&self.rung));
         Store::open(StoreOptions {
             settings: ForstSettings {
                 memory_bytes: self.memory_bytes,
@@ -46,7 +50,10 @@ impl World {
             disk: None,
             operators: Arc::new(Sum),
             ownership: Arc::new(KeepAll),
-            notify: self.bell.ringer(),
+            notify: Arc::new(move || {
+                times.fetch_add(1, Ordering::Relaxed);
+                ringer();
+            }),
             prefix: attempt.to_owned(),
             restored,
         })
@@ -174,6 +181,29 @@ fn a_page_whose_range_ends_with_a_block_asks_for_no_other() {
     read(3);
     (10..500).step_by(10).for_each(read);
     assert_eq!(store.counters().misses, 1 + 1 + 49);
+}
+
+#[test]
+fn what_is_hidden_is_passed_once_and_in_ever_larger_steps() {
+    const KEYS: u32 = 20_000;
+    let key = |number: u32| [b"map-".as_slice(), &number.to_be_bytes()].concat();
+    for seen_first in [0, 5] {
+        let world = World::new(8 << 20);
+        let mut first = world.open("first", Vec::new());
+        (0..KEYS).for_each(|number| first.put(&key(number), &[7; 100]).unwrap());
+        world.flush(&mut first);
+        (seen_first..KEYS - 10).for_each(|number| first.delete(&key(number)).unwrap());
+        let restored = world.snapshot(&mut first);
+        let mut store = world.open("second", vec![restored]);
+        let rung = world.rung.load(Ordering::Relaxed);
+        let seen = keys_of(entries(&mut store, &world.bell, b"map-", 10));
+        let expected: Vec<_> = (0..seen_first).chain(KEYS - 10..KEYS).map(key).collect();
+        assert_eq!(seen, expected);
+        // Four entries a block.
+        let (rung, misses) = (world.rung.load(Ordering::Relaxed) - rung, store.counters().misses);
+        assert!(rung < 300, "{rung} times something came, over {KEYS} keys");
+        assert!(misses < u64::from(KEYS) / 4 + 100, "{misses} parts are fetched");
+    }
 }
 
 /// The key of a number in a key group.

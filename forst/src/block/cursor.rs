@@ -1,7 +1,7 @@
 //! Walks a block's entries in order.
 use alluvium_env::{Error, Result};
 
-use super::Block;
+use super::{Block, RESTART_INTERVAL};
 use crate::coding::Input;
 use crate::entry::EntryKind;
 
@@ -77,6 +77,8 @@ pub(crate) struct BlockCursor {
     key: Vec<u8>,
     /// Where the key at the restart point lies; keys there are stored whole.
     restart_key: std::ops::Range<usize>,
+    /// Entries since there.
+    since_restart: usize,
     kind: Option<EntryKind>,
     value: std::ops::Range<usize>,
     next: usize,
@@ -116,7 +118,15 @@ impl BlockCursor {
         if entry.shared == 0 {
             let end = entry.end - entry.value.len();
             self.restart_key = end - entry.suffix.len()..end;
+            self.since_restart = 0;
         } else {
+            self.since_restart += 1;
+            if self.since_restart >= RESTART_INTERVAL {
+                // Each copies of the key there, so one of megabytes would be copied for every few bytes of a block.
+                return Err(Error::corruption(format!(
+                    "a block has over {RESTART_INTERVAL} entries to a restart point"
+                )));
+            }
             let restart_key = entries.get(self.restart_key.clone()).unwrap_or_default();
             self.key.extend_from_slice(entry.prefix_of(restart_key)?);
         }
@@ -150,6 +160,32 @@ mod tests {
     /// Lengths on both sides of where a varint takes a byte more.
     fn length() -> impl Strategy<Value = usize> {
         prop_oneof![0_usize..40, 120_usize..140, 4090_usize..4100]
+    }
+
+    #[test]
+    fn entries_that_share_a_key_are_no_more_than_those_of_a_restart() {
+        let block = |entries: usize| {
+            let mut content = Vec::new();
+            for entry in 0..entries {
+                put_varint(&mut content, u64::from(entry > 0));
+                put_varint(&mut content, 1);
+                put_varint(&mut content, 0);
+                content.push(entry as u8);
+            }
+            content.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0]);
+            Block::from_content(content).unwrap()
+        };
+        let walk = |block: &Block| {
+            let mut cursor = BlockCursor::default();
+            cursor.rewind(block)?;
+            while cursor.entry(block).is_some() {
+                cursor.advance(block)?;
+            }
+            Ok(())
+        };
+        walk(&block(RESTART_INTERVAL)).unwrap();
+        let error: Error = walk(&block(RESTART_INTERVAL + 1)).unwrap_err();
+        assert_eq!(error.kind(), alluvium_env::ErrorKind::Corruption);
     }
 
     proptest! {

@@ -72,11 +72,21 @@ impl Block {
         Self { plain: true, ..self }
     }
 
+    /// Whether it is an index block.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
     /// Memory it takes, with the lookup that it may get.
     pub(crate) fn size_bytes(&self) -> usize {
         let restarts = if self.plain { 0 } else { self.restarts };
         let lookup = restarts as usize * RESTART_INTERVAL * Lookup::BYTES_AN_ENTRY;
         self.bytes.len() + lookup + size_of::<Self>()
+    }
+
+    /// The first key; nothing if there is none that can be read.
+    pub(crate) fn first_key(&self) -> Option<&[u8]> {
+        BlockEntry::parse(self.entries(), 0).ok().map(|entry| entry.suffix)
     }
 
     pub(crate) fn entries(&self) -> &[u8] {

@@ -128,6 +128,11 @@ impl<S: SortedSource> MergeScan<S> {
         Ok(None)
     }
 
+    /// The key that it is at: what is below has been passed, whatever stopped it.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
     /// What time has done to the current entry.
     fn judge(&mut self) -> Result<Fate, Error> {
         let (Some(moment), Some(expiry)) = (self.moment, self.operators.expiry()) else {

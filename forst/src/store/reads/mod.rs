@@ -19,7 +19,7 @@ use crate::block::Block;
 use crate::entry::EntryKind;
 use crate::fetch::{FetchParts, FetchRequest, Fetched, FetchedPart, ValueRequest, Wanted};
 use crate::table::{FileId, Tail, filter_hash, head};
-use pages::{Page, PageQuery};
+use pages::{Page, PageQuery, PageRead, Paged};
 use walk::{Got, GotBlock, GotTail, Need, Object, TAIL};
 
 #[cfg(benching)]
@@ -28,7 +28,7 @@ mod benching;
 /// What a read asks for.
 enum Query {
     Key(Box<[u8]>),
-    Page { prefix: Box<[u8]>, after: Option<Box<[u8]>>, limit: u32 },
+    Page(Box<PageRead>),
 }
 
 /// What a read found.
@@ -36,8 +36,8 @@ enum Found<'a> {
     Value(Cow<'a, [u8]>),
     Absent,
     Page(Page),
-    /// Parts are missing.
-    Miss,
+    /// Parts are missing; of a page nothing is left before the key, if there is one.
+    Miss(Vec<u8>),
 }
 
 impl Found<'_> {
@@ -46,7 +46,7 @@ impl Found<'_> {
             Self::Value(value) => Found::Value(Cow::Owned(value.into_owned())),
             Self::Absent => Found::Absent,
             Self::Page(page) => Found::Page(page),
-            Self::Miss => Found::Miss,
+            Self::Miss(passed) => Found::Miss(passed),
         }
     }
 
@@ -54,7 +54,7 @@ impl Found<'_> {
         match self {
             Self::Value(value) => Answer::Value(value),
             Self::Page(page) => Answer::Page(page),
-            Self::Absent | Self::Miss => Answer::Absent,
+            Self::Absent | Self::Miss(_) => Answer::Absent,
         }
     }
 }
@@ -99,6 +99,15 @@ impl Waiting {
     fn new(token: u64, query: Query) -> Self {
         let (got, tails) = (Vec::new(), Vec::new());
         Self { token, query, got, tails, missing: 0, failed: None, decisive: false, newest: None }
+    }
+
+    /// Nothing is left of a page before a key, if there is one.
+    fn pass(&mut self, key: Vec<u8>) {
+        if let Query::Page(read) = &mut self.query
+            && !key.is_empty()
+        {
+            read.begin_at(key, &mut self.got);
+        }
     }
 
     fn got(&self) -> Got<'_> {
@@ -216,8 +225,7 @@ impl Store {
     pub fn read_pages<'k>(&mut self, batch: impl IntoIterator<Item = (u64, PageQuery<'k>)>) {
         let mut needs = Vec::new();
         for (token, query) in batch {
-            let (prefix, after) = (query.prefix.into(), query.after.map(Into::into));
-            self.plan(Waiting::new(token, Query::Page { prefix, after, limit: query.limit }), &mut needs);
+            self.plan(Waiting::new(token, Query::Page(Box::new(PageRead::new(query)))), &mut needs);
         }
         self.begin(needs);
     }
@@ -235,16 +243,18 @@ impl Store {
             Query::Key(key) => Ok(match self.walk(key, waiting.got(), needs)? {
                 Resident::Value(value) => Found::Value(value),
                 Resident::Absent => Found::Absent,
-                Resident::Miss => Found::Miss,
+                Resident::Miss => Found::Miss(Vec::new()),
             }),
-            Query::Page { prefix, after, limit } => {
-                let query = PageQuery { prefix, after: after.as_deref(), limit: *limit };
+            Query::Page(read) => {
                 let missing = needs.is_some().then(RefCell::default);
-                let page = self.page(query, waiting.got(), missing.as_ref())?;
+                let paged = self.page(read.span(), waiting.got(), missing.as_ref())?;
                 if let (Some(needs), Some(missing)) = (needs, missing) {
                     needs.append(&mut missing.into_inner());
                 }
-                Ok(page.map_or(Found::Miss, Found::Page))
+                Ok(match paged {
+                    Paged::Whole(page) => Found::Page(page),
+                    Paged::Missing(passed) => Found::Miss(passed),
+                })
             }
         }
     }
@@ -253,11 +263,15 @@ impl Store {
     fn plan(&mut self, mut waiting: Waiting, to_fetch: &mut Vec<Need>) {
         let planned = to_fetch.len();
         let found = match self.find(&waiting, Some(to_fetch)) {
-            Ok(Found::Miss) if to_fetch.len() == planned => {
+            Ok(Found::Miss(_)) if to_fetch.len() == planned => {
                 // Nobody would ever wake it.
                 Err(Error::internal("a read misses something and does not say what"))
             }
-            Ok(Found::Miss) => {
+            Ok(Found::Miss(passed)) => {
+                waiting.pass(passed);
+                if let Query::Page(read) = &mut waiting.query {
+                    read.waits();
+                }
                 let needs = to_fetch.get(planned..).unwrap_or_default();
                 waiting.missing = needs.len() as u32;
                 waiting.decisive = match (&waiting.query, needs) {
@@ -384,7 +398,10 @@ impl Store {
             self.reads.note_newest(held);
         }
         match self.find(&waiting, None) {
-            Ok(Found::Miss) => self.plan(waiting, needs),
+            Ok(Found::Miss(passed)) => {
+                waiting.pass(passed);
+                self.plan(waiting, needs);
+            }
             Ok(found) => answered(waiting.token, Ok(found.answer())),
             Err(error) => answered(waiting.token, Err(error)),
         }

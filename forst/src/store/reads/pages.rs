@@ -6,12 +6,13 @@
 //!
 //! **Invariants**: every source ends where the page's range does, and of the deleted ranges only those that meet it are looked
 //! at. So a page costs what lies there, however many maps were cleared elsewhere: a state whose every record clears its map would
-//! otherwise take time by the square of its records.
+//! otherwise take time by the square of its records. Nor is what is hidden passed twice: a page that lacks a block and has
+//! no entry yet goes on where it came to, with what it needs from there on.
 use std::cell::{Ref, RefCell};
 use std::ops::Range;
 use std::sync::Arc;
 
-use alluvium_env::{Error, Result};
+use alluvium_env::{Error, HashMap, Result};
 
 use crate::block::{Block, BlockCursor};
 use crate::deleted::any_covers;
@@ -19,8 +20,8 @@ use crate::key_range::{KeyRange, earlier_end, is_before_end};
 use crate::memtable::{Bounds, KeyOrder, Memtable, OrderedCursor};
 use crate::scan::{Depth, Entry, MergeScan, Merged, SortedSource, no_pointers};
 use crate::store::Store;
-use crate::store::reads::walk::{Got, Need};
-use crate::table::{BlockPlace, TableFile, TableTail, Tail, Top};
+use crate::store::reads::walk::{Got, GotBlock, Need};
+use crate::table::{BlockPlace, FileId, TableFile, TableTail, Tail, Top};
 use crate::values::ValuePlace;
 
 /// Asks for a piece of the entries of one prefix, in key order.
@@ -83,6 +84,87 @@ const PAGE_BYTES: usize = 4 << 20;
 /// Blocks of one run that are fetched ahead at once, at most.
 const MAX_BLOCKS_AHEAD: usize = 64;
 
+/// A page that waits for parts.
+pub(in crate::store) struct PageRead {
+    prefix: Box<[u8]>,
+    /// Where it begins, or has come to without an entry; whether its first entry is behind that.
+    start: Vec<u8>,
+    behind: bool,
+    limit: u32,
+    /// How many entries of all sources it is expected to pass.
+    foreseen: u32,
+    /// How often it has asked for parts.
+    rounds: u32,
+}
+
+impl PageRead {
+    pub(super) fn new(query: PageQuery<'_>) -> Self {
+        let Span { prefix, start, behind, limit, foreseen, rounds } = query.into();
+        Self { prefix: prefix.into(), start: start.to_vec(), behind, limit, foreseen, rounds }
+    }
+
+    pub(super) fn span(&self) -> Span<'_> {
+        let &Self { ref prefix, ref start, behind, limit, foreseen, rounds } = self;
+        Span { prefix, start, behind, limit, foreseen, rounds }
+    }
+
+    /// It asks for parts.
+    pub(super) fn waits(&mut self) {
+        self.rounds += 1;
+    }
+
+    /// Begins at a key before which nothing is left, and drops what it does not need from there on. Where so much is hidden there
+    /// may be more.
+    pub(super) fn begin_at(&mut self, key: Vec<u8>, got: &mut Vec<GotBlock>) {
+        (self.start, self.behind, self.foreseen) = (key, false, self.foreseen.saturating_mul(2));
+        let mut reached: HashMap<FileId, u32> = HashMap::default();
+        let begun = |block: &Block| block.first_key().is_some_and(|first| first <= self.start.as_slice());
+        for (file, number, _) in got.iter().filter(|(.., block)| !block.is_plain() && begun(block)) {
+            let last = reached.entry(*file).or_default();
+            *last = (*number).max(*last);
+        }
+        got.retain(|(file, number, _)| reached.get(file).is_none_or(|last| number >= last));
+    }
+}
+
+/// What is read of a page.
+#[derive(Clone, Copy)]
+pub(super) struct Span<'a> {
+    prefix: &'a [u8],
+    start: &'a [u8],
+    behind: bool,
+    limit: u32,
+    foreseen: u32,
+    rounds: u32,
+}
+
+impl<'a> From<PageQuery<'a>> for Span<'a> {
+    fn from(query: PageQuery<'a>) -> Self {
+        let prefix = query.prefix;
+        let after = query.after.filter(|after| *after >= prefix);
+        let limit = query.limit.max(1);
+        Self {
+            prefix,
+            start: after.unwrap_or(prefix),
+            behind: after.is_some(),
+            limit,
+            foreseen: limit,
+            rounds: 0,
+        }
+    }
+}
+
+/// What comes of a page.
+pub(super) enum Paged {
+    Whole(Page),
+    /// Parts are missing; nothing is left before the key, if there is one.
+    Missing(Vec<u8>),
+}
+
+/// Times that a page asks for parts before it is content with less than its limit: for tails, for blocks of indexes, and for what it
+/// was expected to pass. What has so much hidden behind its first entries is read in several.
+const ENOUGH_ROUNDS: u32 = 4;
+
 /// Why a page cannot go on.
 enum Stop {
     /// A part is not in memory.
@@ -103,10 +185,7 @@ struct Plan<'a> {
     /// Collects what is missing; `None` only asks memory.
     needs: Option<&'a RefCell<Vec<Need>>>,
     range: KeyRange,
-    start: &'a [u8],
-    /// Whether the first entry is the one behind `start`.
-    behind: bool,
-    limit: u32,
+    span: Span<'a>,
 }
 
 impl Store {
@@ -115,25 +194,24 @@ impl Store {
     /// # Errors
     /// `Corruption` if a cached block or an operand cannot be read.
     pub fn page_resident(&self, query: PageQuery<'_>) -> Result<Option<Page>> {
-        self.page(query, Got::default(), None)
+        Ok(match self.page(query.into(), Got::default(), None)? {
+            Paged::Whole(page) => Some(page),
+            Paged::Missing(_) => None,
+        })
     }
 
     /// Merges a page; blocks come from `got`, then from the cache. With `needs`, says what is missing.
-    pub(in crate::store) fn page(
+    pub(super) fn page(
         &self,
-        query: PageQuery<'_>,
+        span: Span<'_>,
         got: Got<'_>,
         needs: Option<&RefCell<Vec<Need>>>,
-    ) -> Result<Option<Page>> {
-        let range = KeyRange::of_prefix(query.prefix);
-        let behind = query.after.is_some_and(|after| after >= query.prefix);
-        let start = if behind { query.after.unwrap_or_default() } else { query.prefix };
-        let limit = query.limit.max(1);
-        let plan = Plan { store: self, got, needs, range, start, behind, limit };
+    ) -> Result<Paged> {
+        let plan = Plan { store: self, got, needs, range: KeyRange::of_prefix(span.prefix), span };
         let memtables = self.in_order();
         match plan.merge(&memtables) {
-            Ok(page) => Ok(Some(page)),
-            Err(Stop::Missing) => Ok(None),
+            Ok(paged) => Ok(paged),
+            Err(Stop::Missing) => Ok(Paged::Missing(Vec::new())),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
@@ -149,9 +227,10 @@ impl Store {
 }
 
 impl<'a> Plan<'a> {
-    fn merge(&'a self, memtables: &'a [(&'a Memtable, Ref<'a, KeyOrder>)]) -> Result<Page, Stop> {
+    fn merge(&'a self, memtables: &'a [(&'a Memtable, Ref<'a, KeyOrder>)]) -> Result<Paged, Stop> {
+        let Span { start, behind, limit, rounds, .. } = self.span;
         let in_memory = memtables.iter().map(|(table, order)| {
-            let bounds = Bounds { start: self.start, behind: self.behind, end: &self.range.end };
+            let bounds = Bounds { start, behind, end: &self.range.end };
             PageSource::Memory(OrderedCursor::new(table, order, bounds))
         });
         let mut sources: Vec<_> = in_memory.collect();
@@ -170,10 +249,15 @@ impl<'a> Plan<'a> {
         let mut page = Page::default();
         let mut scan = MergeScan::new(sources, Arc::clone(&self.store.operators), Depth::Bottom);
         let (mut absent, mut absent_bytes) = (0, 0);
-        while let Some(Merged { entry: (_, key, value), place, .. }) = scan.next_merged()? {
-            if page.len() + absent >= self.limit as usize || page.bytes.len() + absent_bytes >= PAGE_BYTES {
+        let stopped = loop {
+            let Merged { entry: (_, key, value), place, .. } = match scan.next_merged() {
+                Ok(Some(merged)) => merged,
+                Ok(None) => break None,
+                Err(stop) => break Some(stop),
+            };
+            if page.len() + absent >= limit as usize || page.bytes.len() + absent_bytes >= PAGE_BYTES {
                 page.more = true;
-                break;
+                break None;
             }
             let Some(place) = place else {
                 page.push(key, value);
@@ -187,8 +271,18 @@ impl<'a> Plan<'a> {
                 absent += 1;
                 absent_bytes += place.bytes() as usize;
             }
+        };
+        match stopped {
+            None if absent == 0 => Ok(Paged::Whole(page)),
+            Some(Stop::Missing) if absent == 0 && !page.is_empty() && rounds >= ENOUGH_ROUNDS => {
+                page.more = true;
+                Ok(Paged::Whole(page))
+            }
+            Some(Stop::Missing) if absent == 0 && page.is_empty() && scan.key() > start => {
+                Ok(Paged::Missing(scan.key().to_vec()))
+            }
+            stopped => Err(stopped.unwrap_or(Stop::Missing)),
         }
-        if absent == 0 { Ok(page) } else { Err(Stop::Missing) }
     }
 
     fn record(&self, place: &ValuePlace) -> Result<Block, Stop> {
@@ -231,7 +325,7 @@ impl<'a> Plan<'a> {
         let run_entries: u64 = run.iter().map(|file| file.meta.entries).sum();
         let entries: u64 = self.store.version.files().map(|(_, file)| file.meta.entries).sum();
         let a_block = (file.meta.entries / guide.all_blocks().max(1) as u64).max(1);
-        let share = u64::from(self.limit).saturating_mul(run_entries) / entries.max(1);
+        let share = u64::from(self.span.foreseen).saturating_mul(run_entries) / entries.max(1);
         let wanted = (share.div_ceil(a_block) as usize + 1).min(MAX_BLOCKS_AHEAD);
         let last = guide.end_of(&self.range.end);
         (number + wanted).min(last.max(number + 1)).min(guide.known().end)
@@ -443,7 +537,7 @@ impl<'a> OpenTable<'a> {
 
 impl<'a> RunCursor<'a> {
     fn new(plan: &'a Plan<'a>, run: &'a [Arc<TableFile>]) -> Self {
-        let first = run.partition_point(|file| !file.keys().ends_behind(plan.start));
+        let first = run.partition_point(|file| !file.keys().ends_behind(plan.span.start));
         let rest = run.get(first..).unwrap_or_default().iter();
         let (deleting, cursor) = (Vec::new(), BlockCursor::default());
         let bottom = plan.store.version.bottom();
@@ -479,7 +573,7 @@ impl<'a> RunCursor<'a> {
             return Ok(());
         };
         let Some(tail) = file.tail() else { return plan.missing(Need::tail(file, self.is_bottom)) };
-        let start = file.keys().start.as_slice().max(plan.start);
+        let start = file.keys().start.as_slice().max(plan.span.start);
         let end = earlier_end(&file.keys().end, &plan.range.end);
         let ranges = tail.deleted().meeting(start, end);
         if !ranges.is_empty() {
@@ -500,7 +594,7 @@ impl<'a> RunCursor<'a> {
     fn settle(&mut self) -> Result<(), Stop> {
         while let Some(open) = &mut self.open {
             match self.cursor.entry(open.block) {
-                Some((_, key, _)) if self.plan.behind && key == self.plan.start => {
+                Some((_, key, _)) if self.plan.span.behind && key == self.plan.span.start => {
                     self.cursor.advance(open.block)?;
                 }
                 Some((_, key, _)) if is_before_end(key, open.end) => return Ok(()),
