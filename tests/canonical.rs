@@ -151,8 +151,20 @@ impl Subtask {
     }
 }
 
-/// A checkpoint of two subtasks that have written for several rounds, a minute apart, and what it holds.
+/// A checkpoint of two subtasks that have written for four rounds, a minute apart, and what it holds.
 fn written(world: &World, backend: &str, keys: u64) -> Content {
+    written_by(world, backend, &[Duration::from_mins(1); 4], &|subtask, round| {
+        subtask.write(round, keys >> round);
+    })
+}
+
+/// The same of what `write` does in rounds, each with the time that passes behind it.
+fn written_by(
+    world: &World,
+    backend: &str,
+    rounds: &[Duration],
+    write: &dyn Fn(&mut Subtask, u64),
+) -> Content {
     let opened =
         CheckpointStore::open(Arc::clone(&world.store), world.io.clone(), &Entropy::from_seed(1)).unwrap();
     let (files, incarnation) = (Arc::clone(&opened.files), opened.incarnation);
@@ -165,13 +177,13 @@ fn written(world: &World, backend: &str, keys: u64) -> Content {
     let place = |index| (index, 2);
     let mut subtasks = [0, 1]
         .map(|index| world.subtask(backend, place(index), None, (incarnation, Arc::clone(&files) as _)));
-    for round in 0..4 {
+    for (round, passes) in (0..).zip(rounds) {
         for subtask in &mut subtasks {
-            subtask.write(round, keys >> round);
+            write(subtask, round);
             // A scan freezes the memtable: what comes next folds across sources.
             drop(subtask.backend.scan(subtask.ids[0]).unwrap());
         }
-        world.clock.advance(Duration::from_mins(1));
+        world.clock.advance(*passes);
     }
     let id = coordinator.trigger().unwrap();
     coordinator.acknowledge_source(id, 0, Bytes::from("source"));
@@ -246,6 +258,41 @@ fn what_one_backend_held_another_holds_at_any_parallelism_and_goes_on_with() {
         let lasting = expected.iter().filter(|((state, _), _)| !state.contains("expires"));
         assert!(content.iter().eq(lasting), "{writer} to {reader}: what has expired is not gone");
     }
+}
+
+#[test]
+fn accumulators_that_adds_have_prolonged_come_whole_though_memtables_fill_between_the_two() {
+    /// Some megabytes: a memtable has a quarter of one.
+    const KEYS: u64 = 6000;
+    let from = World::new();
+    let rounds = [Duration::from_mins(50), Duration::from_mins(1)];
+    let expected = written_by(&from, "forst", &rounds, &|subtask, round| {
+        for record in 0..KEYS {
+            let (mut encoded, mut key) = (Vec::new(), Vec::new());
+            format!("key {record}").encode_key(&mut encoded);
+            let group = MaxParallelism::DEFAULT.key_group(key_hash(&encoded));
+            if subtask.key_groups.contains(group) {
+                state_key::build(&mut key, group, subtask.ids[4], &encoded);
+                let text =
+                    if round == 0 { vec![b'a'; 400 + record as usize * 7 % 300] } else { b"b".to_vec() };
+                subtask.backend.merge(&key, &text).unwrap();
+            }
+        }
+    });
+    assert_eq!(expected.len() as u64, KEYS);
+    let (to, unfolded) = saved(&from, World::new());
+    assert_eq!(unfolded, KEYS);
+    // What was added first would have expired by now, what was added then has not.
+    to.clock.advance(Duration::from_mins(55));
+    let checkpoint =
+        RetainedCheckpoints::read(Arc::clone(&to.store), &to.io).unwrap().latest().unwrap().clone();
+    let opened = CheckpointStore::open(Arc::clone(&to.store), to.io.clone(), &Entropy::from_seed(3)).unwrap();
+    let place = (opened.incarnation, Arc::clone(&opened.files) as _);
+    let mut subtask = to.subtask("forst", (0, 1), Some(&checkpoint), place);
+    assert!(subtask.backend.stats().flushes > 1);
+    let mut content = Content::new();
+    subtask.content(&mut content);
+    assert!(content == expected);
 }
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/savepoint1");

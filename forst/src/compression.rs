@@ -53,7 +53,7 @@ pub(crate) enum Packing {
     Zstd = 2,
 }
 
-/// Nothing unpacks to more: keys and values end at 64 MiB, a filter far below.
+/// What is longer is stored as it is: keys and operands end at 64 MiB and a filter far below, but not what operands fold into.
 const MAX_RAW_BYTES: usize = 256 << 20;
 /// Nor to more times its size: LZ4 cannot, and what Zstandard shrinks by more is left to LZ4.
 const MAX_EXPANSION: usize = 255;
@@ -71,6 +71,7 @@ impl Packer {
     /// Appends the content packed; or nothing, if that saves too little.
     pub(crate) fn pack(&mut self, out: &mut Vec<u8>, content: &[u8], compression: Compression) -> Packing {
         match compression {
+            _ if content.len() > MAX_RAW_BYTES => Packing::Plain,
             Compression::Zstd { level } if self.pack_zstd(out, content, level) => Packing::Zstd,
             Compression::Lz4 | Compression::Zstd { .. } if self.pack_lz4(out, content) => Packing::Lz4,
             Compression::None | Compression::Lz4 | Compression::Zstd { .. } => Packing::Plain,
@@ -224,6 +225,15 @@ mod tests {
         for compression in [Compression::Lz4, ZSTD] {
             assert_eq!(packed(&noise, compression), (Packing::Plain, Vec::new()));
             assert_eq!(packed(b"", compression), (Packing::Plain, Vec::new()));
+        }
+    }
+
+    #[test]
+    fn what_nobody_would_unpack_is_not_packed() {
+        // Operands fold into what is longer than any of them.
+        let zeros = vec![0; MAX_RAW_BYTES + 1];
+        for compression in [Compression::Lz4, ZSTD] {
+            assert_eq!(packed(&zeros, compression), (Packing::Plain, Vec::new()));
         }
     }
 

@@ -49,11 +49,17 @@ impl Aging<'_> {
 
     /// When a compaction's entries are judged.
     pub(crate) fn moment_of(&self, version: &Version, compaction: &Compaction) -> Moment {
-        let inputs: HashSet<_> = compaction.inputs().map(|file| part(file)).collect();
+        let inputs: HashSet<FileId> = compaction.inputs().map(|file| file.id).collect();
         let newer =
             version.level0.iter().chain(version.levels.iter().take(compaction.target.saturating_sub(1)));
         let keys = hull(compaction.inputs()).unwrap_or_default();
-        self.moment(newer, &keys, |file| inputs.contains(&part(file)))
+        // What is merged of a table may be a part of what is referenced of it, and that one of several parts.
+        let merged = |file: &TableFile| {
+            let seen = file.keys().intersect(&keys);
+            inputs.contains(&file.id)
+                && compaction.inputs().any(|input| input.id == file.id && input.keys().covers(&seen))
+        };
+        self.moment(newer, &keys, merged)
     }
 
     /// The references that can be dropped.

@@ -46,12 +46,18 @@ struct Slice {
 }
 
 impl Slice {
-    /// Bytes of a table, with those that its tombstones hide here.
-    fn weight(&self, file: &TableFile, bytes: u64) -> u64 {
+    /// Bytes that a table has here, with those that its tombstones hide; `parts` is how many slices it may reach into.
+    fn weight(&self, file: &TableFile, parts: usize) -> u64 {
+        let (bytes, all) = match file.data_bytes() {
+            // Deleted ranges lie in the tail.
+            0 if self.keys.covers(file.keys()) => (file.meta.tail_bytes, file.meta.tail_bytes),
+            0 => (file.meta.tail_bytes / parts as u64, file.meta.tail_bytes),
+            all => (file.bytes_within(&self.keys, parts), all),
+        };
         let hides = file.meta.deletes + file.meta.deleted_ranges * HIDDEN_BY_RANGE;
         let entry_bytes = self.lower_bytes / self.lower_entries.max(1);
         let hidden = u128::from(bytes) * u128::from(hides) * u128::from(entry_bytes);
-        bytes + u64::try_from(hidden / u128::from(file.data_bytes().max(1))).unwrap_or(u64::MAX / 4)
+        bytes + u64::try_from(hidden / u128::from(all.max(1))).unwrap_or(u64::MAX / 4)
     }
 
     /// What level 0 has over a slice, of so many: runs and bytes.
@@ -60,7 +66,7 @@ impl Slice {
             // How many slices a table of the run reaches into.
             let parts = (slices / run.len().max(1)).max(2);
             let files = overlapping(run, &self.keys);
-            files.map(|file| self.weight(file, file.bytes_within(&self.keys, parts))).reduce(|a, b| a + b)
+            files.map(|file| self.weight(file, parts)).reduce(|a, b| a + b)
         };
         version.level0.iter().filter_map(bytes).fold((0, 0), |(runs, all), bytes| (runs + 1, all + bytes))
     }

@@ -91,6 +91,21 @@ fn tombstones_count_as_much_as_they_hide() {
 }
 
 #[test]
+fn runs_of_nothing_but_deleted_ranges_count_as_much_as_they_hide() {
+    let due = |ranges: u64| {
+        let mut version = version(4, 0, 1000);
+        for run in &mut version.level0 {
+            let meta =
+                FileMeta { size_bytes: 300, tail_bytes: 300, deleted_ranges: ranges, ..run[0].meta.clone() };
+            let held = Held::new("ranges", Arc::new(KeepAll));
+            run[0] = Arc::new(TableFile::new(run[0].id, meta, KeyRange::default(), held));
+        }
+        pick(&version, targets(&version)).is_some()
+    };
+    assert!(due(1) && !due(0));
+}
+
+#[test]
 fn a_slice_cuts_no_table_of_the_level_below_and_leaves_the_rest_of_level_0() {
     let before = version(4, 1000, 1000);
     let slice = pick(&before, targets(&before)).unwrap();

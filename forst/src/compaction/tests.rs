@@ -169,6 +169,16 @@ fn newer_operands_keep_an_older_table_they_may_prolong() {
     let (upper, lower) = (vec![vec![Arc::clone(&apart.levels[1][0])]], apart.levels[2].clone());
     let one = Compaction { upper, lower, target: 3, depth: Depth::Bottom, action: Action::Merge };
     assert_eq!(aging(&ten).moment_of(&apart, &one).horizon_millis, 40, "the other part is not merged");
+
+    // Or of a reference what lies above some tables of that level.
+    apart.levels[1] = vec![part((0, 9))];
+    let clipped = apart.levels[1][0].within(&KeyRange::new(&[2], &[5])).unwrap();
+    let inside = Compaction { upper: vec![vec![clipped]], lower: Vec::new(), ..one };
+    assert_eq!(
+        aging(&ten).moment_of(&apart, &inside).horizon_millis,
+        100,
+        "nothing is left between these keys"
+    );
 }
 
 #[test]

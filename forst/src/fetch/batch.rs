@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::ranges::{Group, Wanted, coalesce};
 use super::{FetchParts, FetchRequest, Fetched, FetchedPart, Fetcher};
-use crate::block::{Block, BlockCursor};
+use crate::block::Block;
 use crate::table::{TableFile, Tail};
 
 /// Whom the answers go to.
@@ -163,7 +163,5 @@ fn fetched(file: &TableFile, number: u32, block: Result<Block>) -> FetchedPart {
 /// Whether a block is the one of its number, as far as its first key tells: a disk may give back a whole block that was
 /// written elsewhere.
 fn belongs(block: &Block, tail: &Tail, number: usize) -> bool {
-    let mut cursor = BlockCursor::default();
-    cursor.rewind(block).is_ok()
-        && cursor.entry(block).is_some_and(|(_, first, _)| tail.may_begin(number, first))
+    block.first_key().is_some_and(|first| tail.may_begin(number, first))
 }

@@ -79,13 +79,13 @@ fn passes_keep_as_many_tails_as_there_is_room_for_until_they_are_counted_again()
 }
 
 /// A disk tier in a folder, and a world on it.
-fn on_disk(folder: &std::path::Path) -> (Arc<DiskCache>, World) {
+pub(crate) fn on_disk(folder: &std::path::Path) -> (Arc<DiskCache>, World) {
     let disk = DiskCache::open(folder, DiskLimits { size_bytes: 1 << 20, min_free_bytes: 0 }).unwrap();
     (Arc::clone(&disk), World::new(Some(disk)))
 }
 
 /// Waits until nothing is under way in a tier that so many know.
-fn settle(disk: &Arc<DiskCache>, known_by: usize) {
+pub(crate) fn settle(disk: &Arc<DiskCache>, known_by: usize) {
     while Arc::strong_count(disk) > known_by {
         std::thread::yield_now();
     }

@@ -40,17 +40,20 @@ const RUN_RATIO: usize = 4;
 #[derive(Debug, Default)]
 pub(crate) struct KeyOrder {
     runs: Vec<Vec<Slot>>,
+    /// Of all runs.
+    slots: usize,
     seen: Mark,
 }
 
 impl KeyOrder {
     /// Takes in what was written since the last call.
     pub(crate) fn catch_up(&mut self, table: &Memtable) {
-        let (fresh, seen) = sorted_from(table, self.seen);
+        let (mut fresh, seen) = sorted_from(table, self.seen);
         self.seen = seen;
         if fresh.is_empty() {
             return;
         }
+        fresh.shrink_to_fit();
         self.runs.push(fresh);
         while let [.., older, newer] = self.runs.as_slice()
             && older.len() < newer.len() * RUN_RATIO
@@ -59,6 +62,13 @@ impl KeyOrder {
             self.runs.truncate(self.runs.len() - 2);
             self.runs.push(merged);
         }
+        self.slots = self.runs.iter().map(Vec::capacity).sum();
+    }
+
+    /// Memory it takes.
+    #[inline]
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.slots * size_of::<Slot>()
     }
 
     /// Everything a memtable holds, in order, without what its deletions hide.

@@ -12,7 +12,7 @@ use super::format::JobResult;
 use super::objects::Objects;
 use crate::compaction::{CompactionJob, Written, WrittenTable};
 use crate::fetch::Fetcher;
-use crate::key_range::KeyRange;
+use crate::key_range::{KeyRange, is_before_end};
 use crate::store::{TableRecord, ValueFileRecord};
 use crate::table::{Held, TableFile};
 use crate::values::ValueFile;
@@ -133,6 +133,14 @@ pub(super) async fn look(fetcher: &Fetcher, tables: Vec<Arc<TableFile>>) -> Resu
             && says.ages == has.ages.clone().unwrap_or_default();
         if !is_true {
             return Err(lie(format!("{} has other properties", table.name())));
+        }
+        // What lies outside would be hidden.
+        let (keys, index) = (&says.keys, &tail.index);
+        let last = index.blocks().saturating_sub(1);
+        let starts_late = last > 0 && keys.start.as_slice() >= index.separator(1);
+        let ends_early = index.blocks() > 0 && !is_before_end(index.separator(last), &keys.end);
+        if starts_late || ends_early {
+            return Err(lie(format!("{} has keys outside of its bounds", table.name())));
         }
     }
     let table = |file: &Arc<TableFile>| WrittenTable { file: Arc::clone(file), blocks: Vec::new() };

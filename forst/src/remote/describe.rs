@@ -230,7 +230,7 @@ mod tests {
                     compression: Compression::Zstd { level: 2 },
                 },
                 warm: Arc::default(),
-                keeping: Keeping::new(Keep::All, 100),
+                keeping: Keeping::new(Keep::All, 100, Arc::default()),
                 separation: Separation {
                     threshold_bytes: 300,
                     file_bytes: 400,

@@ -302,9 +302,11 @@ impl OpenTable {
             ((range.start - self.window.start) as usize, (range.end - self.window.start) as usize);
         let stored = self.window.bytes.get(from..to).unwrap_or_default();
         let decoded = match Block::decode(stored) {
-            // Bytes can break on the way; what is broken at rest breaks again.
-            Err(_) => Block::decode(&reader.wait(reader.fetcher.read(self.file.name(), range.clone()))?),
-            block => block,
+            Ok(block) if block.first_key().is_some_and(|first| self.tail.may_begin(number, first)) => {
+                Ok(block)
+            }
+            // Bytes can break on the way, and a disk may give back another block; what is broken at rest breaks again.
+            _ => Block::decode(&reader.wait(reader.fetcher.read(self.file.name(), range.clone()))?),
         };
         self.block =
             decoded.map_err(|e| e.context(format!("{} at offset {}", self.file.name(), range.start)))?;

@@ -144,7 +144,8 @@ impl Store {
     pub(super) fn watch_expiry(&mut self) {
         let operators = Arc::clone(&self.operators);
         let Some(aging) = self.aging(operators.as_ref()) else { return };
-        let (now, expiring) = (aging.now_millis, &mut self.expiring);
+        let (now, since) = (aging.now_millis, self.since_millis(aging.now_millis));
+        let expiring = &mut self.expiring;
         if expiring.is_due(now) && !self.jobs.compacting {
             expiring.due_millis = aging.next_millis(&self.version);
         }
@@ -153,7 +154,7 @@ impl Store {
             expiring.written_millis = now;
         }
         if self.active.is_empty() {
-            self.active_since_millis = now;
+            self.active_since_millis = since;
         }
         let mut at = expiring.due_millis.filter(|due| *due > now);
         if !self.active.is_empty() {

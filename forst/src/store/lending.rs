@@ -68,10 +68,10 @@ impl Store {
 
     /// Lends what memtables do not take, but for what will be written at once.
     pub(super) fn lend(&mut self, written_bytes: usize) {
-        let (active, ahead) = (self.active.size_bytes(), self.budget.ahead_bytes() + written_bytes);
+        let (active, ahead) = (self.active_bytes(), self.budget.ahead_bytes() + written_bytes);
         self.lending.rests.retain(|(rest, _)| rest.is_in_use());
         let rests: usize = self.lending.rests.iter().map(|(_, bytes)| bytes).sum();
-        let frozen: usize = self.frozen.iter().map(|frozen| frozen.table.size_bytes()).sum();
+        let frozen: usize = self.frozen.iter().map(Frozen::size_bytes).sum();
         self.lending.until_bytes = active + ahead;
         self.cache.lend(self.budget.memtables_bytes().saturating_sub(active + frozen + rests + ahead));
     }

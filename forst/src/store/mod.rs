@@ -109,6 +109,13 @@ struct Frozen {
     since_millis: u64,
 }
 
+impl Frozen {
+    /// Memory it takes, with the order that pages want.
+    fn size_bytes(&self) -> usize {
+        self.table.size_bytes() + self.order.borrow().size_bytes()
+    }
+}
+
 /// One subtask's store.
 pub struct Store {
     settings: ForstSettings,
@@ -122,6 +129,8 @@ pub struct Store {
     active_deltas: DeltaChain,
     active_order: RefCell<KeyOrder>,
     active_since_millis: u64,
+    /// Whether what is written may have been made at any time before.
+    importing: bool,
     /// Oldest first.
     frozen: Vec<Frozen>,
     version: Arc<Version>,
@@ -225,7 +234,7 @@ impl Store {
 
     /// Whether writes find room. A `false` is advice to stop admitting records; writes still succeed.
     pub fn admits(&self) -> bool {
-        let active_bytes = self.active.size_bytes();
+        let active_bytes = self.active_bytes();
         let room = active_bytes < self.budget.memtable_bytes || self.frozen.len() < MAX_FROZEN;
         room && active_bytes < self.pace.limit_bytes() && self.version.level0.len() < LEVEL0_STOP
     }
@@ -243,6 +252,12 @@ impl Store {
         Ok(())
     }
 
+    /// What the active memtable takes, with the order that pages want.
+    #[inline]
+    fn active_bytes(&self) -> usize {
+        self.active.size_bytes() + self.active_order.borrow().size_bytes()
+    }
+
     /// Figures since the store was opened.
     pub fn counters(&self) -> StoreCounters {
         self.counters.read()
@@ -255,7 +270,7 @@ impl Store {
             return;
         }
         if bytes >= ROTATING_BYTES
-            && self.active.size_bytes() + bytes > self.budget.memtable_bytes
+            && self.active_bytes() + bytes > self.budget.memtable_bytes
             && self.frozen.len() < MAX_FROZEN
         {
             self.rotate();
@@ -266,7 +281,7 @@ impl Store {
     #[inline]
     fn rotate_if_full(&mut self) {
         self.writes += 1;
-        let size_bytes = self.active.size_bytes();
+        let size_bytes = self.active_bytes();
         if size_bytes >= self.budget.memtable_bytes && self.frozen.len() < MAX_FROZEN
             || size_bytes >= IN_ORDER_BYTES && self.frozen.is_empty() && self.active.is_in_order()
         {
@@ -275,18 +290,31 @@ impl Store {
         self.lend_after_write(size_bytes);
     }
 
+    /// What is written from now on may have been made at any time before, until it is said that it has not.
+    pub(crate) fn imports(&mut self, imports: bool) {
+        self.importing = imports;
+        if imports {
+            self.active_since_millis = 0;
+        }
+    }
+
+    /// Since when what is written into a memtable that is new by now was made.
+    fn since_millis(&self, now_millis: u64) -> u64 {
+        if self.importing { 0 } else { now_millis }
+    }
+
     /// Freezes the active memtable and has it flushed.
     fn rotate(&mut self) {
         if self.active.is_empty() {
             return;
         }
-        self.pace.rotated(self.active.size_bytes());
+        self.pace.rotated(self.active_bytes());
         self.active.seal();
         let table = Arc::new(std::mem::take(&mut self.active));
         let deltas = std::mem::take(&mut self.active_deltas);
         let order = RefCell::new(self.active_order.take());
         let since_millis = self.active_since_millis;
-        self.active_since_millis = self.operators.expiry().map_or(0, Expiry::now_millis);
+        self.active_since_millis = self.since_millis(self.operators.expiry().map_or(0, Expiry::now_millis));
         self.frozen.push(Frozen { table, deltas, order, since_millis });
         self.report_frozen();
         self.lend(0);

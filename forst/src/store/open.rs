@@ -98,6 +98,7 @@ impl Store {
             active_deltas: DeltaChain::default(),
             active_order: RefCell::default(),
             active_since_millis: 0,
+            importing: false,
             frozen: Vec::new(),
             version: Arc::default(),
             live: HashSet::default(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::Store;
+use super::{Frozen, Store};
 use crate::metrics::{ForstMetrics, Job, Tier};
 use crate::remote::Trip;
 use crate::version::{LEVELS, Version};
@@ -208,8 +208,8 @@ impl Report {
         self.misses.tell(counters.misses);
         self.missed_reads.tell(store.counters.missed_reads);
         self.warmed.tell(counters.warmed);
-        let frozen: usize = store.frozen.iter().map(|frozen| frozen.table.size_bytes()).sum();
-        self.shares.memtables.set((store.active.size_bytes() + frozen) as u64);
+        let frozen: usize = store.frozen.iter().map(Frozen::size_bytes).sum();
+        self.shares.memtables.set((store.active_bytes() + frozen) as u64);
         self.shares.blocks.set(store.cache.bytes() as u64);
         let tails = store.cache.tail_bytes();
         self.shares.tails.set(tails as u64);

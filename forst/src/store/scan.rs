@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use alluvium_env::Result;
+use alluvium_env::{Error, Result};
 
 use super::Store;
 use crate::block::Block;
@@ -27,6 +27,8 @@ pub struct StoreScan {
     /// Entries with their values, and the first of them in use.
     ahead: VecDeque<(Vec<u8>, Vec<u8>)>,
     current: (Vec<u8>, Vec<u8>),
+    /// Why it cannot go on: it does not know where it is any more.
+    failed: Option<Error>,
 }
 
 /// What a scan passes over.
@@ -54,7 +56,8 @@ impl Store {
 
 impl StoreScan {
     pub(super) fn new(scanned: Scanned, buffer_bytes: usize) -> Self {
-        Self { opened: None, scanned, buffer_bytes, ahead: VecDeque::new(), current: Default::default() }
+        let (ahead, current) = (VecDeque::new(), Default::default());
+        Self { opened: None, scanned, buffer_bytes, ahead, current, failed: None }
     }
 
     /// The next key and its value, `None` at the end.
@@ -62,15 +65,23 @@ impl StoreScan {
     /// # Errors
     /// `Unavailable` or `Corruption` from the store.
     pub fn next_entry(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        if let Some(error) = &self.failed {
+            return Err(error.duplicate());
+        }
         if self.opened.is_none() {
             self.opened = Some(self.open()?);
         }
+        let failed = &mut self.failed;
         if self.scanned.version.values.is_empty() {
             let Some(scan) = &mut self.opened else { return Ok(None) };
-            return Ok(scan.next_merged()?.map(|Merged { entry: (_, key, value), .. }| (key, value)));
+            let merged = scan.next_merged().inspect_err(|error| *failed = Some(error.duplicate()))?;
+            return Ok(merged.map(|Merged { entry: (_, key, value), .. }| (key, value)));
         }
-        if self.ahead.is_empty() {
-            self.read_ahead()?;
+        if self.ahead.is_empty()
+            && let Err(error) = self.read_ahead()
+        {
+            self.failed = Some(error.duplicate());
+            return Err(error);
         }
         let Some(next) = self.ahead.pop_front() else { return Ok(None) };
         self.current = next;

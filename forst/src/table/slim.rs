@@ -142,11 +142,7 @@ impl Tail {
     /// since a checksum ends each; to tell them apart as well, every read of a slim table would have to bring its index block along.
     pub(crate) fn may_begin(&self, number: usize, first: &[u8]) -> bool {
         match self {
-            Self::Whole(tail) if number < tail.index.blocks() => {
-                let (index, next) = (&tail.index, number + 1);
-                index.separator(number) <= first && (next == index.blocks() || first < index.separator(next))
-            }
-            Self::Whole(tail) => tail.top.may_begin(number, first),
+            Self::Whole(tail) => tail.may_begin(number, first),
             Self::Slim(tail) => tail.top.may_begin(number, first),
         }
     }

@@ -81,6 +81,15 @@ pub(crate) struct TableTail {
 }
 
 impl TableTail {
+    /// Whether a block whose first key this is can be the one of its number.
+    pub(crate) fn may_begin(&self, number: usize, first: &[u8]) -> bool {
+        let (index, next) = (&self.index, number + 1);
+        if number >= index.blocks() {
+            return self.top.may_begin(number, first);
+        }
+        index.separator(number) <= first && (next == index.blocks() || first < index.separator(next))
+    }
+
     /// Memory it takes.
     pub(crate) fn size_bytes(&self) -> usize {
         self.filter.size_bytes()

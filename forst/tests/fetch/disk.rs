@@ -20,7 +20,8 @@ fn mirrors(cache: &Path) -> Vec<PathBuf> {
 }
 
 fn taken(cache: &Path) -> u64 {
-    mirrors(cache).iter().map(|path| fs::metadata(path).unwrap().blocks() * 512).sum()
+    // One may be evicted meanwhile.
+    mirrors(cache).iter().filter_map(|path| fs::metadata(path).ok()).map(|file| file.blocks() * 512).sum()
 }
 
 /// A world with a disk tier in `cache`.

@@ -111,9 +111,14 @@ impl Folder {
         let page = header.encode().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
         let path = self.file_path(number);
         let era = self.open.get(&number).err();
-        let file = Arc::new(File::options().read(true).write(true).create_new(true).open(path)?);
-        file.set_len(HEADER_BYTES as u64 + header.size_bytes)?;
-        file.write_all_at(&page, 0)?;
+        let file = Arc::new(File::options().read(true).write(true).create_new(true).open(&path)?);
+        let begun =
+            file.set_len(HEADER_BYTES as u64 + header.size_bytes).and_then(|()| file.write_all_at(&page, 0));
+        if let Err(error) = begun {
+            // Nobody knows of it, so nobody would remove it.
+            fs::remove_file(path)?;
+            return Err(error);
+        }
         if let Some(era) = era {
             self.open.keep(era, &number, &file);
         }

@@ -155,18 +155,24 @@ impl DiskCache {
         let bytes = parts.iter().map(|(_, _, bytes)| bytes.len() as u64 + 2 * HEADER_BYTES as u64).sum();
         let Some(_room) = self.reserve(bytes)? else { return Ok(()) };
         let Some((number, mirror)) = self.mirror_of(table)? else { return Ok(()) };
+        let (mut written, mut whole) = (Ok(()), 0);
         for (_, offset, bytes) in parts {
-            mirror.write_all_at(bytes, in_mirror(&(*offset..*offset)).start)?;
+            written = mirror.write_all_at(bytes, in_mirror(&(*offset..*offset)).start);
+            if written.is_err() {
+                break;
+            }
+            whole += 1;
         }
+        // A write that failed takes room as well, as far as it came.
         let taken = disk_bytes(&mirror)?;
         let mut mirrors = self.mirrors();
         if let Some(known) = mirrors.get(table).filter(|known| known.number == number) {
-            for (part, ..) in parts {
+            for (part, ..) in parts.iter().take(whole) {
                 known.add(*part);
             }
         }
         mirrors.measured(number, table.name(), taken);
-        Ok(())
+        written
     }
 
     /// The mirror of a table, made if there is none; `None` if it went just now, or the table has.
@@ -230,12 +236,15 @@ impl DiskCache {
     fn write_whole(&self, table: &Arc<TableFile>, payload: Vec<Bytes>, stop: &AtomicBool) -> io::Result<()> {
         let Some(_room) = self.reserve(table.meta.size_bytes + HEADER_BYTES as u64)? else { return Ok(()) };
         let Some((number, mirror)) = self.mirror_of(table)? else { return Ok(()) };
-        let mut written = 0;
+        let (mut written, mut ended) = (0, Ok(()));
         for piece in payload {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            mirror.write_all_at(&piece, in_mirror(&(written..written)).start)?;
+            ended = mirror.write_all_at(&piece, in_mirror(&(written..written)).start);
+            if ended.is_err() {
+                break;
+            }
             written += piece.len() as u64;
         }
         let taken = disk_bytes(&mirror)?;
@@ -244,7 +253,7 @@ impl DiskCache {
             known.add_until(written);
         }
         mirrors.measured(number, table.name(), taken);
-        Ok(())
+        ended
     }
 
     /// Forgets a table that no longer exists. Waits for the disk.

@@ -108,17 +108,22 @@ impl<'a, I: Iterator<Item = (&'a DeltaRecord, Range<u64>)>> Ahead<'a, I> {
 
 impl Store {
     /// Replays logs: within one memtable a later entry replaces an earlier one; memtables stay apart, since an operand
-    /// of a newer one folds into an older one.
+    /// of a newer one folds into an older one. Those of several parts that are as old as each other have no key in common: they are
+    /// one memtable until it is full.
     pub(in crate::store) fn replay(&mut self, memtables: &[Unflushed]) -> Result<()> {
         let ages = memtables.iter().map(|memtable| memtable.age + 1).max().unwrap_or(0);
-        let mut tables: Vec<Memtable> = (0..ages).map(|_| Memtable::default()).collect();
+        let mut tables: Vec<Vec<Memtable>> = (0..ages).map(|_| vec![Memtable::default()]).collect();
         let limit_bytes = (self.budget.background_bytes as u64).min(MAX_AHEAD_BYTES);
         let piece_bytes = (limit_bytes / PIECES_AHEAD).max(DELTA_FRAME_BYTES);
         let deltas = memtables.iter().flat_map(|memtable| &memtable.record.deltas);
         let all = deltas.flat_map(|delta| pieces(delta, piece_bytes).map(move |piece| (delta, piece)));
         let mut ahead = Ahead::new(&self.fetcher, all, limit_bytes);
         for memtable in memtables {
-            let Some(table) = tables.get_mut(memtable.age) else { continue };
+            let Some(alike) = tables.get_mut(memtable.age) else { continue };
+            if alike.last().is_none_or(|table| table.size_bytes() >= self.budget.memtable_bytes) {
+                alike.push(Memtable::default());
+            }
+            let Some(table) = alike.last_mut() else { continue };
             for delta in &memtable.record.deltas {
                 let mut reader = DeltaReader::new(delta);
                 for _ in pieces(delta, piece_bytes) {
@@ -129,15 +134,13 @@ impl Store {
         }
         drop(ahead);
         // Oldest first; the newest goes on as the active one.
-        while let Some(mut table) = tables.pop() {
-            if tables.is_empty() {
-                self.active = table;
-            } else if !table.is_empty() {
-                table.seal();
-                let (table, deltas) = (Arc::new(table), DeltaChain::default());
-                // When the log was written is not known.
-                self.frozen.push(Frozen { table, deltas, order: RefCell::default(), since_millis: 0 });
-            }
+        let mut tables: Vec<Memtable> = tables.into_iter().rev().flatten().collect();
+        self.active = tables.pop().unwrap_or_default();
+        for mut table in tables.into_iter().filter(|table| !table.is_empty()) {
+            table.seal();
+            let (table, deltas) = (Arc::new(table), DeltaChain::default());
+            // When the log was written is not known.
+            self.frozen.push(Frozen { table, deltas, order: RefCell::default(), since_millis: 0 });
         }
         Ok(())
     }

@@ -17,7 +17,6 @@ use crate::scan::{Depth, MergeScan, Source};
 use crate::store::Store;
 use crate::store::inbox::Event;
 use crate::store::jobs::{guarded, written_bytes};
-use crate::table::Keeping;
 use crate::version::VersionEdit;
 
 /// A memtable of fewer tables than this is written by one thread.
@@ -56,6 +55,7 @@ fn write_halves(memtable: SortedMemtable, writers: (Writer, Writer), pool: &JobQ
     });
     let first = writers.0.write(first);
     let second = match take(&half) {
+        Some(_) if first.is_err() => return first,
         Some(half) => half(),
         // Somebody is writing it.
         None => receiver.recv().unwrap_or_else(|_| Err(Error::closed("the background pool is gone"))),
@@ -106,10 +106,10 @@ impl Store {
     pub(in crate::store) fn take_flushed(&mut self, result: Result<Written>) {
         self.jobs.flushing = false;
         self.pace.flush_ended();
-        self.jobs.kept_by_flush = Keeping::default();
+        self.jobs.kept_by_flush.end();
         match result {
             Ok(written) => {
-                self.jobs.failures = 0;
+                self.jobs.flushes_failed = 0;
                 self.counters.flushes += 1;
                 self.report_done(Job::Flush, 0, written_bytes(&written));
                 let memtable_bytes = self.frozen.first().map_or(0, |frozen| frozen.table.size_bytes());
@@ -122,7 +122,7 @@ impl Store {
                 }
                 self.keep_blocks(written);
             }
-            Err(error) => self.jobs.failed(error.context("flush")),
+            Err(error) => self.jobs.failed(Job::Flush, error),
         }
     }
 }

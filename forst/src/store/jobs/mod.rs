@@ -9,6 +9,7 @@ pub(super) mod trips;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use alluvium_env::{Error, ErrorKind, HashSet, Result};
 use tracing::field::display;
@@ -43,6 +44,8 @@ pub(super) struct Jobs {
     kept_by_compaction: Keeping,
     /// What the compaction under way has borrowed of the cache's memory for what it reads ahead.
     pub(super) borrowed_bytes: usize,
+    /// All that.
+    held_bytes: Arc<AtomicUsize>,
     /// Whether nothing is due of this version but what time makes due; and whether memory answered most reads then, by which
     /// the targets differ.
     settled: Option<bool>,
@@ -51,7 +54,9 @@ pub(super) struct Jobs {
     resident: bool,
     /// The compaction that is done elsewhere.
     pub(super) posted: Option<Posted>,
-    pub(super) failures: u32,
+    /// Failures in a row, of flushes and of compactions.
+    pub(super) flushes_failed: u32,
+    compactions_failed: u32,
     failure: Option<Error>,
 }
 
@@ -64,10 +69,12 @@ impl Jobs {
             kept_by_flush: Keeping::default(),
             kept_by_compaction: Keeping::default(),
             borrowed_bytes: 0,
+            held_bytes: Arc::default(),
             settled: None,
             resident: false,
             posted: None,
-            failures: 0,
+            flushes_failed: 0,
+            compactions_failed: 0,
             failure: None,
         }
     }
@@ -79,7 +86,22 @@ impl Jobs {
 
     /// Bytes that jobs have of the cache: blocks that they hold for it, and what is borrowed.
     pub(super) fn held_bytes(&self) -> usize {
-        self.kept_by_flush.bytes() + self.kept_by_compaction.bytes() + self.borrowed_bytes
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What one keeps for the cache, of so much room.
+    fn keeping(&self, which: Keep, most_bytes: usize) -> Keeping {
+        Keeping::new(which, most_bytes, Arc::clone(&self.held_bytes))
+    }
+
+    fn borrow(&mut self, bytes: usize) {
+        self.give_back();
+        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.borrowed_bytes = bytes;
+    }
+
+    fn give_back(&mut self) {
+        self.held_bytes.fetch_sub(std::mem::take(&mut self.borrowed_bytes), Ordering::Relaxed);
     }
 
     /// Why the store cannot go on, if so.
@@ -87,10 +109,14 @@ impl Jobs {
         self.failure.as_ref().map(Error::duplicate)
     }
 
-    pub(super) fn failed(&mut self, error: Error) {
-        self.failures += 1;
-        if error.kind() != ErrorKind::Unavailable || self.failures >= MAX_FAILURES {
-            self.failure = Some(error);
+    fn failed(&mut self, job: Job, error: Error) {
+        let (failures, what) = match job {
+            Job::Flush => (&mut self.flushes_failed, "flush"),
+            Job::Compaction => (&mut self.compactions_failed, "compaction"),
+        };
+        *failures += 1;
+        if error.kind() != ErrorKind::Unavailable || *failures >= MAX_FAILURES {
+            self.failure = Some(error.context(what));
         }
     }
 }
@@ -135,6 +161,10 @@ impl Store {
         if self.jobs.failure.is_some() {
             return;
         }
+        if self.frozen.is_empty() && self.active_bytes() >= self.budget.memtable_bytes {
+            // One that was restored full, which no write has found so.
+            return self.rotate();
+        }
         if !self.jobs.flushing && !self.frozen.is_empty() {
             self.start_flush();
         }
@@ -154,7 +184,7 @@ impl Store {
 
     /// What a flush puts into the cache: as much as pushes out nothing that has been asked for again.
     pub(super) fn keeping_of_flush(&self) -> Keeping {
-        Keeping::new(Keep::All, self.cache.room_bytes(SMALL_SHARE))
+        self.jobs.keeping(Keep::All, self.cache.room_bytes(SMALL_SHARE))
     }
 
     /// What a compaction puts into the cache: all it writes if that pushes out nothing, else what has been there, for which
@@ -162,9 +192,9 @@ impl Store {
     fn keeping_of_compaction(&self, input_bytes: u64) -> Keeping {
         let room_bytes = self.cache.room_bytes(SMALL_SHARE);
         if input_bytes.saturating_mul(UNPACKED) <= room_bytes as u64 {
-            Keeping::new(Keep::All, room_bytes)
+            self.jobs.keeping(Keep::All, room_bytes)
         } else {
-            Keeping::new(Keep::Warm, self.cache.room_bytes(4))
+            self.jobs.keeping(Keep::Warm, self.cache.room_bytes(4))
         }
     }
 
@@ -235,25 +265,25 @@ impl Store {
         let own = self.budget.read_ahead_bytes();
         let most = MAX_READ_AHEAD_BYTES.min(usize::try_from(input_bytes).unwrap_or(usize::MAX));
         let idle = (self.cache.idle_bytes() / 2).min(self.lendable_bytes());
-        self.jobs.borrowed_bytes = most.saturating_sub(own).min(idle);
+        self.jobs.borrow(most.saturating_sub(own).min(idle));
         self.cache.hold_back(self.jobs.held_bytes());
     }
 
     /// Nothing is borrowed any more.
     fn give_back(&mut self) {
-        self.jobs.borrowed_bytes = 0;
+        self.jobs.give_back();
         self.cache.hold_back(self.jobs.held_bytes());
     }
 
     pub(super) fn take_compacted(&mut self, trip: Option<Trip>, result: Result<(Compaction, Written)>) {
         self.jobs.compacting = false;
         self.pace.compaction_ended(result.is_ok());
-        self.jobs.kept_by_compaction = Keeping::default();
+        self.jobs.kept_by_compaction.end();
         self.give_back();
         self.end_trip(trip);
         match result {
             Ok((compaction, written)) => {
-                self.jobs.failures = 0;
+                self.jobs.compactions_failed = 0;
                 self.counters.compactions += 1;
                 let read_bytes = compaction.inputs().map(|file| file.shown_bytes()).sum();
                 self.report_done(Job::Compaction, read_bytes, written_bytes(&written));
@@ -273,7 +303,7 @@ impl Store {
                 self.forget_inputs(&compaction);
                 self.keep_blocks(written);
             }
-            Err(error) => self.jobs.failed(error.context("compaction")),
+            Err(error) => self.jobs.failed(Job::Compaction, error),
         }
     }
 

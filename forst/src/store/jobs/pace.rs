@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use crate::compaction::{CompactionJob, LEVEL0_STOP, Progress};
-use crate::store::Store;
+use crate::store::{Frozen, Store};
 use crate::table::TableFile;
 
 /// Runs of level 0 from which on writes are slowed down: more than the policy lets lie there where compactions keep up.
@@ -174,8 +174,8 @@ impl Store {
     #[inline]
     pub(in crate::store) fn set_pace(&mut self) {
         let runs = self.version.level0.len();
-        let frozen = self.frozen.iter().map(|frozen| frozen.table.size_bytes()).reduce(|a, b| a + b);
-        self.pace.set(self.active.size_bytes(), self.budget.memtable_bytes, frozen, runs);
+        let frozen = self.frozen.iter().map(Frozen::size_bytes).reduce(|a, b| a + b);
+        self.pace.set(self.active_bytes(), self.budget.memtable_bytes, frozen, runs);
     }
 
     /// A compaction begins, which may make room in level 0.
