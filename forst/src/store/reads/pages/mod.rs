@@ -8,11 +8,15 @@
 //! at. So a page costs what lies there, however many maps were cleared elsewhere: a state whose every record clears its map would
 //! otherwise take time by the square of its records. Nor is what is hidden passed twice: a page that lacks a block and has
 //! no entry yet goes on where it came to, with what it needs from there on.
+mod span;
+
+pub(super) use span::PageRead;
+
 use std::cell::{Ref, RefCell};
 use std::ops::Range;
 use std::sync::Arc;
 
-use alluvium_env::{Error, HashMap, Result};
+use alluvium_env::{Error, Result};
 
 use crate::block::{Block, BlockCursor};
 use crate::deleted::any_covers;
@@ -20,9 +24,10 @@ use crate::key_range::{KeyRange, earlier_end, is_before_end};
 use crate::memtable::{Bounds, KeyOrder, Memtable, OrderedCursor};
 use crate::scan::{Depth, Entry, MergeScan, Merged, SortedSource, no_pointers};
 use crate::store::Store;
-use crate::store::reads::walk::{Got, GotBlock, Need};
-use crate::table::{BlockPlace, FileId, TableFile, TableTail, Tail, Top};
+use crate::store::reads::walk::{Got, Need};
+use crate::table::{BlockPlace, TableFile, TableTail, Tail, Top};
 use crate::values::ValuePlace;
+use span::Span;
 
 /// Asks for a piece of the entries of one prefix, in key order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,76 +88,6 @@ impl Page {
 const PAGE_BYTES: usize = 4 << 20;
 /// Blocks of one run that are fetched ahead at once, at most.
 const MAX_BLOCKS_AHEAD: usize = 64;
-
-/// A page that waits for parts.
-pub(in crate::store) struct PageRead {
-    prefix: Box<[u8]>,
-    /// Where it begins, or has come to without an entry; whether its first entry is behind that.
-    start: Vec<u8>,
-    behind: bool,
-    limit: u32,
-    /// How many entries of all sources it is expected to pass.
-    foreseen: u32,
-    /// How often it has asked for parts.
-    rounds: u32,
-}
-
-impl PageRead {
-    pub(super) fn new(query: PageQuery<'_>) -> Self {
-        let Span { prefix, start, behind, limit, foreseen, rounds } = query.into();
-        Self { prefix: prefix.into(), start: start.to_vec(), behind, limit, foreseen, rounds }
-    }
-
-    pub(super) fn span(&self) -> Span<'_> {
-        let &Self { ref prefix, ref start, behind, limit, foreseen, rounds } = self;
-        Span { prefix, start, behind, limit, foreseen, rounds }
-    }
-
-    /// It asks for parts.
-    pub(super) fn waits(&mut self) {
-        self.rounds += 1;
-    }
-
-    /// Begins at a key before which nothing is left, and drops what it does not need from there on. Where so much is hidden there
-    /// may be more.
-    pub(super) fn begin_at(&mut self, key: Vec<u8>, got: &mut Vec<GotBlock>) {
-        (self.start, self.behind, self.foreseen) = (key, false, self.foreseen.saturating_mul(2));
-        let mut reached: HashMap<FileId, u32> = HashMap::default();
-        let begun = |block: &Block| block.first_key().is_some_and(|first| first <= self.start.as_slice());
-        for (file, number, _) in got.iter().filter(|(.., block)| !block.is_plain() && begun(block)) {
-            let last = reached.entry(*file).or_default();
-            *last = (*number).max(*last);
-        }
-        got.retain(|(file, number, _)| reached.get(file).is_none_or(|last| number >= last));
-    }
-}
-
-/// What is read of a page.
-#[derive(Clone, Copy)]
-pub(super) struct Span<'a> {
-    prefix: &'a [u8],
-    start: &'a [u8],
-    behind: bool,
-    limit: u32,
-    foreseen: u32,
-    rounds: u32,
-}
-
-impl<'a> From<PageQuery<'a>> for Span<'a> {
-    fn from(query: PageQuery<'a>) -> Self {
-        let prefix = query.prefix;
-        let after = query.after.filter(|after| *after >= prefix);
-        let limit = query.limit.max(1);
-        Self {
-            prefix,
-            start: after.unwrap_or(prefix),
-            behind: after.is_some(),
-            limit,
-            foreseen: limit,
-            rounds: 0,
-        }
-    }
-}
 
 /// What comes of a page.
 pub(super) enum Paged {
