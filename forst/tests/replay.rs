@@ -1,6 +1,7 @@
 //! A store that is opened again reads the logs of its memtables in pieces, some ahead, never more than its buffers have room for.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
 mod common {
+    pub(crate) mod bell;
     pub(crate) mod holders;
     pub(crate) mod layer;
     pub(crate) mod owner;
@@ -15,6 +16,7 @@ use alluvium_env::{Background, Error, ErrorKind, IoRuntime};
 use alluvium_forst::{ForstSettings, NoMerges, Ownership, Resident, Restored, Store, StoreOptions};
 use async_trait::async_trait;
 use bytes::Bytes;
+use common::bell::Bell;
 use common::layer::{Layer, Layered};
 use common::owner::Owner;
 use object_store::memory::InMemory;
@@ -77,6 +79,7 @@ struct World {
     io: IoRuntime,
     background: Arc<Background>,
     owner: Arc<Owner>,
+    bell: Bell,
 }
 
 impl World {
@@ -86,19 +89,24 @@ impl World {
             io: IoRuntime::new(2).unwrap(),
             background: Arc::new(Background::new(1).unwrap()),
             owner: Arc::default(),
+            bell: Bell::default(),
         }
     }
 
     fn open(&self, subtask: u16, restored: Vec<Restored>) -> Result<Store, Error> {
+        self.open_within(MEMORY_BYTES, subtask, restored)
+    }
+
+    fn open_within(&self, memory_bytes: u64, subtask: u16, restored: Vec<Restored>) -> Result<Store, Error> {
         Store::open(StoreOptions {
-            settings: ForstSettings { memory_bytes: MEMORY_BYTES, ..ForstSettings::default() },
+            settings: ForstSettings { memory_bytes, ..ForstSettings::default() },
             store: Arc::clone(&self.objects) as Arc<dyn ObjectStore>,
             io: self.io.clone(),
             background: Arc::clone(&self.background),
             disk: None,
             operators: Arc::new(NoMerges),
             ownership: Arc::clone(&self.owner) as Arc<dyn Ownership>,
-            notify: Arc::new(|| ()),
+            notify: self.bell.ringer(),
             prefix: format!("state/00000001/{subtask:04}"),
             restored,
         })
@@ -189,4 +197,25 @@ fn what_is_wrong_with_a_log_names_the_delta_and_leaves_nothing() {
         assert!(error.to_string().contains(&names[0]) && error.to_string().contains(told), "{error}");
     }
     assert_eq!(*world.owner.0.lock().unwrap(), held, "what could not be opened holds nothing");
+}
+
+#[test]
+fn parts_that_do_not_fit_into_a_memtable_are_several_and_are_flushed_though_nobody_writes() {
+    const PARTS: u32 = 4;
+    let world = World::new();
+    let (_one, restored, _) = world.write(0);
+    // Each part has more than a memtable of this memory.
+    let bound = |part: u32| key(KEYS / PARTS * part);
+    let part = |part| Restored { start: bound(part), end: bound(part + 1), ..restored.clone() };
+    let parts = (0..PARTS).map(part).collect();
+    let mut store = world.open_within(ForstSettings::MIN_MEMORY_BYTES, 1, parts).unwrap();
+    assert_holds(&store, 0..KEYS);
+    store.poll(&mut |_, _| ()).unwrap();
+    while store.counters().flushes < u64::from(PARTS) {
+        world.bell.wait(Duration::from_mins(1)).unwrap();
+        store.poll(&mut |_, _| ()).unwrap();
+    }
+    for number in [0, KEYS / 2, KEYS - 1] {
+        assert!(!matches!(store.get_resident(&key(number)).unwrap(), Resident::Absent), "{number}");
+    }
 }
