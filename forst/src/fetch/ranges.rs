@@ -33,7 +33,7 @@ pub(crate) fn coalesce(wanted: Vec<Wanted>, gap: u64) -> Vec<Group> {
     for wanted in wanted {
         match groups.last_mut() {
             Some(group)
-                if wanted.range.start <= group.span.end + gap
+                if wanted.range.start <= group.span.end.saturating_add(gap)
                     && wanted.range.end.saturating_sub(group.span.start) <= MAX_SPAN_BYTES =>
             {
                 group.span.end = group.span.end.max(wanted.range.end);
