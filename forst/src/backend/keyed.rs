@@ -89,10 +89,9 @@ impl MergeOperator for Adapted {
 }
 
 /// What folds the entries of a state.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 enum Folding {
     /// Nobody has opened it yet.
-    #[default]
     Unopened,
     /// It was dropped: what there is of it lies under a tombstone, above compactions that have not seen that yet.
     Buried,

@@ -119,7 +119,7 @@ fn a_broken_result_is_not_installed() {
 #[test]
 fn a_result_that_cannot_be_true_is_not_installed() {
     type Lie = (&'static str, fn(&mut Told));
-    let lies: [Lie; 14] = [
+    let lies: [Lie; 16] = [
         ("another job's", |told| told.job_crc ^= 1),
         ("a name of its own", |told| told.tables[0].name = "state/00000001/0000/000000000001.sst".to_owned()),
         ("a name that is no table's", |told| {
@@ -131,6 +131,13 @@ fn a_result_that_cannot_be_true_is_not_installed() {
         ("keys that no input has", |told| told.tables[0].start = b"a".to_vec()),
         ("no end of keys", |told| told.tables.last_mut().unwrap().end.clear()),
         ("no keys", |told| told.tables[0].end = told.tables[0].start.clone()),
+        ("an end before its last block", |told| {
+            told.tables[0].end = [&told.tables[0].start[..], &[0]].concat();
+        }),
+        ("a start behind its first block", |told| {
+            let end = &told.tables[1].end;
+            told.tables[1].start = end[..end.len() - 1].to_vec();
+        }),
         ("a clip", |told| told.tables[0].clip_end = told.tables[0].end[..3].to_vec()),
         ("more entries than came in", |told| told.tables[0].entries += 1 << 40),
         ("entries that the table does not have", |told| told.tables[0].entries -= 1),

@@ -227,3 +227,19 @@ pub(super) fn punch(file: &File, holes: &[Range<u64>]) -> io::Result<bool> {
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_that_cannot_be_begun_leaves_no_file() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let header = |size_bytes| Header { name: "1.sst".to_owned(), content_hash: 0, size_bytes };
+        // No file is as long as that.
+        assert!(folder.create(1, &header(u64::MAX / 2)).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        folder.create(1, &header(1)).unwrap();
+    }
+}
